@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing, and says which.
+#
+# Usage: scripts/install-deps.sh build|test
+#   build   what quickstart.sh needs: compiler, CMake, libraries, Python's venv
+#   test    build, and what test.sh needs: GoogleTest, clang and its tools, curl
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/progress.sh
+
+build_packages=(
+  g++ cmake ninja-build ccache pkg-config
+  libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
+  zlib1g-dev libssl-dev libzip-dev prometheus-cpp-dev
+  python3 python3-venv
+)
+test_packages=(
+  libgtest-dev libgmock-dev libbenchmark-dev
+  clang clang-format clang-tidy libclang-rt-14-dev curl
+)
+
+case ${1:-} in
+  build) wanted=("${build_packages[@]}") ;;
+  test) wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  say "no apt-get here: these must be installed already, under the names this system gives them:"
+  say "  ${wanted[*]}"
+  exit 0
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+  state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || die "missing Debian packages, and neither root nor sudo to install
+them with. As root: apt-get install -y --no-install-recommends ${missing[*]}"
+  as_root=(sudo)
+  sudo -v || die "sudo is needed to install: ${missing[*]}"
+fi
+say "installing Debian packages: ${missing[*]}"
+log=build/logs/apt.log
+watched "$log" "apt-get update" "${as_root[@]}" apt-get update
+watched "$log" "apt-get install" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y --no-install-recommends "${missing[@]}"

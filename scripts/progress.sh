@@ -1,0 +1,36 @@
+# Sourced by the scripts that take minutes: short lines with the seconds since the first of them started.
+
+export VERDICT_STARTED=${VERDICT_STARTED:-$(date +%s)}
+
+# say MESSAGE...
+say() { printf '[%4d s] %s\n' "$(($(date +%s) - VERDICT_STARTED))" "$*"; }
+
+# die MESSAGE...
+die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# watched LOG WHAT COMMAND...: runs the command with its output in LOG and says every 15 s how far it is.
+# If the command fails, prints the end of LOG and returns the command's exit status.
+watched() {
+  local log=$1 what=$2 pid status=0 ticks=0 done_so_far
+  shift 2
+  mkdir -p "$(dirname "$log")"
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.2
+    ticks=$((ticks + 1))
+    if ((ticks % 75 == 0)); then
+      done_so_far=$(grep -aoE '^\[[0-9]+/[0-9]+\]' "$log" | tail -1 || true)
+      say "  $what ... ${done_so_far}"
+    fi
+  done
+  wait "$pid" || status=$?
+  trap - INT TERM
+  if ((status != 0)); then
+    tail -25 "$log" >&2
+    printf '%s: error: %s failed with exit status %d; all of its output: %s\n' \
+      "${0##*/}" "$what" "$status" "$log" >&2
+  fi
+  return "$status"
+}

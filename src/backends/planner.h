@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+
+#include "backends/backend.h"
+
+namespace verdict {
+
+struct PlannedGraph {
+  Plan plan;
+  std::vector<std::byte> packed;  // the packed section: all steps' weights, each 64-byte aligned
+};
+
+struct PlannerOptions {
+  /// Use only this backend (and the reference backend for what it declines); empty: all.
+  std::string backend;
+  /// Called with one line per candidate that declined and per choice made; may be empty.
+  std::function<void(const std::string&)> log;
+};
+
+/// Chooses for every node the first candidate that accepts it, packs its weights and lays out
+/// memory for every profile. Errors: as MakeLayout; kUnavailable if the backend asked for cannot be
+/// used here.
+Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> profiles,
+                               const PlannerOptions& options);
+
+}  // namespace verdict

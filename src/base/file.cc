@@ -1,0 +1,87 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace verdict {
+namespace {
+
+Status IoError(const std::filesystem::path& path, const char* what, int error) {
+  std::string message = path.string() + ": " + what + ": " + std::strerror(error);
+  if (error == ENOENT || error == ENOTDIR) return NotFound(std::move(message));
+  return Unavailable(std::move(message));
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Status WriteAll(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return IoError(path, "cannot write", errno);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem::path& path) {
+  // O_NONBLOCK: opening a FIFO must not hang; it is refused below.
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd.get() < 0) return IoError(path, "cannot open", errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return IoError(path, "cannot stat", errno);
+  if (!S_ISREG(info.st_mode)) return InvalidArgument(path.string() + ": not a regular file");
+  if (info.st_size == 0) return InvalidArgument(path.string() + ": the file is empty");
+  const auto size = static_cast<size_t>(info.st_size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (data == MAP_FAILED) return IoError(path, "cannot map", errno);
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
+
+Status WriteFileAtomically(const std::filesystem::path& path,
+                           std::span<const std::span<const std::byte>> parts) {
+  // O_EXCL with the ordinary mode: the umask applies as to any new file.
+  static std::atomic<uint64_t> counter{0};
+  const std::string temporary = path.string() + ".tmp." + std::to_string(::getpid()) + "." +
+                                std::to_string(counter.fetch_add(1));
+  FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (fd.get() < 0) return IoError(path, "cannot create a file beside it", errno);
+  Status status;
+  for (const auto& part : parts) {
+    status = WriteAll(fd.get(), part, path);
+    if (!status.ok()) break;
+  }
+  if (status.ok() && ::fsync(fd.get()) != 0) status = IoError(path, "cannot sync", errno);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = IoError(path, "cannot rename into place", errno);
+  }
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
+}
+
+}  // namespace verdict

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+
+namespace verdict {
+
+/// A whole file mapped read-only and privately. Immutable and shared between threads.
+/// Another process that truncates the file under us makes later reads fault: writers must replace a
+/// file by rename (WriteFileAtomically does), never in place.
+class MappedFile {
+ public:
+  /// Errors: kNotFound, kInvalidArgument (not a regular file, or empty), kUnavailable (other I/O).
+  static Result<std::shared_ptr<const MappedFile>> Open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
+  const std::byte* data_;
+  size_t size_;
+};
+
+/// Writes `parts` one after another to a new file beside `path`, syncs it, and renames it to
+/// `path`: readers see the old file or the whole new one. On error the old file is untouched.
+Status WriteFileAtomically(const std::filesystem::path& path,
+                           std::span<const std::span<const std::byte>> parts);
+
+}  // namespace verdict

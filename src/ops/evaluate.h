@@ -1,0 +1,20 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// Runs one node with its reference kernel on fresh memory. Returns a constant per output (an empty
+/// one where the node leaves it out). Errors: as the shape rule and the kernel.
+Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const TensorView> inputs);
+
+/// Interprets the graph with reference kernels, allocating as it goes: the oracle of tests, of
+/// constant folding and of golden vectors, not the way to serve. inputs: one per graph input, in
+/// order. Returns one constant per graph output; kString outputs may point into the inputs' and the
+/// graph's strings, which must outlive them.
+Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs);
+
+}  // namespace verdict

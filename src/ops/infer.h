@@ -1,0 +1,27 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// Runs every node's shape rule in order and writes types and shapes into the graph's values. Small
+/// integer values that follow from constants and shapes (the Shape, Gather, Concat chains before a
+/// Reshape) are computed on the way. Errors: the first rule's error, naming the node.
+Status InferShapes(Graph& graph);
+
+/// As InferShapes, for static input shapes, without touching the graph.
+/// input_shapes: one per graph input, in order. Returns: per value of the graph its type and static
+/// shape
+/// (`data` null). Errors: kInvalidArgument where a rule refuses; kUnimplemented, naming the node,
+/// where an extent depends on the data.
+Result<std::vector<TensorView>> ResolveShapes(const Graph& graph,
+                                              std::span<const Shape> input_shapes);
+
+/// Runs one node's shape rule. inputs/outputs: as InferContext.
+Status InferNode(const Node& node, std::span<const TensorView> inputs,
+                 std::span<TensorView> outputs, Graph* graph);
+
+}  // namespace verdict

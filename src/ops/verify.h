@@ -1,0 +1,13 @@
+#pragma once
+
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// Checks that `graph` is well formed: every id in range, every value made once and before it is
+/// read, names unique, operators known, their numbers of inputs and outputs and their attributes as
+/// the schema says. Errors: kInvalidArgument naming the node and value (kUnimplemented for an
+/// unknown operator). Threads: pure. Cost: O(graph).
+Status VerifyGraph(const Graph& graph);
+
+}  // namespace verdict

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+#include "engine/engine_file.h"
+
+namespace verdict {
+
+/// An input or output of an engine. `shape` has -1 for every extent that may vary.
+struct TensorSpec {
+  std::string name;
+  DataType dtype = DataType::kUndefined;
+  Shape shape;
+};
+
+/// A loaded engine: verified, planned for this machine, immutable. Shared by any number of sessions
+/// and threads.
+class Engine {
+ public:
+  /// Loads and verifies a file; plans again from the IR where the stored plan was made for another
+  /// machine (notice() then says so). Errors: as ReadEngineFile and PlanGraph.
+  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& path);
+  /// From contents in memory (just compiled, or read).
+  static Result<std::shared_ptr<const Engine>> FromContents(EngineContents contents);
+
+  std::span<const TensorSpec> inputs() const { return inputs_; }
+  std::span<const TensorSpec> outputs() const { return outputs_; }
+  const Graph& graph() const { return contents_.graph; }
+  const Plan& plan() const { return contents_.plan; }
+  std::span<const Profile> profiles() const { return contents_.profiles; }
+  const EngineContents& contents() const { return contents_; }
+  /// Empty, or why the stored plan was not used.
+  const std::string& notice() const { return notice_; }
+
+  /// Per step of the plan, its tactic.
+  std::span<const Tactic* const> tactics() const { return tactics_; }
+
+  /// Runs the golden vectors. Errors: kDataLoss with the output and the largest difference where
+  /// one is outside 1e-5 relative + 1e-5 absolute (other types: not equal).
+  static Status CheckGolden(const std::shared_ptr<const Engine>& engine);
+
+ private:
+  Engine() = default;
+  EngineContents contents_;
+  std::vector<TensorSpec> inputs_;
+  std::vector<TensorSpec> outputs_;
+  std::vector<const Tactic*> tactics_;
+  std::string notice_;
+};
+
+}  // namespace verdict
