@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import sys
@@ -30,10 +31,11 @@ def export(network: Network, opset: int, dynamo: bool) -> onnx.ModelProto:
             axes = network.dynamic.get(name, {})
             shapes.append({axis: symbols.setdefault(s, torch.export.Dim(s, min=1, max=4096))
                            for axis, s in axes.items()})
-        # forward() takes *arguments, so the shapes come as one tuple for the one parameter.
-        names["dynamic_shapes"] = (tuple(shapes),)
+        # A forward(*arguments) has one parameter, whose shapes are all of them.
+        variadic = "arguments" in inspect.signature(network.module.forward).parameters
+        names["dynamic_shapes"] = (tuple(shapes),) if variadic else tuple(shapes)
     else:
-        names["dynamic_axes"] = network.dynamic
+        names["dynamic_axes"] = dynamic_axes(network, dynamo)
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as void, \
             contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(void), \
             warnings.catch_warnings():
@@ -45,6 +47,23 @@ def export(network: Network, opset: int, dynamo: bool) -> onnx.ModelProto:
         return onnx.load(path)
 
 
+def dynamic_axes(network: Network, dynamo: bool) -> dict[str, dict[int, str]]:
+    fixed = "" if dynamo else network.fixed_in_legacy
+    return {name: {axis: symbol for axis, symbol in axes.items() if symbol != fixed}
+            for name, axes in network.dynamic.items()}
+
+
+def grown(network: Network, dynamo: bool) -> dict[str, torch.Tensor]:
+    """The example inputs, two longer on each dynamic axis: a size the export never saw."""
+    arguments = {}
+    dynamic = dynamic_axes(network, dynamo)
+    for name, tensor in network.arguments.items():
+        for axis in dynamic.get(name, {}):
+            tensor = torch.cat([tensor, tensor.flip(axis).narrow(axis, 0, 2)], axis)
+        arguments[name] = tensor
+    return arguments
+
+
 def cases() -> Iterator[Case]:
     """Every network with every exporter and opset it asks for; what cannot be exported is said."""
     torch.backends.mha.set_fastpath_enabled(False)  # The fused encoder layer has no ONNX form.
@@ -54,14 +73,15 @@ def cases() -> Iterator[Case]:
         torch.manual_seed(zlib.crc32(name.encode()))
         network = make()
         network.module.eval()
-        with torch.no_grad():
-            result = network.module(*network.arguments.values())
-        result = result if isinstance(result, tuple) else (result,)
         for dynamo, opset in [(False, o) for o in network.legacy] + [
                 (True, o) for o in network.dynamo]:
+            arguments = grown(network, dynamo)
+            with torch.no_grad():
+                result = network.module(*arguments.values())
+            result = result if isinstance(result, tuple) else (result,)
             exporter = "torch dynamo" if dynamo else "torch torchscript"
             suffix = f"dyn{opset}" if dynamo else f"op{opset}"
-            inputs = {k: v.numpy() for k, v in network.arguments.items()}
+            inputs = {k: v.numpy() for k, v in arguments.items()}
             try:
                 model = export(network, opset, dynamo)
                 outputs = run(model, inputs)

@@ -21,15 +21,16 @@ class Network:
     outputs: the names of what forward() returns.
     dynamic: tensor name -> {axis: symbol}.
     legacy, dynamo: the opsets to export at, with each exporter.
-    tolerance: where float32 over many terms leaves more than the default.
+    fixed_in_legacy: a symbol the TorchScript exporter turns into a constant.
     """
 
     module: nn.Module
     arguments: dict[str, torch.Tensor]
     outputs: tuple[str, ...] = ("y",)
     dynamic: dict[str, dict[int, str]] = dataclasses.field(default_factory=dict)
-    legacy: tuple[int, ...] = (17,)
+    legacy: tuple[int, ...] = (14,)
     dynamo: tuple[int, ...] = (18,)
+    fixed_in_legacy: str = ""
 
 
 class Lambda(nn.Module):
@@ -70,7 +71,7 @@ def mlp_batchnorm() -> Network:
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(0.1)]
     module = settle_batch_norm(nn.Sequential(*layers, nn.Linear(8, 1), nn.Sigmoid()))
     return Network(module, {"x": torch.randn(BATCH, 12)}, dynamic=batch_only("x", "y"),
-                   legacy=(9, 11, 13, 17), dynamo=(18, 20))
+                   legacy=(9, 13), dynamo=(18, 20))
 
 
 def mlp_input_batchnorm() -> Network:
@@ -91,7 +92,7 @@ def mlp_activations() -> Network:
     for kind in kinds:
         layers += [kind, nn.Linear(8, 8)]
     return Network(nn.Sequential(*layers, nn.Softmax(dim=1)), {"x": torch.randn(BATCH, 12)},
-                   dynamic=batch_only("x", "y"), legacy=(11, 14, 17), dynamo=(18, 20))
+                   dynamic=batch_only("x", "y"), dynamo=(18, 20))
 
 
 def mlp_layernorm_gelu() -> Network:
@@ -108,7 +109,7 @@ def mlp_groupnorm_rms() -> Network:
     module = Lambda(forward, first=nn.Linear(12, 16), group=nn.GroupNorm(4, 16), rms=nn.RMSNorm(16),
                     last=nn.Linear(16, 1))
     return Network(module, {"x": torch.randn(BATCH, 12)}, dynamic=batch_only("x", "y"),
-                   legacy=(17,), dynamo=(18, 23))
+                   legacy=(), dynamo=(18, 23))  # TorchScript has no form for RMSNorm.
 
 
 def mlp_residual() -> Network:
@@ -124,7 +125,7 @@ def mlp_residual() -> Network:
     arguments = {"x": torch.randn(BATCH, 12), "scale": torch.rand(BATCH, 1),
                  "shift": torch.randn(12)}
     names = ("score", "peak", "peak_at")
-    return Network(module, arguments, names, batch_only("x", "scale", *names), legacy=(13, 17))
+    return Network(module, arguments, names, batch_only("x", "scale", *names), legacy=(13,))
 
 
 # Embeddings ---------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def embeddings() -> Network:
                     mlp=nn.Sequential(nn.Linear(17, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid()))
     arguments = {"amount": torch.randn(BATCH, 4), "mcc": torch.randint(0, 20, (BATCH,)),
                  "country": torch.randint(0, 9, (BATCH,)), "hour": torch.randint(0, 24, (BATCH,))}
-    return Network(module, arguments, dynamic=batch_only(*arguments, "y"), legacy=(11, 17))
+    return Network(module, arguments, dynamic=batch_only(*arguments, "y"), legacy=(11,))
 
 
 def embedding_columns() -> Network:
@@ -157,7 +158,7 @@ def embedding_columns() -> Network:
                     mlp=nn.Sequential(nn.Linear(5 + 12 + 2, 8), nn.ReLU(), nn.Linear(8, 1)))
     module.register_buffer("offsets", torch.tensor([0, 10, 25]))
     arguments = {"x": torch.randn(BATCH, 5), "ids": torch.randint(0, 10, (BATCH, 3))}
-    return Network(module, arguments, dynamic=batch_only("x", "ids", "y"), legacy=(11, 17))
+    return Network(module, arguments, dynamic=batch_only("x", "ids", "y"), legacy=(11,))
 
 
 def embedding_pool() -> Network:
@@ -175,17 +176,7 @@ def embedding_pool() -> Network:
                  "keep": (torch.rand(BATCH, LENGTH) > 0.4).float()}
     dynamic = {"ids": {0: "batch", 1: "length"}, "keep": {0: "batch", 1: "length"},
                "y": {0: "batch"}}
-    return Network(module, arguments, dynamic=dynamic, legacy=(11, 13, 17))
-
-
-def embedding_bag() -> Network:
-    """nn.EmbeddingBag with offsets: exporters write a Loop or a chain of gathers for it."""
-    def forward(self: Lambda, ids: torch.Tensor) -> torch.Tensor:
-        return self.last(self.bag(ids))
-
-    module = Lambda(forward, bag=nn.EmbeddingBag(30, 6, mode="mean"), last=nn.Linear(6, 1))
-    return Network(module, {"ids": torch.randint(0, 30, (BATCH, LENGTH))}, legacy=(17,), dynamo=(18,),
-                   dynamic=batch_only("ids", "y"))
+    return Network(module, arguments, dynamic=dynamic, legacy=(11, 13))
 
 
 # Recurrent networks -------------------------------------------------------------------------------
@@ -194,7 +185,7 @@ SEQUENCE = {"x": {0: "batch", 1: "length"}, "y": {0: "batch"}}
 
 
 def recurrent(kind: type[nn.RNNBase], layers: int, bidirectional: bool = False,
-              legacy: tuple[int, ...] = (17,), dynamo: tuple[int, ...] = (18,)) -> Network:
+              legacy: tuple[int, ...] = (14,), dynamo: tuple[int, ...] = (18,)) -> Network:
     """Batch first, the last step into a linear layer."""
 
     def forward(self: Lambda, x: torch.Tensor) -> torch.Tensor:
@@ -222,7 +213,7 @@ def lstm_states() -> Network:
     outputs = ("steps", "h", "c")
     dynamic = {"x": {0: "length", 1: "batch"}, "steps": {0: "length", 1: "batch"}}
     dynamic |= {name: {1: "batch"} for name in ("h0", "c0", "h", "c")}
-    return Network(module, arguments, outputs, dynamic, legacy=(11, 14, 17))
+    return Network(module, arguments, outputs, dynamic, legacy=(11, 17))
 
 
 def lstm_hidden() -> Network:
@@ -260,7 +251,7 @@ def gru_cell() -> Network:
     module = Lambda(forward, cell=nn.GRUCell(6, 8), last=nn.Linear(8, 1))
     arguments = {"x": torch.randn(BATCH, 6), "state": torch.randn(BATCH, 8) * 0.5}
     outputs = ("score", "new_state")
-    return Network(module, arguments, outputs, batch_only(*arguments, *outputs), legacy=(17,))
+    return Network(module, arguments, outputs, batch_only(*arguments, *outputs))
 
 
 # Convolutions -------------------------------------------------------------------------------------
@@ -274,7 +265,7 @@ def conv_stack() -> Network:
         nn.AvgPool1d(3, stride=1, padding=1), nn.Conv1d(8, 4, 1),
         nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 1)))
     return Network(module, {"x": torch.randn(BATCH, 6, 16)}, dynamic=batch_only("x", "y"),
-                   legacy=(11, 13, 17), dynamo=(18,))
+                   legacy=(11, 17))
 
 
 def conv_causal() -> Network:
@@ -287,7 +278,7 @@ def conv_causal() -> Network:
         return self.last(torch.cat([h.mean(dim=2), h.amax(dim=2), h[:, :, -1]], dim=1))
 
     module = Lambda(forward, conv=nn.Conv1d(6, 16, 3, dilation=2), last=nn.Linear(24, 1))
-    return Network(module, {"x": torch.randn(BATCH, 11, 6)}, dynamic=SEQUENCE, legacy=(11, 13, 17))
+    return Network(module, {"x": torch.randn(BATCH, 11, 6)}, dynamic=SEQUENCE, legacy=(11, 17))
 
 
 # Attention ----------------------------------------------------------------------------------------
@@ -302,8 +293,8 @@ def scaled_dot_product() -> Network:
 
     module = Lambda(forward, qkv=nn.Linear(16, 48), out=nn.Linear(16, 16))
     dynamic = {"x": {0: "batch", 1: "length"}, "y": {0: "batch", 1: "length"}}
-    return Network(module, {"x": torch.randn(BATCH, LENGTH, 16)}, dynamic=dynamic, legacy=(14, 17),
-                   dynamo=(18, 20, 23))
+    return Network(module, {"x": torch.randn(BATCH, LENGTH, 16)}, dynamic=dynamic,
+                   dynamo=(18, 23))
 
 
 def causal_attention() -> Network:
@@ -313,7 +304,7 @@ def causal_attention() -> Network:
         return self.out(h[:, 0, -1])
 
     module = Lambda(forward, qkv=nn.Linear(16, 48), out=nn.Linear(16, 1))
-    return Network(module, {"x": torch.randn(BATCH, LENGTH, 16)}, dynamic=SEQUENCE, legacy=(14, 17),
+    return Network(module, {"x": torch.randn(BATCH, LENGTH, 16)}, dynamic=SEQUENCE,
                    dynamo=(18, 23))
 
 
@@ -329,11 +320,12 @@ def multihead_attention() -> Network:
     dynamic = {"x": {0: "batch", 1: "length"}, "padded": {0: "batch", 1: "length"},
                "y": {0: "batch", 1: "length"}, "weights": {0: "batch", 1: "length", 2: "length"}}
     return Network(module, {"x": torch.randn(BATCH, LENGTH, 16), "padded": padded},
-                   ("y", "weights"), dynamic, legacy=(11, 14, 17), dynamo=(18, 20))
+                   ("y", "weights"), dynamic, fixed_in_legacy="length")
 
 
-def encoder(mask: str, norm_first: bool, legacy: tuple[int, ...], dynamo: tuple[int, ...]) -> Network:
-    """Two nn.TransformerEncoder layers over embedded events, masked mean, linear head.
+def encoder(mask: str, width: int, layers: int, norm_first: bool, legacy: tuple[int, ...],
+            dynamo: tuple[int, ...]) -> Network:
+    """nn.TransformerEncoder over embedded events, masked mean, linear head.
 
     mask: "bool" (True where padded), "float" (0 or -inf), "keep" (1 where real), or "none".
     """
@@ -348,11 +340,11 @@ def encoder(mask: str, norm_first: bool, legacy: tuple[int, ...], dynamo: tuple[
         weight = weight.unsqueeze(-1)
         return self.last((h * weight).sum(dim=1) / weight.sum(dim=1))
 
-    layer = nn.TransformerEncoderLayer(32, 4, 48, batch_first=True, norm_first=norm_first,
+    layer = nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True, norm_first=norm_first,
                                        activation="gelu" if norm_first else "relu")
-    module = Lambda(forward, events=nn.Linear(6, 32), last=nn.Linear(32, 1),
-                    encoder=nn.TransformerEncoder(layer, 2, enable_nested_tensor=False))
-    module.register_parameter("position", nn.Parameter(torch.randn(12, 32) * 0.1))
+    module = Lambda(forward, events=nn.Linear(6, width), last=nn.Linear(width, 1),
+                    encoder=nn.TransformerEncoder(layer, layers, enable_nested_tensor=False))
+    module.register_parameter("position", nn.Parameter(torch.randn(12, width) * 0.1))
     arguments = {"x": torch.randn(BATCH, LENGTH, 6)}
     dynamic = dict(SEQUENCE)
     if mask != "none":
@@ -363,7 +355,32 @@ def encoder(mask: str, norm_first: bool, legacy: tuple[int, ...], dynamo: tuple[
         arguments[name] = {"bool": padded, "keep": (~padded).float(),
                            "float": torch.zeros(BATCH, LENGTH).masked_fill(padded, -torch.inf)}[mask]
         dynamic[name] = {0: "batch", 1: "length"}
-    return Network(module, arguments, dynamic=dynamic, legacy=legacy, dynamo=dynamo)
+    return Network(module, arguments, dynamic=dynamic, legacy=legacy, dynamo=dynamo,
+                   fixed_in_legacy="length")
+
+
+def plain_encoder() -> Network:
+    """Attention spelled out, as models did before scaled_dot_product_attention: old opsets too."""
+
+    def forward(self: Lambda, x: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
+        batch, length, width = x.shape
+        q, k, v = (part.view(batch, length, 4, width // 4).transpose(1, 2)
+                   for part in (self.q(x), self.k(x), self.v(x)))
+        weights = torch.matmul(q, k.transpose(-2, -1)) / (width // 4) ** 0.5
+        weights = weights.masked_fill(padded[:, None, None, :], -1e9).softmax(dim=-1)
+        h = torch.matmul(weights, v).transpose(1, 2).contiguous().view(batch, length, width)
+        h = self.norm1(x + self.out(h))
+        h = self.norm2(h + self.down(F.gelu(self.up(h))))
+        return self.last(h.masked_fill(padded.unsqueeze(-1), 0.0).amax(dim=1))
+
+    linear = {name: nn.Linear(16, 16) for name in ("q", "k", "v", "out")}
+    module = Lambda(forward, **linear, norm1=nn.LayerNorm(16), norm2=nn.LayerNorm(16),
+                    up=nn.Linear(16, 32), down=nn.Linear(32, 16), last=nn.Linear(16, 1))
+    padded = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    padded[0, 2:] = True
+    dynamic = {**SEQUENCE, "padded": {0: "batch", 1: "length"}}
+    return Network(module, {"x": torch.randn(BATCH, LENGTH, 16), "padded": padded}, dynamic=dynamic,
+                   legacy=(11, 13, 17))
 
 
 # Tabular architectures ----------------------------------------------------------------------------
@@ -385,7 +402,7 @@ def dcn_v2() -> Network:
                     deep=nn.Sequential(nn.Linear(width, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU()),
                     last=nn.Linear(width + 8, 1))
     arguments = {"dense": torch.randn(BATCH, 4), "ids": torch.randint(0, 10, (BATCH, 3))}
-    return Network(module, arguments, dynamic=batch_only("dense", "ids", "y"), legacy=(13, 17))
+    return Network(module, arguments, dynamic=batch_only("dense", "ids", "y"), legacy=(13,))
 
 
 def deepfm() -> Network:
@@ -400,7 +417,7 @@ def deepfm() -> Network:
     module = Lambda(forward, table=nn.Embedding(30, 4), bias=nn.Embedding(30, 1),
                     deep=nn.Sequential(nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 1)))
     arguments = {"ids": torch.randint(0, 30, (BATCH, 6)), "values": torch.rand(BATCH, 6)}
-    return Network(module, arguments, dynamic=batch_only("ids", "values", "y"), legacy=(11, 17))
+    return Network(module, arguments, dynamic=batch_only("ids", "values", "y"), legacy=(11, 13))
 
 
 def resnext() -> Network:
@@ -419,7 +436,7 @@ def resnext() -> Network:
                     norm=nn.BatchNorm1d(48), last=nn.Linear(12, 1))
     module.register_parameter("weight", nn.Parameter(torch.randn(4, 12, 12) * 0.3))
     return Network(settle_batch_norm(module), {"x": torch.randn(BATCH, 12)},
-                   dynamic=batch_only("x", "y"), legacy=(13, 17))
+                   dynamic=batch_only("x", "y"), legacy=(13,))
 
 
 def tabnet() -> Network:
@@ -442,7 +459,7 @@ def tabnet() -> Network:
                     attends=nn.ModuleList(nn.Linear(4, 12) for _ in range(2)), last=nn.Linear(8, 2))
     names = ("logits", "focus")
     return Network(settle_batch_norm(module), {"x": torch.randn(BATCH, 12)}, names,
-                   batch_only("x", *names), legacy=(13, 17))
+                   batch_only("x", *names), legacy=(13,))
 
 
 def shapes_and_masks() -> Network:
@@ -468,7 +485,7 @@ def shapes_and_masks() -> Network:
     x[0, 2] = torch.nan
     x[2, 5] = torch.nan
     return Network(module, {"x": x, "code": torch.tensor([0, 4, 2])},
-                   dynamic=batch_only("x", "code", "y"), legacy=(13, 17))
+                   dynamic=batch_only("x", "code", "y"), legacy=(13,))
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
@@ -481,16 +498,15 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "embeddings": embeddings,
     "embedding_columns": embedding_columns,
     "embedding_pool": embedding_pool,
-    "embedding_bag": embedding_bag,
-    "rnn1": lambda: recurrent(nn.RNN, 1),
-    "lstm1": lambda: recurrent(nn.LSTM, 1, legacy=(9, 11, 13, 17)),
-    "lstm2": lambda: recurrent(nn.LSTM, 2, legacy=(11, 14, 17)),
-    "lstm_bi": lambda: recurrent(nn.LSTM, 2, bidirectional=True, legacy=(14, 17)),
+    "rnn1": lambda: recurrent(nn.RNN, 1, dynamo=()),  # Dynamo unrolls it at one length.
+    "lstm1": lambda: recurrent(nn.LSTM, 1, legacy=(9, 11, 17)),
+    "lstm2": lambda: recurrent(nn.LSTM, 2),
+    "lstm_bi": lambda: recurrent(nn.LSTM, 2, bidirectional=True),
     "lstm_states": lstm_states,
     "lstm_hidden": lstm_hidden,
-    "gru1": lambda: recurrent(nn.GRU, 1, legacy=(9, 11, 13, 17)),
-    "gru2": lambda: recurrent(nn.GRU, 2, legacy=(11, 14, 17)),
-    "gru_bi": lambda: recurrent(nn.GRU, 1, bidirectional=True, legacy=(14, 17)),
+    "gru1": lambda: recurrent(nn.GRU, 1, legacy=(9, 11, 17)),
+    "gru2": lambda: recurrent(nn.GRU, 2),
+    "gru_bi": lambda: recurrent(nn.GRU, 1, bidirectional=True),
     "gru_step": gru_step,
     "gru_cell": gru_cell,
     "conv_stack": conv_stack,
@@ -498,10 +514,11 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "sdpa": scaled_dot_product,
     "sdpa_causal": causal_attention,
     "mha_mask": multihead_attention,
-    "encoder_bool": lambda: encoder("bool", False, (11, 13, 14, 17), (18, 20, 23)),
-    "encoder_float": lambda: encoder("float", False, (14,), (18,)),
-    "encoder_keep": lambda: encoder("keep", True, (17,), (20,)),
-    "encoder_nomask": lambda: encoder("none", True, (13, 17), (18,)),
+    "encoder_bool": lambda: encoder("bool", 32, 2, False, (14,), (18,)),
+    "encoder_float": lambda: encoder("float", 16, 1, False, (17,), (18,)),
+    "encoder_keep": lambda: encoder("keep", 16, 1, True, (17,), (20,)),
+    "encoder_nomask": lambda: encoder("none", 16, 1, True, (14,), (18, 23)),
+    "encoder_plain": plain_encoder,
     "dcn_v2": dcn_v2,
     "deepfm": deepfm,
     "resnext": resnext,
