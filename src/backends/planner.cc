@@ -1,0 +1,93 @@
+#include "backends/planner.h"
+
+#include "backends/registry.h"
+#include "base/checked_math.h"
+#include "plan/memory.h"
+
+namespace verdict {
+namespace {
+
+constexpr size_t kPackedAlignment = 64;
+
+std::string KnownBackends() {
+  std::string names;
+  for (const Backend* backend : AllBackends()) {
+    names += (names.empty() ? "" : ", ") + std::string(backend->name);
+  }
+  return names;
+}
+
+/// The backends to ask, in order: the one asked for and the reference backend, or all that are
+/// available.
+Result<std::vector<const Backend*>> ChooseBackends(const std::string& name) {
+  std::vector<const Backend*> chosen;
+  bool found = name.empty();
+  for (const Backend* backend : AllBackends()) {
+    const bool named = backend->name == name;
+    found = found || named;
+    if (named) VERDICT_RETURN_IF_ERROR(backend->available());
+    if (named || backend->name == "reference" || (name.empty() && backend->available().ok())) {
+      chosen.push_back(backend);
+    }
+  }
+  if (!found) {
+    return InvalidArgument("unknown backend '" + name + "'; the backends are " + KnownBackends());
+  }
+  return chosen;
+}
+
+}  // namespace
+
+Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> profiles,
+                               const PlannerOptions& options) {
+  VERDICT_ASSIGN_OR_RETURN(const auto backends, ChooseBackends(options.backend));
+  const auto log = [&](const std::string& line) {
+    if (options.log) options.log(line);
+  };
+  PlannedGraph planned;
+  planned.plan.target = TargetFingerprint();
+  std::vector<const Tactic*> tactics;
+  for (size_t index = 0; index < graph.nodes.size(); ++index) {
+    const Node& node = graph.nodes[index];
+    const Tactic* choice = nullptr;
+    for (const Backend* backend : backends) {
+      for (const Tactic* tactic : backend->candidates(node.op)) {
+        if (const Status status = tactic->accepts(graph, node); !status.ok()) {
+          log(Graph::Describe(node) + ": " + std::string(tactic->id) +
+              " declines: " + status.message());
+          continue;
+        }
+        choice = tactic;
+        break;
+      }
+      if (choice != nullptr) break;
+    }
+    if (choice == nullptr) {
+      return Unimplemented(Graph::Describe(node) + ": no backend can compute it");
+    }
+    log(Graph::Describe(node) + ": " + std::string(choice->id));
+    Step step{.node = static_cast<int32_t>(index), .tactic = std::string(choice->id)};
+    if (choice->pack != nullptr) {
+      VERDICT_ASSIGN_OR_RETURN(const std::vector<std::byte> packed, choice->pack(graph, node));
+      step.packed_offset = AlignUp(planned.packed.size(), kPackedAlignment);
+      step.packed_bytes = packed.size();
+      planned.packed.resize(step.packed_offset);
+      planned.packed.insert(planned.packed.end(), packed.begin(), packed.end());
+    }
+    planned.plan.steps.push_back(std::move(step));
+    tactics.push_back(choice);
+  }
+  PlanStorage(graph, planned.plan);
+  const ScratchRule scratch = [&](size_t step, auto inputs, auto outputs) -> size_t {
+    const Tactic& tactic = *tactics[step];
+    const Node& node = graph.nodes[static_cast<size_t>(planned.plan.steps[step].node)];
+    return tactic.scratch_bytes == nullptr ? 0 : tactic.scratch_bytes(node, inputs, outputs);
+  };
+  for (const Profile& profile : profiles) {
+    VERDICT_ASSIGN_OR_RETURN(Layout layout, PlanLayout(graph, planned.plan, profile, scratch));
+    planned.plan.layouts.push_back(std::move(layout));
+  }
+  return planned;
+}
+
+}  // namespace verdict
