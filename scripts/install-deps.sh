@@ -2,8 +2,8 @@
 # Installs the Debian packages that are missing, and says which.
 #
 # Usage: scripts/install-deps.sh build|test
-#   build   what quickstart.sh needs: compiler, CMake, libraries, Python's venv
-#   test    build, and what test.sh needs: GoogleTest, clang and its tools, curl
+#   build   what quickstart.sh needs: compiler, CMake, libraries, Python's venv, curl
+#   test    build, and what test.sh needs: GoogleTest, clang and its tools
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/progress.sh
@@ -12,11 +12,11 @@ build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
   zlib1g-dev libssl-dev libzip-dev prometheus-cpp-dev
-  python3 python3-venv
+  python3 python3-venv curl
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang clang-format clang-tidy libclang-rt-14-dev curl
+  clang clang-format clang-tidy libclang-rt-14-dev
 )
 
 case ${1:-} in

@@ -1,4 +1,4 @@
-# Sourced by the scripts that take minutes: short lines with the seconds since the first of them started.
+# Sourced by the scripts that take minutes: short lines with the seconds since the first one started.
 
 export VERDICT_STARTED=${VERDICT_STARTED:-$(date +%s)}
 
@@ -8,8 +8,8 @@ say() { printf '[%4d s] %s\n' "$(($(date +%s) - VERDICT_STARTED))" "$*"; }
 # die MESSAGE...
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# watched LOG WHAT COMMAND...: runs the command with its output in LOG and says every 15 s how far it is.
-# If the command fails, prints the end of LOG and returns the command's exit status.
+# watched LOG WHAT COMMAND...: runs the command with its output in LOG, and says every 15 s how far
+# it is. If the command fails, prints the end of LOG and returns the command's exit status.
 watched() {
   local log=$1 what=$2 pid status=0 ticks=0 done_so_far
   shift 2
