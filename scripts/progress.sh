@@ -1,4 +1,4 @@
-# Sourced by the scripts that take minutes: short lines with the seconds since the first one started.
+# Sourced by the scripts that take minutes: short lines with the seconds since the first one began.
 
 export VERDICT_STARTED=${VERDICT_STARTED:-$(date +%s)}
 
