@@ -41,12 +41,16 @@ __attribute__((target("sse4.2"))) uint32_t Sse42(uint32_t crc, std::span<const s
 
 }  // namespace
 
-uint32_t Crc32c(std::span<const std::byte> data) {
+uint32_t Crc32c(std::span<const std::byte> data, uint32_t previous) {
 #if defined(__x86_64__)
   static const bool has_sse42 = __builtin_cpu_supports("sse4.2");
-  if (has_sse42) return ~Sse42(~0U, data);
+  if (has_sse42) return ~Sse42(~previous, data);
 #endif
-  return ~Portable(~0U, data);
+  return Crc32cPortable(data, previous);
+}
+
+uint32_t Crc32cPortable(std::span<const std::byte> data, uint32_t previous) {
+  return ~Portable(~previous, data);
 }
 
 }  // namespace verdict

@@ -65,11 +65,17 @@ MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
 
 Status WriteFileAtomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts) {
-  // O_EXCL with the ordinary mode: the umask applies as to any new file.
+  // O_EXCL with the ordinary mode: the umask applies as to any new file. In containers process
+  // numbers repeat, so a killed writer's leftover may have the first name tried.
   static std::atomic<uint64_t> counter{0};
-  const std::string temporary = path.string() + ".tmp." + std::to_string(::getpid()) + "." +
-                                std::to_string(counter.fetch_add(1));
-  FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  std::string temporary;
+  int opened = -1;
+  do {
+    temporary = path.string() + ".tmp." + std::to_string(::getpid()) + "." +
+                std::to_string(counter.fetch_add(1));
+    opened = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (opened < 0 && errno == EEXIST);
+  FileDescriptor fd(opened);
   if (fd.get() < 0) return IoError(path, "cannot create a file beside it", errno);
   Status status;
   for (const auto& part : parts) {

@@ -79,7 +79,7 @@ Result<int64_t> NumElements(const Shape& shape) {
       continue;
     }
     if (!CheckedMul(count, dim, &count)) {
-      return InvalidArgument("shape " + ToString(shape) + " has more elements than fit 64 bits");
+      return InvalidArgument("shape " + ToString(shape) + " has more elements than fit 63 bits");
     }
   }
   return empty ? 0 : count;
@@ -87,11 +87,12 @@ Result<int64_t> NumElements(const Shape& shape) {
 
 Result<size_t> ByteSize(DataType dtype, const Shape& shape) {
   VERDICT_ASSIGN_OR_RETURN(const int64_t count, NumElements(shape));
-  size_t bytes = 0;
-  if (!CheckedMul(static_cast<size_t>(count), ElementSize(dtype), &bytes)) {
-    return InvalidArgument("shape " + ToString(shape) + " has more bytes than fit 64 bits");
+  // No object is larger than half the address space, which leaves AlignUp its room.
+  int64_t bytes = 0;
+  if (!CheckedMul(count, static_cast<int64_t>(ElementSize(dtype)), &bytes)) {
+    return InvalidArgument("shape " + ToString(shape) + " has more bytes than fit 63 bits");
   }
-  return bytes;
+  return static_cast<size_t>(bytes);
 }
 
 std::string ToString(const Shape& shape) {

@@ -104,10 +104,10 @@ class Shape {
 };
 
 /// Number of elements of a static shape (1 for rank 0). Errors: kInvalidArgument if an extent is
-/// a symbol or the product overflows int64.
+/// a symbol or the product of the extents other than 0 overflows int64.
 Result<int64_t> NumElements(const Shape& shape);
 
-/// Bytes of a static tensor. Errors: as NumElements, or the byte count overflows.
+/// Bytes of a static tensor. Errors: as NumElements, or the byte count overflows int64.
 Result<size_t> ByteSize(DataType dtype, const Shape& shape);
 
 /// "[3,16]"; symbols print as "?".
