@@ -14,15 +14,17 @@ watched() {
   local log=$1 what=$2 pid status=0 ticks=0 done_so_far
   shift 2
   mkdir -p "$(dirname "$log")"
+  set -m  # a process group of its own, so that an interrupt ends the command's children too
   "$@" >"$log" 2>&1 </dev/null &
   pid=$!
-  trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+  set +m
+  trap 'kill -- -"$pid" 2>/dev/null; exit 130' INT TERM
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.2
     ticks=$((ticks + 1))
     if ((ticks % 75 == 0)); then
       done_so_far=$(grep -aoE '^\[[0-9]+/[0-9]+\]' "$log" | tail -1 || true)
-      say "  $what ... ${done_so_far}"
+      say "  $what ...${done_so_far:+ $done_so_far}"
     fi
   done
   wait "$pid" || status=$?

@@ -1,6 +1,7 @@
 """A client as anyone would write it with tritonclient: v2 protocol over HTTP, binary tensors."""
 
 import multiprocessing
+import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -92,6 +93,7 @@ def score_one_by_one(address: str, model: str, rows: np.ndarray, connections: in
 def _one_connection(
     address: str, model: str, rows: np.ndarray, barrier: Barrier, results, index: int
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     try:
         scorer = Scorer(address, model)
         for row in rows[:50]:

@@ -176,7 +176,9 @@ def _score_and_report(server: Server, prepared: Prepared) -> bool:
             some = rows[:: max(1, len(rows) // ONE_BY_ONE)][:ONE_BY_ONE]
             single[name] = client.score_one_by_one(server.address, name, some, connections)
     except Exception as error:
-        raise QuickstartError(f"scoring with {name} failed: {error}") from error
+        raise QuickstartError(
+            f"scoring with {name} failed: {error}; the server's log: {server.log}"
+        ) from error
     for name, library in prepared.library_scores.items():
         ours[name] = training.quality(is_fraud, batched[name].scores)
         theirs[name] = training.quality(is_fraud, library)

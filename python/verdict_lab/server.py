@@ -31,7 +31,7 @@ class Server:
     def __init__(self, binary: Path, repository: Path, log: Path):
         self.port, self.metrics_port = free_port(8000), free_port(8002)
         self.address = f"127.0.0.1:{self.port}"
-        self._log = log
+        self.log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 [
@@ -71,5 +71,5 @@ class Server:
                 self._process.wait()
 
     def _explain(self, what: str) -> str:
-        last_lines = self._log.read_text(errors="replace").splitlines()[-15:]
-        return "\n  ".join([f"verdict serve: {what}; {self._log} ends:", *last_lines])
+        last_lines = self.log.read_text(errors="replace").splitlines()[-15:]
+        return "\n  ".join([f"verdict serve: {what}; {self.log} ends:", *last_lines])
