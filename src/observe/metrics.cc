@@ -1,0 +1,190 @@
+#include "observe/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <functional>
+#include <utility>
+
+namespace verdict {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+MetricFamily Family(const char* name, const char* help, MetricType type) {
+  MetricFamily family;
+  family.name = name;
+  family.help = help;
+  family.type = type;
+  return family;
+}
+
+void Add(MetricFamily* family, Labels labels, double value) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  (family->type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  family->metric.push_back(std::move(metric));
+}
+
+MetricFamily Single(const char* name, const char* help, MetricType type, double value) {
+  MetricFamily family = Family(name, help, type);
+  Add(&family, {}, value);
+  return family;
+}
+
+ClientMetric HistogramOf(Labels labels, const DurationCounts& counts, uint64_t sum_ns) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  uint64_t cumulative = 0;
+  for (size_t i = 0; i < kDurationBucketsUs.size(); ++i) {
+    cumulative += counts[i];
+    metric.histogram.bucket.push_back({cumulative, static_cast<double>(kDurationBucketsUs[i])});
+  }
+  metric.histogram.sample_count = cumulative + counts.back();
+  metric.histogram.sample_sum = static_cast<double>(sum_ns) / 1000;
+  return metric;
+}
+
+struct ModelSample {
+  Labels labels;
+  ModelTotals totals;
+  bool ready;
+  double load_seconds;
+};
+
+double Microseconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds / 1000); }
+
+/// One metric of each model, read from its sample.
+struct ModelMetric {
+  const char* name;
+  const char* help;
+  MetricType type;
+  double (*value)(const ModelSample&);
+};
+
+// Names and units of Triton's metrics, so that its dashboards work.
+constexpr ModelMetric kModelMetrics[] = {
+    {"nv_inference_request_success", "Inference requests that succeeded", MetricType::Counter,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.success); }},
+    {"nv_inference_count", "Inferences performed: rows, not requests", MetricType::Counter,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.inferences); }},
+    {"nv_inference_exec_count", "Runs of the engine", MetricType::Counter,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.executions); }},
+    {"nv_inference_request_duration_us", "Cumulative time of requests, in microseconds",
+     MetricType::Counter,
+     [](const ModelSample& s) { return Microseconds(s.totals.times.total_ns); }},
+    {"nv_inference_queue_duration_us",
+     "Cumulative time in the queue, in microseconds (0: requests run on the thread that read them)",
+     MetricType::Counter, [](const ModelSample&) { return 0.0; }},
+    {"nv_inference_compute_input_duration_us",
+     "Cumulative time reading request tensors, in microseconds", MetricType::Counter,
+     [](const ModelSample& s) { return Microseconds(s.totals.times.input_ns); }},
+    {"nv_inference_compute_infer_duration_us",
+     "Cumulative time running the engine, in microseconds", MetricType::Counter,
+     [](const ModelSample& s) { return Microseconds(s.totals.times.infer_ns); }},
+    {"nv_inference_compute_output_duration_us",
+     "Cumulative time writing response tensors, in microseconds", MetricType::Counter,
+     [](const ModelSample& s) { return Microseconds(s.totals.times.output_ns); }},
+    {"nv_inference_pending_request_count",
+     "Requests waiting to run (0: requests run on the thread that read them)", MetricType::Gauge,
+     [](const ModelSample&) { return 0.0; }},
+    {"nv_model_load_duration_secs", "Time it took to load the model, in seconds", MetricType::Gauge,
+     [](const ModelSample& s) { return s.load_seconds; }},
+    {"verdict_model_ready", "1 if this version of the model is loaded and answers, else 0",
+     MetricType::Gauge, [](const ModelSample& s) { return s.ready ? 1.0 : 0.0; }},
+};
+
+void AddModelFamilies(const std::vector<ModelSample>& samples,
+                      std::vector<MetricFamily>* families) {
+  for (const ModelMetric& metric : kModelMetrics) {
+    MetricFamily family = Family(metric.name, metric.help, metric.type);
+    for (const ModelSample& sample : samples) Add(&family, sample.labels, metric.value(sample));
+    families->push_back(std::move(family));
+  }
+
+  MetricFamily failures = Family("nv_inference_request_failure",
+                                 "Inference requests that failed, by reason", MetricType::Counter);
+  MetricFamily request = Family(
+      "verdict_request_duration_us",
+      "Time from the whole request to the whole response, in microseconds", MetricType::Histogram);
+  MetricFamily infer = Family("verdict_compute_infer_duration_us",
+                              "Time running the engine, in microseconds", MetricType::Histogram);
+  for (const ModelSample& sample : samples) {
+    for (size_t i = 0; i < kFailureReasonNames.size(); ++i) {
+      Labels labels = sample.labels;
+      labels.push_back({"reason", std::string(kFailureReasonNames[i])});
+      Add(&failures, std::move(labels), static_cast<double>(sample.totals.failures[i]));
+    }
+    request.metric.push_back(
+        HistogramOf(sample.labels, sample.totals.request_durations, sample.totals.times.total_ns));
+    infer.metric.push_back(
+        HistogramOf(sample.labels, sample.totals.infer_durations, sample.totals.times.infer_ns));
+  }
+  families->push_back(std::move(failures));
+  families->push_back(std::move(request));
+  families->push_back(std::move(infer));
+}
+
+void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
+                     std::vector<MetricFamily>* families) {
+  uint64_t opened = 0;
+  uint64_t closed = 0;
+  std::map<size_t, uint64_t> responses{{200, 0}};  // 200 from the start: rate() needs a zero
+  for (const HttpMetrics& worker : workers) {
+    closed += worker.connections_closed.value();  // before `opened`: never fewer opened than closed
+    opened += worker.connections_opened.value();
+    for (size_t code = 0; code < worker.responses.size(); ++code) {
+      if (const uint64_t count = worker.responses[code].value()) responses[code] += count;
+    }
+  }
+  families->push_back(Single("verdict_http_connections", "Open HTTP connections", MetricType::Gauge,
+                             static_cast<double>(opened - closed)));
+  families->push_back(Single("verdict_http_connections_total", "HTTP connections accepted",
+                             MetricType::Counter, static_cast<double>(opened)));
+  families->push_back(Single("verdict_http_connections_refused_total",
+                             "HTTP connections refused because there were too many",
+                             MetricType::Counter, static_cast<double>(refused)));
+  MetricFamily by_code =
+      Family("verdict_http_responses_total", "HTTP responses by status code", MetricType::Counter);
+  for (const auto& [code, count] : responses) {
+    Add(&by_code, {{"code", std::to_string(code)}}, static_cast<double>(count));
+  }
+  families->push_back(std::move(by_code));
+}
+
+}  // namespace
+
+Metrics::Metrics(int workers) : http_(static_cast<size_t>(workers)) {}
+
+std::shared_ptr<ModelMetrics> Metrics::Model(const std::string& model, const std::string& version) {
+  std::lock_guard lock(mutex_);
+  auto& metrics = models_[{model, version}];
+  if (metrics == nullptr) metrics = std::make_shared<ModelMetrics>(model, version, workers());
+  return metrics;
+}
+
+std::string Metrics::Text() const {
+  std::vector<ModelSample> samples;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [key, model] : models_) {
+      samples.push_back({{{"model", key.first}, {"version", key.second}},
+                         model->Sum(),
+                         model->ready(),
+                         model->load_seconds()});
+    }
+  }
+  std::vector<MetricFamily> families;
+  AddModelFamilies(samples, &families);
+  AddHttpFamilies(http_, refused_.load(std::memory_order_relaxed), &families);
+  families.push_back(Single("verdict_server_ready",
+                            "1 if the server takes traffic: a model is loaded and no shutdown has "
+                            "begun",
+                            MetricType::Gauge, ready_.load(std::memory_order_relaxed) ? 1 : 0));
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace verdict

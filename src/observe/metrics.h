@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "observe/local_counter.h"
+#include "observe/model_metrics.h"
+
+namespace verdict {
+
+/// Counters of one worker thread of the HTTP server. The worker adds, the scrape reads.
+struct alignas(64) HttpMetrics {
+  LocalCounter connections_opened;
+  LocalCounter connections_closed;
+  std::array<LocalCounter, 600> responses;  // by status code
+};
+
+/// All that the server counts, in Prometheus' text format. The names are pinned in
+/// tests/golden/metrics.txt: dashboards and alert rules depend on them.
+class Metrics {
+ public:
+  /// workers: number of HTTP worker threads.
+  explicit Metrics(int workers);
+
+  int workers() const { return static_cast<int>(http_.size()); }
+
+  /// The counters of a model's version, made on first use. Threads: any.
+  std::shared_ptr<ModelMetrics> Model(const std::string& model, const std::string& version);
+
+  /// Threads: the worker's own, apart from reading.
+  HttpMetrics& http(int worker) { return http_[static_cast<size_t>(worker)]; }
+
+  /// Counts a connection that was closed at once because there were too many. Threads: any.
+  void CountRefusedConnection() { refused_.fetch_add(1, std::memory_order_relaxed); }
+  /// Threads: any.
+  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
+
+  /// The scrape. Threads: any.
+  std::string Text() const;
+
+ private:
+  std::vector<HttpMetrics> http_;
+  std::atomic<uint64_t> refused_{0};
+  std::atomic<bool> ready_{false};
+  mutable std::mutex mutex_;  // guards models_
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<ModelMetrics>> models_;
+};
+
+}  // namespace verdict

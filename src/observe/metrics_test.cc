@@ -1,0 +1,151 @@
+#include "observe/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace verdict {
+namespace {
+
+using testing::HasSubstr;
+
+/// "name type label,label" per metric of a scrape; the histograms' own "le" is left out.
+std::set<std::string> Names(const std::string& text) {
+  std::map<std::string, std::string> types;
+  std::map<std::string, std::string> labels;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("# TYPE ", 0) == 0) {
+      std::istringstream words(line.substr(7));
+      std::string name, type;
+      words >> name >> type;
+      types[name] = type;
+    } else if (!line.empty() && line[0] != '#') {
+      std::string name = line.substr(0, line.find_first_of("{ "));
+      for (const char* suffix : {"_bucket", "_sum", "_count"}) {
+        const std::string stem = name.substr(0, name.rfind(suffix));
+        if (stem != name && types.count(stem) && types[stem] == "histogram") name = stem;
+      }
+      std::string keys;
+      const size_t open = line.find('{');
+      for (size_t at = open; at != std::string::npos && line[at] != '}';) {
+        const size_t equals = line.find('=', at);
+        const std::string key = line.substr(at + 1, equals - at - 1);
+        if (key != "le") keys += (keys.empty() ? "" : ",") + key;
+        at = line.find('"', equals + 2) + 1;
+      }
+      labels[name] = keys;
+    }
+  }
+  std::set<std::string> result;
+  for (const auto& [name, type] : types) {
+    result.insert(name + " " + type + (labels[name].empty() ? "" : " " + labels[name]));
+  }
+  return result;
+}
+
+TEST(Metrics, NamesTypesAndLabelsArePinned) {
+  Metrics metrics(1);
+  metrics.Model("fraud", "3");
+  std::ifstream file(VERDICT_SOURCE_DIR "/tests/golden/metrics.txt");
+  ASSERT_TRUE(file) << "tests/golden/metrics.txt is missing";
+  std::set<std::string> pinned;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line[0] != '#') pinned.insert(line);
+  }
+  EXPECT_EQ(Names(metrics.Text()), pinned)
+      << "dashboards depend on these names: change tests/golden/metrics.txt only on purpose";
+}
+
+TEST(Metrics, CountsOfAllWorkersAreSummed) {
+  Metrics metrics(2);
+  auto model = metrics.Model("fraud", "3");
+  RequestTimes times;
+  times.total_ns = 40'000;
+  times.input_ns = 3'000;
+  times.infer_ns = 20'000;
+  times.output_ns = 2'000;
+  model->RecordSuccess(0, 1, 5, times);
+  model->RecordSuccess(1, 8, 7, times);
+  model->RecordFailure(1, FailureReason::kOther, 1'000);
+  model->SetLoaded(true, 0.25);
+  EXPECT_EQ(model->Sum().last_inference_ms, 7u);
+  const std::string text = metrics.Text();
+  const std::string labels = "{model=\"fraud\",version=\"3\"} ";
+  EXPECT_THAT(text, HasSubstr("nv_inference_request_success" + labels + "2\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_count" + labels + "9\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_exec_count" + labels + "2\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_request_duration_us" + labels + "80\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_compute_input_duration_us" + labels + "6\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_compute_infer_duration_us" + labels + "40\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_compute_output_duration_us" + labels + "4\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_model_ready" + labels + "1\n"));
+  EXPECT_THAT(text, HasSubstr("nv_model_load_duration_secs" + labels + "0.25\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "nv_inference_request_failure{model=\"fraud\",version=\"3\",reason=\"OTHER\"} 1\n"));
+}
+
+TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
+  Metrics metrics(1);
+  auto model = metrics.Model("m", "1");
+  for (uint64_t ns : {10'000, 10'001, 2'000'000'000}) {
+    RequestTimes times;
+    times.total_ns = ns;
+    model->RecordSuccess(0, 1, 0, times);
+  }
+  const std::string text = metrics.Text();
+  const std::string bucket = "verdict_request_duration_us_bucket{model=\"m\",version=\"1\",le=";
+  EXPECT_THAT(text, HasSubstr(bucket + "\"10\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"20\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"1000000\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"+Inf\"} 3\n"));
+}
+
+TEST(Metrics, SameModelGetsTheSameCounters) {
+  Metrics metrics(1);
+  EXPECT_EQ(metrics.Model("m", "1"), metrics.Model("m", "1"));
+  EXPECT_NE(metrics.Model("m", "1"), metrics.Model("m", "2"));
+}
+
+TEST(Metrics, ConnectionsAndResponses) {
+  Metrics metrics(2);
+  metrics.http(0).connections_opened.Add(3);
+  metrics.http(1).connections_opened.Add(2);
+  metrics.http(1).connections_closed.Add(1);
+  metrics.http(0).responses[404].Add(2);
+  metrics.http(1).responses[404].Add(1);
+  metrics.CountRefusedConnection();
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, HasSubstr("verdict_http_connections 4\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_http_connections_total 5\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_http_connections_refused_total 1\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"404\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"200\"} 0\n"));
+}
+
+TEST(Metrics, RecordingWhileScrapingLosesNothing) {
+  constexpr int kWorkers = 4;
+  constexpr int kRequests = 2000;
+  Metrics metrics(kWorkers);
+  auto model = metrics.Model("m", "1");
+  std::vector<std::thread> threads;
+  for (int worker = 0; worker < kWorkers; ++worker) {
+    threads.emplace_back([&, worker] {
+      for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, 2, 0, {});
+    });
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text().empty());
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(model->Sum().success, uint64_t{kWorkers} * kRequests);
+  EXPECT_EQ(model->Sum().inferences, uint64_t{kWorkers} * kRequests * 2);
+}
+
+}  // namespace
+}  // namespace verdict

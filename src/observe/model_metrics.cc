@@ -1,0 +1,77 @@
+#include "observe/model_metrics.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace verdict {
+namespace {
+
+size_t BucketOf(uint64_t nanoseconds) {
+  // Rounded up, so that 10,001 ns is not "at most 10 us".
+  const uint64_t microseconds = nanoseconds / 1000 + (nanoseconds % 1000 != 0 ? 1 : 0);
+  return static_cast<size_t>(
+      std::lower_bound(kDurationBucketsUs.begin(), kDurationBucketsUs.end(), microseconds) -
+      kDurationBucketsUs.begin());
+}
+
+}  // namespace
+
+uint64_t ModelTotals::failed() const {
+  uint64_t sum = 0;
+  for (uint64_t count : failures) sum += count;
+  return sum;
+}
+
+ModelMetrics::ModelMetrics(std::string model, std::string version, int workers)
+    : model_(std::move(model)),
+      version_(std::move(version)),
+      slots_(static_cast<size_t>(workers)) {}
+
+void ModelMetrics::RecordSuccess(int worker, uint64_t rows, uint64_t now_ms,
+                                 const RequestTimes& times) {
+  Slot& slot = slots_[static_cast<size_t>(worker)];
+  slot.success.Add(1);
+  slot.inferences.Add(rows);
+  slot.executions.Add(1);
+  slot.last_inference_ms.Set(now_ms);
+  slot.total_ns.Add(times.total_ns);
+  slot.input_ns.Add(times.input_ns);
+  slot.infer_ns.Add(times.infer_ns);
+  slot.output_ns.Add(times.output_ns);
+  slot.request_durations[BucketOf(times.total_ns)].Add(1);
+  slot.infer_durations[BucketOf(times.infer_ns)].Add(1);
+}
+
+void ModelMetrics::RecordFailure(int worker, FailureReason reason, uint64_t total_ns) {
+  Slot& slot = slots_[static_cast<size_t>(worker)];
+  slot.failures[static_cast<size_t>(reason)].Add(1);
+  slot.failure_ns.Add(total_ns);
+}
+
+void ModelMetrics::SetLoaded(bool ready, double load_seconds) {
+  load_seconds_.store(load_seconds, std::memory_order_relaxed);
+  ready_.store(ready, std::memory_order_relaxed);
+}
+
+ModelTotals ModelMetrics::Sum() const {
+  ModelTotals sum;
+  for (const Slot& slot : slots_) {
+    sum.success += slot.success.value();
+    sum.inferences += slot.inferences.value();
+    sum.executions += slot.executions.value();
+    sum.last_inference_ms = std::max(sum.last_inference_ms, slot.last_inference_ms.value());
+    sum.failure_ns += slot.failure_ns.value();
+    for (size_t i = 0; i < sum.failures.size(); ++i) sum.failures[i] += slot.failures[i].value();
+    sum.times.total_ns += slot.total_ns.value();
+    sum.times.input_ns += slot.input_ns.value();
+    sum.times.infer_ns += slot.infer_ns.value();
+    sum.times.output_ns += slot.output_ns.value();
+    for (size_t i = 0; i < sum.request_durations.size(); ++i) {
+      sum.request_durations[i] += slot.request_durations[i].value();
+      sum.infer_durations[i] += slot.infer_durations[i].value();
+    }
+  }
+  return sum;
+}
+
+}  // namespace verdict

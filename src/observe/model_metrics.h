@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "observe/local_counter.h"
+
+namespace verdict {
+
+/// Upper bounds (inclusive) of the duration histograms, in microseconds. Another one bucket counts
+/// what is longer.
+inline constexpr std::array<uint64_t, 25> kDurationBucketsUs = {
+    10,     20,     30,     50,      75,      100,     150,      200,   300,
+    500,    750,    1'000,  1'500,   2'000,   3'000,   5'000,    7'500, 10'000,
+    20'000, 30'000, 50'000, 100'000, 200'000, 500'000, 1'000'000};
+
+/// Counts of durations per bucket; not cumulative.
+using DurationCounts = std::array<uint64_t, kDurationBucketsUs.size() + 1>;
+
+/// Why a request failed, in Triton's words.
+enum class FailureReason { kRejected, kCanceled, kBackend, kOther };
+inline constexpr std::array<std::string_view, 4> kFailureReasonNames = {"REJECTED", "CANCELED",
+                                                                        "BACKEND", "OTHER"};
+
+/// Where the time of one request went, in nanoseconds. `total` runs from the complete request to
+/// the complete response; writing to the socket is not in it.
+struct RequestTimes {
+  uint64_t total_ns = 0;
+  uint64_t input_ns = 0;   // reading the request's tensors
+  uint64_t infer_ns = 0;   // running the engine
+  uint64_t output_ns = 0;  // writing the response's tensors
+};
+
+/// What has been counted for one version of one model since the server started.
+struct ModelTotals {
+  uint64_t success = 0;            // requests
+  uint64_t inferences = 0;         // rows
+  uint64_t executions = 0;         // runs of the engine
+  uint64_t last_inference_ms = 0;  // since the epoch; 0: never
+  uint64_t failure_ns = 0;
+  std::array<uint64_t, kFailureReasonNames.size()> failures{};
+  RequestTimes times;  // sums over successful requests
+  DurationCounts request_durations{};
+  DurationCounts infer_durations{};
+
+  uint64_t failed() const;
+};
+
+/// Counters of one version of one model, one set a worker thread. Look it up once when the model is
+/// loaded, not per request.
+class ModelMetrics {
+ public:
+  /// workers: number of threads that record; each uses its own number in [0, workers).
+  ModelMetrics(std::string model, std::string version, int workers);
+
+  const std::string& model() const { return model_; }
+  const std::string& version() const { return version_; }
+
+  /// rows: how many rows the request held. Threads: the worker's own.
+  void RecordSuccess(int worker, uint64_t rows, uint64_t now_ms, const RequestTimes& times);
+  /// Threads: the worker's own.
+  void RecordFailure(int worker, FailureReason reason, uint64_t total_ns);
+  /// Threads: any.
+  void SetLoaded(bool ready, double load_seconds);
+
+  bool ready() const { return ready_.load(std::memory_order_relaxed); }
+  double load_seconds() const { return load_seconds_.load(std::memory_order_relaxed); }
+
+  /// The sum over all workers. Threads: any; a request being recorded may be seen in part.
+  ModelTotals Sum() const;
+
+ private:
+  struct alignas(64) Slot {
+    LocalCounter success, inferences, executions, last_inference_ms, failure_ns;
+    std::array<LocalCounter, kFailureReasonNames.size()> failures;
+    LocalCounter total_ns, input_ns, infer_ns, output_ns;
+    std::array<LocalCounter, kDurationBucketsUs.size() + 1> request_durations, infer_durations;
+  };
+
+  std::string model_;
+  std::string version_;
+  std::vector<Slot> slots_;
+  std::atomic<bool> ready_{false};
+  std::atomic<double> load_seconds_{0};
+};
+
+}  // namespace verdict
