@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from . import INPUT, client, features, report, simulator, training
 from .server import Server, ServerError
@@ -127,7 +128,8 @@ def _prepare(folder: Path, seed: int) -> Prepared:
     scores = {}
     for name, train in training.TRAINERS.items():
         say(f"training and exporting: {name}")
-        with warnings.catch_warnings():
+        # One thread: the matrices are small, and spinning threads are slow on a busy machine.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # "not converged": a fixed number of epochs is meant
             model = train(x[split.train], stream.is_fraud[split.train].astype(np.int64), seed)
         scores[name] = training.library_scores(model, test_features)
