@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ class Case:
     tolerance: relative plus absolute, for float outputs; all others must be equal.
     library_score: what the training library itself says for the last output; the export must
         agree, or it is not a golden model.
+    external: keep the weights in a file of their own, NAME.data.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Case:
     exporter: str
     tolerance: float = DEFAULT_TOLERANCE
     library_score: np.ndarray | None = None
+    external: bool = False
 
 
 def graphs_of(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
@@ -47,7 +50,9 @@ def graphs_of(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 def strip(model: onnx.ModelProto) -> None:
     """Removes what differs between two machines or two runs: source paths, stack traces, names."""
     model.doc_string = ""
-    model.graph.doc_string = ""
+    opsets = sorted(model.opset_import, key=lambda o: o.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     del model.metadata_props[:]
     for graph in graphs_of(model):
         graph.doc_string = ""
@@ -102,12 +107,20 @@ def write(case: Case, folder: pathlib.Path) -> dict:
         exported = list(outputs.values())[-1]
         expected = case.library_score.reshape(exported.shape)
         np.testing.assert_allclose(exported, expected, 1e-4, 1e-5, err_msg=case.name)
-    (folder / f"{case.name}.onnx").write_bytes(case.model.SerializeToString(deterministic=True))
+    path = folder / f"{case.name}.onnx"
+    if case.external:
+        data = f"{case.name}.data"
+        with contextlib.chdir(folder):  # onnx looks for an old file in the working folder.
+            pathlib.Path(data).unlink(missing_ok=True)
+            onnx.save(case.model, path.name, save_as_external_data=True, location=data,
+                      size_threshold=0)
+    else:
+        path.write_bytes(case.model.SerializeToString(deterministic=True))
     np.savez_compressed(folder / f"{case.name}.inputs.npz", **case.inputs)
     np.savez_compressed(folder / f"{case.name}.outputs.npz", **outputs)
     return {
         "name": case.name,
-        "file": f"{case.name}.onnx",
+        "file": path.name,
         "inputs": f"{case.name}.inputs.npz",
         "outputs": f"{case.name}.outputs.npz",
         "tolerance": case.tolerance,

@@ -20,6 +20,9 @@ from golden_case import Case, run
 from torch_networks import NETWORKS, Network
 
 
+EXTERNAL = ("mlp_bn_relu", "op13")  # Written a second time, its weights in a file of their own.
+
+
 def export(network: Network, opset: int, dynamo: bool) -> onnx.ModelProto:
     """One export, quiet, through a file, with nothing outside it."""
     arguments = tuple(network.arguments.values())
@@ -94,3 +97,5 @@ def cases() -> Iterator[Case]:
                 np.testing.assert_allclose(outputs[output], expected.numpy(), 1e-4, 1e-5,
                                            err_msg=f"{name} {suffix} {output}")
             yield Case(f"torch_{name}_{suffix}", model, inputs, exporter)
+            if (name, suffix) == EXTERNAL:
+                yield Case(f"torch_{name}_external", model, inputs, exporter, external=True)

@@ -71,7 +71,7 @@ def mlp_batchnorm() -> Network:
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(0.1)]
     module = settle_batch_norm(nn.Sequential(*layers, nn.Linear(8, 1), nn.Sigmoid()))
     return Network(module, {"x": torch.randn(BATCH, 12)}, dynamic=batch_only("x", "y"),
-                   legacy=(9, 13), dynamo=(18, 20))
+                   legacy=(7, 9, 13), dynamo=(18, 22))
 
 
 def mlp_input_batchnorm() -> Network:
@@ -265,7 +265,7 @@ def conv_stack() -> Network:
         nn.AvgPool1d(3, stride=1, padding=1), nn.Conv1d(8, 4, 1),
         nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 1)))
     return Network(module, {"x": torch.randn(BATCH, 6, 16)}, dynamic=batch_only("x", "y"),
-                   legacy=(11, 17))
+                   legacy=(8, 11, 17), dynamo=(18, 23))
 
 
 def conv_causal() -> Network:
@@ -499,12 +499,12 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "embedding_columns": embedding_columns,
     "embedding_pool": embedding_pool,
     "rnn1": lambda: recurrent(nn.RNN, 1, dynamo=()),  # Dynamo unrolls it at one length.
-    "lstm1": lambda: recurrent(nn.LSTM, 1, legacy=(9, 11, 17)),
+    "lstm1": lambda: recurrent(nn.LSTM, 1, legacy=(9, 11, 17), dynamo=(18, 22)),
     "lstm2": lambda: recurrent(nn.LSTM, 2),
     "lstm_bi": lambda: recurrent(nn.LSTM, 2, bidirectional=True),
     "lstm_states": lstm_states,
     "lstm_hidden": lstm_hidden,
-    "gru1": lambda: recurrent(nn.GRU, 1, legacy=(9, 11, 17)),
+    "gru1": lambda: recurrent(nn.GRU, 1, legacy=(9, 11, 17), dynamo=(18, 22)),
     "gru2": lambda: recurrent(nn.GRU, 2),
     "gru_bi": lambda: recurrent(nn.GRU, 1, bidirectional=True),
     "gru_step": gru_step,
