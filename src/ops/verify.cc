@@ -48,6 +48,24 @@ Status CheckCount(const Node& node, const char* what, size_t count, int min, int
 
 }  // namespace
 
+Status VerifyNode(const Node& node) {
+  const OpDef* op = FindOp(node.op);
+  if (op == nullptr) {
+    return Unimplemented(Graph::Describe(node) + ": this operator is not supported");
+  }
+  VERDICT_RETURN_IF_ERROR(
+      CheckCount(node, "inputs", node.inputs.size(), op->min_inputs, op->max_inputs));
+  VERDICT_RETURN_IF_ERROR(
+      CheckCount(node, "outputs", node.outputs.size(), op->min_outputs, op->max_outputs));
+  for (int i = 0; i < op->min_inputs; ++i) {
+    if (node.inputs[static_cast<size_t>(i)] == kNoValue) {
+      return InvalidArgument(Graph::Describe(node) + ": input " + std::to_string(i) +
+                             " is missing");
+    }
+  }
+  return CheckAttributes(node, *op);
+}
+
 Status VerifyGraph(const Graph& graph) {
   const auto in_range = [&](ValueId id) { return id >= 0 && id < graph.num_values(); };
   std::vector<bool> defined(static_cast<size_t>(graph.num_values()), false);
@@ -67,24 +85,9 @@ Status VerifyGraph(const Graph& graph) {
     defined[static_cast<size_t>(id)] = true;
   }
   for (const Node& node : graph.nodes) {
-    const OpDef* op = FindOp(node.op);
-    if (op == nullptr) {
-      return Unimplemented(Graph::Describe(node) + ": this operator is not supported");
-    }
-    VERDICT_RETURN_IF_ERROR(
-        CheckCount(node, "inputs", node.inputs.size(), op->min_inputs, op->max_inputs));
-    VERDICT_RETURN_IF_ERROR(
-        CheckCount(node, "outputs", node.outputs.size(), op->min_outputs, op->max_outputs));
-    VERDICT_RETURN_IF_ERROR(CheckAttributes(node, *op));
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const ValueId id = node.inputs[i];
-      if (id == kNoValue) {
-        if (static_cast<int>(i) < op->min_inputs) {
-          return InvalidArgument(Graph::Describe(node) + ": input " + std::to_string(i) +
-                                 " is missing");
-        }
-        continue;
-      }
+    VERDICT_RETURN_IF_ERROR(VerifyNode(node));
+    for (ValueId id : node.inputs) {
+      if (id == kNoValue) continue;
       if (!in_range(id))
         return InvalidArgument(Graph::Describe(node) + ": an input is out of range");
       if (!defined[static_cast<size_t>(id)]) {

@@ -10,4 +10,8 @@ namespace verdict {
 /// unknown operator). Threads: pure. Cost: O(graph).
 Status VerifyGraph(const Graph& graph);
 
+/// The part of VerifyGraph that concerns one node alone: its operator, its numbers of inputs and
+/// outputs, and its attributes. Shape rules and kernels rely on it.
+Status VerifyNode(const Node& node);
+
 }  // namespace verdict
