@@ -23,6 +23,10 @@ struct Tactic {
   /// result must depend on the node alone.
   Result<std::vector<std::byte>> (*pack)(const Graph& graph, const Node& node) = nullptr;
 
+  /// Size of what `pack` makes, so that a loader can tell a stored blob of the wrong size; set if
+  /// `pack` is.
+  size_t (*packed_bytes)(const Graph& graph, const Node& node) = nullptr;
+
   /// Computes the node. Never allocates. Same promises as the reference kernel.
   Status (*run)(KernelContext& context);
 

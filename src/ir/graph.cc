@@ -130,6 +130,50 @@ void Graph::ReplaceUses(ValueId from, ValueId to) {
   std::ranges::replace(outputs, from, to);
 }
 
+void Graph::RemoveUnusedValues() {
+  std::vector<bool> used(values_.size(), false);
+  const auto mark = [&](std::span<const ValueId> ids) {
+    for (ValueId id : ids) {
+      if (id != kNoValue) used[static_cast<size_t>(id)] = true;
+    }
+  };
+  mark(inputs);
+  mark(outputs);
+  for (const Node& node : nodes) {
+    mark(node.inputs);
+    mark(node.outputs);
+  }
+  const std::vector<std::string> old_symbols = std::move(symbols_);
+  symbols_.clear();
+  symbol_ids_.clear();
+  names_.clear();
+  std::vector<ValueId> renumbered(values_.size(), kNoValue);
+  std::vector<Value> kept;
+  for (size_t id = 0; id < values_.size(); ++id) {
+    if (!used[id]) continue;
+    renumbered[id] = static_cast<ValueId>(kept.size());
+    Value& value = values_[id];
+    for (int axis = 0; axis < value.shape.rank(); ++axis) {
+      Dim& dim = value.shape[axis];
+      if (IsSymbol(dim)) dim = Symbol(old_symbols[static_cast<size_t>(-dim - 1)]);
+    }
+    names_.emplace(value.name, renumbered[id]);
+    kept.push_back(std::move(value));
+  }
+  values_ = std::move(kept);
+  const auto renumber = [&](std::vector<ValueId>& ids) {
+    for (ValueId& id : ids) {
+      if (id != kNoValue) id = renumbered[static_cast<size_t>(id)];
+    }
+  };
+  renumber(inputs);
+  renumber(outputs);
+  for (Node& node : nodes) {
+    renumber(node.inputs);
+    renumber(node.outputs);
+  }
+}
+
 std::string Graph::Describe(const Node& node) {
   return "node '" + node.name + "' (" + node.op + ")";
 }

@@ -110,6 +110,9 @@ class Graph {
   std::vector<int32_t> UseCounts() const;
   /// Makes every node input and graph output that reads `from` read `to`.
   void ReplaceUses(ValueId from, ValueId to);
+  /// Drops every value that is neither a graph input, a graph output nor touched by a node, and
+  /// every symbol that no remaining shape uses. Ids change.
+  void RemoveUnusedValues();
   /// "node 'dense1/MatMul' (MatMul)": how messages name a node.
   static std::string Describe(const Node& node);
 

@@ -160,15 +160,27 @@ Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const Na
   return profile;
 }
 
+namespace {
+
+bool Inside(const InputRange& range, const Shape& shape) {
+  if (shape.rank() != range.min.rank()) return false;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] < range.min[axis] || shape[axis] > range.max[axis]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Covers(const Profile& profile, std::span<const Shape> shapes) {
+  return std::ranges::equal(profile.inputs, shapes, Inside);
+}
+
 Status CheckShapes(const Profile& profile, std::span<const Shape> shapes) {
   VERDICT_CHECK(shapes.size() == profile.inputs.size());
   for (size_t i = 0; i < shapes.size(); ++i) {
     const InputRange& range = profile.inputs[i];
-    bool inside = shapes[i].rank() == range.min.rank();
-    for (int axis = 0; inside && axis < range.min.rank(); ++axis) {
-      inside = range.min[axis] <= shapes[i][axis] && shapes[i][axis] <= range.max[axis];
-    }
-    if (inside) continue;
+    if (Inside(range, shapes[i])) continue;
     return InvalidArgument("input '" + range.name + "' has shape " + ToString(shapes[i]) +
                            "; the engine takes " + ToString(range.min) + " to " +
                            ToString(range.max));

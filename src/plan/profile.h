@@ -24,6 +24,9 @@ Result<NamedShapes> ParseShapes(std::string_view text);
 Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const NamedShapes& opt,
                             const NamedShapes& max);
 
+/// True if `shapes` (one per input, in order) lie within the profile. Never allocates.
+bool Covers(const Profile& profile, std::span<const Shape> shapes);
+
 /// OK if `shapes` (one per input, in order) lie within the profile; else kInvalidArgument, which
 /// names the input, its shape and the range.
 Status CheckShapes(const Profile& profile, std::span<const Shape> shapes);

@@ -27,17 +27,40 @@ class Session {
 
  private:
   explicit Session(std::shared_ptr<const Engine> engine);
-  Status Bind(std::span<const TensorView> inputs);
+  Status CheckInputs(std::span<const TensorView> inputs) const;
+  Status ChooseProfile(std::span<const TensorView> inputs);
+  Status PlaceOutputs(size_t step, std::span<const TensorView> inputs,
+                      std::span<TensorView> outputs);
+  Status RunStep(size_t step);
+  Status RunBound();
+  Status RunAndBind();
+
+  TensorView& value(ValueId id) { return values_[static_cast<size_t>(id)]; }
 
   std::shared_ptr<const Engine> engine_;
   std::unique_ptr<std::byte, void (*)(void*)> arena_;
-  size_t profile_ = 0;                   // the profile that the current shapes use
-  std::vector<TensorView> values_;       // per value of the graph
-  std::vector<TensorView> node_inputs_;  // scratch of Run, sized for the widest node
-  std::vector<TensorView> node_outputs_;
+  size_t profile_ = 0;  // the profile of the shapes last seen
+  std::vector<Shape> input_shapes_;
+  bool bound_ = false;              // everything below fits input_shapes_
+  std::vector<TensorView> values_;  // per value of the graph
+
+  /// A step's views lie at these places of step_inputs_ and step_outputs_.
+  struct StepViews {
+    size_t first_input = 0;
+    size_t first_output = 0;
+    bool is_view = false;
+  };
+  std::vector<StepViews> steps_;
+  std::vector<TensorView> step_inputs_;
+  std::vector<TensorView> step_outputs_;
   std::vector<TensorView> outputs_;
-  std::vector<Shape> input_shapes_;  // what Bind last laid out
-  bool bound_ = false;
+
+  /// A view that points into the caller's memory and moves with every Run.
+  struct External {
+    TensorView* view;
+    size_t input;
+  };
+  std::vector<External> externals_;
 };
 
 }  // namespace verdict

@@ -1,0 +1,83 @@
+#include "compile/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "ops/infer.h"
+#include "ops/verify.h"
+
+namespace verdict {
+
+std::span<const Pass* const> Pipeline() {
+  static constexpr std::array kPipeline = {
+      // First shrink what the importer made: later passes match on fewer shapes of graph.
+      &kRemoveNoOps,
+      &kFoldConstants,
+      &kEliminateCommonSubexpressions,
+      // Patterns of exporters, before anything takes their Add and Mul apart.
+      &kFuseGelu,
+      &kFuseLayerNorm,
+      &kEliminateDeadCode,
+      // Linear layers: name them, then move the scaling around them into their weights. A
+      // BatchNormalization between two
+      // layers goes backwards where it can, since that needs no guard against cancellation.
+      &kFuseGemmBias,
+      &kFoldBatchNorm,
+      &kFoldScaler,
+      // Last, because nothing folds into a layer that has its activation.
+      &kFuseGemmActivation,
+      // Constants that are no longer read must not reach the engine file.
+      &kEliminateDeadCode,
+  };
+  return kPipeline;
+}
+
+namespace {
+
+Status CheckNames(std::span<const std::string> disabled) {
+  for (const std::string& name : disabled) {
+    if (std::ranges::any_of(Pipeline(), [&](const Pass* pass) { return pass->name == name; }))
+      continue;
+    std::string known;
+    for (const Pass* pass : Pipeline()) {
+      if (known.find(pass->name) != std::string::npos) continue;
+      known += (known.empty() ? "" : ", ") + std::string(pass->name);
+    }
+    return InvalidArgument("--disable-pass: there is no pass '" + name + "'; the passes are " +
+                           known);
+  }
+  return OkStatus();
+}
+
+Status Recheck(Graph& graph, std::string_view pass) {
+  Status status = VerifyGraph(graph);
+  if (status.ok()) status = InferShapes(graph);
+  if (status.ok()) return status;
+  return Internal("pass " + std::string(pass) + " broke the graph (build with --disable-pass " +
+                  std::string(pass) + " and report this): " + status.message());
+}
+
+}  // namespace
+
+Result<std::vector<PassTiming>> RunPasses(Graph& graph, std::span<const std::string> disabled) {
+  VERDICT_RETURN_IF_ERROR(CheckNames(disabled));
+  std::vector<PassTiming> timings;
+  for (const Pass* pass : Pipeline()) {
+    if (std::ranges::count(disabled, pass->name) > 0) continue;
+    PassTiming timing{.name = std::string(pass->name),
+                      .nodes_before = static_cast<int>(graph.nodes.size())};
+    const auto start = std::chrono::steady_clock::now();
+    const auto changed = pass->run(graph);
+    if (!changed.ok()) return changed.status().WithContext("pass " + timing.name);
+    const std::chrono::duration<double, std::micro> elapsed =
+        std::chrono::steady_clock::now() - start;
+    if (*changed) VERDICT_RETURN_IF_ERROR(Recheck(graph, pass->name));
+    timing.microseconds = elapsed.count();
+    timing.nodes_after = static_cast<int>(graph.nodes.size());
+    timings.push_back(std::move(timing));
+  }
+  return timings;
+}
+
+}  // namespace verdict

@@ -1,0 +1,100 @@
+#include <cmath>
+
+#include "ops/op.h"
+#include "passes/match.h"
+#include "passes/pass.h"
+
+namespace verdict {
+namespace {
+
+/// y = x * scale + shift per channel, in double.
+struct Affine {
+  std::vector<double> scale, shift;
+};
+
+std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node) {
+  const auto gamma = FloatConstant(graph, node.inputs[1]);
+  const auto beta = FloatConstant(graph, node.inputs[2]);
+  const auto mean = FloatConstant(graph, node.inputs[3]);
+  const auto variance = FloatConstant(graph, node.inputs[4]);
+  if (!gamma || !beta || !mean || !variance) return std::nullopt;
+  const double epsilon = AttributeReader(node).Float("epsilon", 1e-5F);
+  Affine affine;
+  for (size_t c = 0; c < gamma->size(); ++c) {
+    affine.scale.push_back((*gamma)[c] / std::sqrt((*variance)[c] + epsilon));
+    affine.shift.push_back((*beta)[c] - (*mean)[c] * affine.scale[c]);
+    if (!std::isfinite(affine.scale[c]) || !std::isfinite(affine.shift[c])) return std::nullopt;
+  }
+  return affine;
+}
+
+/// Folds into the columns of a FusedGemm or the filters of a Conv.
+bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
+  const bool is_gemm = linear.op == "FusedGemm";
+  auto weights = FloatConstant(graph, linear.inputs[1]);
+  const size_t channels = affine.scale.size();
+  if (!weights || weights->empty() || graph.value(linear.inputs[1]).dtype != DataType::kFloat32) {
+    return false;
+  }
+  const Shape shape = graph.value(linear.inputs[1]).shape;
+  if (shape[is_gemm ? 1 : 0] != static_cast<int64_t>(channels)) return false;
+  std::vector<double> bias(channels, 0.0);
+  const bool has_bias = linear.inputs.size() > 2 && linear.inputs[2] != kNoValue;
+  if (has_bias) {
+    auto given = ChannelConstant(graph, linear.inputs[2], static_cast<int64_t>(channels));
+    if (!given) return false;
+    bias = *std::move(given);
+  }
+  const size_t filter =
+      weights->size() / channels;  // Conv: elements of one output channel's filter
+  for (size_t i = 0; i < weights->size(); ++i) {
+    (*weights)[i] *= affine.scale[is_gemm ? i % channels : i / filter];
+  }
+  for (size_t c = 0; c < channels; ++c) bias[c] = bias[c] * affine.scale[c] + affine.shift[c];
+  const std::string name = graph.value(linear.inputs[1]).name;
+  const ValueId new_weights = AddFloats(graph, name, shape, *weights);
+  const ValueId new_bias =
+      AddFloats(graph, name + "/bias", Shape{static_cast<int64_t>(channels)}, bias);
+  linear.inputs.resize(3, kNoValue);
+  linear.inputs[1] = new_weights;
+  linear.inputs[2] = new_bias;
+  return true;
+}
+
+Result<bool> Run(Graph& graph) {
+  bool changed = false;
+  for (size_t index = 0; index < graph.nodes.size();) {
+    const Node& node = graph.nodes[index];
+    const Uses uses(graph);
+    const int32_t producer =
+        node.op == "BatchNormalization" ? uses.ProducerIndex(node.inputs[0]) : -1;
+    bool folded = false;
+    if (producer >= 0 && uses.HasSingleUse(node.inputs[0])) {
+      Node& linear = graph.nodes[static_cast<size_t>(producer)];
+      // A FusedGemm's channels are its last axis; BatchNormalization's are axis 1.
+      const bool gemm = linear.op == "FusedGemm" && graph.value(node.inputs[0]).shape.rank() == 2 &&
+                        AttributeReader(linear).String("activation", "") == "";
+      if (gemm || linear.op == "Conv") {
+        const auto affine = BatchNormAffine(graph, node);
+        const ValueId output = node.outputs[0];
+        if (affine && FoldInto(graph, linear, *affine)) {
+          linear.outputs[0] = output;
+          graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
+          folded = true;
+        }
+      }
+    }
+    changed = changed || folded;
+    if (!folded) ++index;
+  }
+  return changed;
+}
+
+}  // namespace
+
+const Pass kFoldBatchNorm = {
+    .name = "fold_batch_norm",
+    .summary = "BatchNormalization after a FusedGemm or Conv goes into its weights and bias",
+    .run = Run};
+
+}  // namespace verdict

@@ -1,0 +1,133 @@
+#include <algorithm>
+
+#include "ops/op.h"
+#include "passes/match.h"
+#include "passes/pass.h"
+
+namespace verdict {
+namespace {
+
+struct Linear {
+  ValueId x = kNoValue;
+  ValueId weights = kNoValue;  // [K, N]
+  ValueId bias = kNoValue;     // [N]
+};
+
+bool IsF32(const Graph& graph, ValueId id) { return graph.value(id).dtype == DataType::kFloat32; }
+
+/// MatMul(x, W) with a constant [K, N] matrix.
+bool MatchMatMul(const Graph& graph, const Node& node, Linear& linear) {
+  if (node.op != "MatMul") return false;
+  const ValueId weights = node.inputs[1];
+  if (graph.constant(weights) == nullptr || graph.value(weights).shape.rank() != 2) return false;
+  if (graph.value(node.inputs[0]).shape.rank() < 2) return false;
+  if (!IsF32(graph, weights) || !IsF32(graph, node.inputs[0])) return false;
+  linear = {node.inputs[0], weights, kNoValue};
+  return true;
+}
+
+/// Gemm(x, W, c) with constant W and a c that is the same for every row. alpha, beta and transB go
+/// into the constants.
+bool MatchGemm(Graph& graph, const Node& node, Linear& linear) {
+  if (node.op != "Gemm" || !IsF32(graph, node.inputs[0]) || !IsF32(graph, node.inputs[1])) {
+    return false;
+  }
+  const AttributeReader attributes(node);
+  const auto weights = FloatConstant(graph, node.inputs[1]);
+  if (!weights || attributes.Int("transA", 0) != 0) return false;
+  const bool transposed = attributes.Int("transB", 0) != 0;
+  const double alpha = attributes.Float("alpha", 1.0F);
+  const double beta = attributes.Float("beta", 1.0F);
+  const Shape& shape = graph.value(node.inputs[1]).shape;
+  const int64_t k = shape[transposed ? 1 : 0];
+  const int64_t n = shape[transposed ? 0 : 1];
+  std::vector<double> bias;
+  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+    auto channels = ChannelConstant(graph, node.inputs[2], n);
+    if (!channels) return false;
+    bias = *std::move(channels);
+    for (double& value : bias) value *= beta;
+  }
+  linear.x = node.inputs[0];
+  linear.weights = node.inputs[1];
+  if (transposed || alpha != 1.0) {
+    std::vector<double> matrix(weights->size());
+    for (int64_t row = 0; row < k; ++row) {
+      for (int64_t column = 0; column < n; ++column) {
+        const int64_t from = transposed ? column * k + row : row * n + column;
+        matrix[static_cast<size_t>(row * n + column)] =
+            alpha * (*weights)[static_cast<size_t>(from)];
+      }
+    }
+    linear.weights = AddFloats(graph, graph.value(node.inputs[1]).name, Shape{k, n}, matrix);
+  }
+  if (!bias.empty()) {
+    linear.bias = AddFloats(graph, graph.value(node.inputs[2]).name, Shape{n}, bias);
+  }
+  return true;
+}
+
+void MakeFusedGemm(Node& node, const Linear& linear) {
+  node.op = "FusedGemm";
+  node.inputs = {linear.x, linear.weights};
+  if (linear.bias != kNoValue) node.inputs.push_back(linear.bias);
+  node.attributes.clear();
+}
+
+/// Add(FusedGemm(x, W), bias): the sum goes into the product, and the Add's output becomes its
+/// output.
+bool FuseAdd(Graph& graph, size_t index) {
+  const Node& add = graph.nodes[index];
+  if (add.op != "Add") return false;
+  const Uses uses(graph);
+  for (size_t side = 0; side < 2; ++side) {
+    const ValueId product = add.inputs[side];
+    const ValueId addend = add.inputs[1 - side];
+    const int32_t producer = uses.ProducerIndex(product);
+    if (producer < 0 || !uses.HasSingleUse(product)) continue;
+    Node& gemm = graph.nodes[static_cast<size_t>(producer)];
+    if (gemm.op != "FusedGemm" || gemm.inputs.size() > 2 ||
+        AttributeReader(gemm).String("activation", "") != "") {
+      continue;
+    }
+    const Shape& weights = graph.value(gemm.inputs[1]).shape;
+    const auto bias = ChannelConstant(graph, addend, weights[1]);
+    // A wider addend would broadcast the product to more rows.
+    if (!bias || graph.value(addend).shape.rank() > graph.value(product).shape.rank()) continue;
+    const std::string name = graph.value(addend).name;
+    const ValueId sum = add.outputs[0];
+    const ValueId bias_id = AddFloats(graph, name, Shape{weights[1]}, *bias);
+    gemm.inputs.push_back(bias_id);
+    gemm.outputs[0] = sum;
+    graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
+    return true;
+  }
+  return false;
+}
+
+Result<bool> Run(Graph& graph) {
+  bool changed = false;
+  for (Node& node : graph.nodes) {
+    Linear linear;
+    if (!MatchMatMul(graph, node, linear) && !MatchGemm(graph, node, linear)) continue;
+    MakeFusedGemm(node, linear);
+    changed = true;
+  }
+  for (size_t index = 0; index < graph.nodes.size();) {
+    if (FuseAdd(graph, index)) {
+      changed = true;
+    } else {
+      ++index;
+    }
+  }
+  return changed;
+}
+
+}  // namespace
+
+const Pass kFuseGemmBias = {
+    .name = "fuse_gemm_bias",
+    .summary = "Gemm or MatMul with constant weights, and a bias added to it, become one FusedGemm",
+    .run = Run};
+
+}  // namespace verdict

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// Who makes and who reads each value: what rewrites match against. A snapshot: nodes may be
+/// changed in place, but once uses change, take a new one.
+class Uses {
+ public:
+  explicit Uses(const Graph& graph)
+      : graph_(graph), producers_(graph.Producers()), counts_(graph.UseCounts()) {}
+
+  /// The node that makes `id`, or null.
+  const Node* Producer(ValueId id) const {
+    const int32_t index = ProducerIndex(id);
+    return index < 0 ? nullptr : &graph_.nodes[static_cast<size_t>(index)];
+  }
+  int32_t ProducerIndex(ValueId id) const {
+    return id == kNoValue ? -1 : producers_[static_cast<size_t>(id)];
+  }
+  /// True if exactly one node (and no graph output) reads `id`, once.
+  bool HasSingleUse(ValueId id) const { return counts_[static_cast<size_t>(id)] == 1; }
+
+ private:
+  const Graph& graph_;
+  std::vector<int32_t> producers_;
+  std::vector<int32_t> counts_;
+};
+
+/// The constant's elements as doubles, for f32 and f64 constants; empty optional for everything
+/// else.
+std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id);
+
+/// The value of a float constant that has exactly one element.
+std::optional<double> ScalarConstant(const Graph& graph, ValueId id);
+
+/// A constant that scales or shifts the last axis: [C], [1,C], …, or one element, which is
+/// repeated. Returns `channels` doubles, or nothing if `id` is no such constant.
+std::optional<std::vector<double>> ChannelConstant(const Graph& graph, ValueId id,
+                                                   int64_t channels);
+
+/// A new f32 constant.
+ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
+                  std::span<const double> values);
+
+/// Gives `node`'s single output the place of `old_output`: readers read it, and if `old_output` is
+/// a graph output the new one takes its name.
+void TakeOver(Graph& graph, ValueId old_output, ValueId new_output);
+
+}  // namespace verdict

@@ -1,0 +1,137 @@
+#include "runtime/engine.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "backends/planner.h"
+#include "backends/registry.h"
+#include "plan/memory.h"
+#include "runtime/session.h"
+
+namespace verdict {
+namespace {
+
+constexpr double kGoldenTolerance = 1e-5;
+
+TensorSpec SpecOf(const Value& value) {
+  TensorSpec spec{value.name, value.dtype, value.shape};
+  for (int axis = 0; axis < spec.shape.rank(); ++axis) {
+    if (IsSymbol(spec.shape[axis])) spec.shape[axis] = -1;
+  }
+  return spec;
+}
+
+/// Empty, or why the stored plan cannot be used here.
+std::string PlanMismatch(const EngineContents& contents, std::vector<const Tactic*>& tactics) {
+  const std::string here = TargetFingerprint();
+  if (contents.plan.target != here) {
+    return "the stored plan is for '" + contents.plan.target + "', this machine is '" + here + "'";
+  }
+  if (contents.plan.steps.size() != contents.graph.nodes.size()) {
+    return "the stored plan leaves nodes out";
+  }
+  for (size_t index = 0; index < contents.plan.steps.size(); ++index) {
+    const Step& step = contents.plan.steps[index];
+    if (step.node != static_cast<int32_t>(index)) return "the stored plan is out of order";
+    const Node& node = contents.graph.nodes[index];
+    const Tactic* tactic = FindTactic(node.op, step.tactic);
+    if (tactic == nullptr) {
+      return "the stored plan uses tactic '" + step.tactic + "', which this build does not have";
+    }
+    if (const Status status = tactic->accepts(contents.graph, node); !status.ok()) {
+      return "tactic '" + step.tactic + "' declines a node: " + status.message();
+    }
+    const size_t packed = tactic->pack == nullptr ? 0 : tactic->packed_bytes(contents.graph, node);
+    if (packed != step.packed_bytes) {
+      return "tactic '" + step.tactic + "' packs " + std::to_string(packed) +
+             " bytes, the stored plan has " + std::to_string(step.packed_bytes);
+    }
+    tactics.push_back(tactic);
+  }
+  return {};
+}
+
+Status CompareGolden(const TensorView& expected, const TensorView& actual,
+                     const std::string& name) {
+  if (expected.dtype != actual.dtype || !(expected.shape == actual.shape)) {
+    return DataLoss("golden vector: output '" + name + "' has another type or shape");
+  }
+  const auto differs = [&](const std::string& detail) {
+    return DataLoss("golden vector: output '" + name + "' differs from the reference: " + detail +
+                    "; rebuild the engine on this machine");
+  };
+  if (expected.dtype == DataType::kFloat32) {
+    const auto want = expected.as<const float>();
+    const auto got = actual.as<const float>();
+    for (size_t i = 0; i < want.size(); ++i) {
+      if (std::isnan(want[i]) && std::isnan(got[i])) continue;
+      if (want[i] == got[i]) continue;
+      const double limit = kGoldenTolerance * (1 + std::fabs(static_cast<double>(want[i])));
+      if (!(std::fabs(static_cast<double>(want[i]) - got[i]) <= limit)) {
+        return differs("element " + std::to_string(i) + " is " + std::to_string(got[i]) +
+                       ", expected " + std::to_string(want[i]));
+      }
+    }
+    return OkStatus();
+  }
+  if (expected.dtype == DataType::kString) {
+    const auto want = expected.as<const std::string_view>();
+    const auto got = actual.as<const std::string_view>();
+    return std::equal(want.begin(), want.end(), got.begin()) ? OkStatus() : differs("a string");
+  }
+  const size_t bytes = ByteSize(expected.dtype, expected.shape).value();
+  return std::memcmp(expected.data, actual.data, bytes) == 0 ? OkStatus() : differs("not equal");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& path) {
+  VERDICT_ASSIGN_OR_RETURN(EngineContents contents, ReadEngineFile(path));
+  auto engine = FromContents(std::move(contents));
+  if (!engine.ok()) return engine.status().WithContext(path.string());
+  return engine;
+}
+
+Result<std::shared_ptr<const Engine>> Engine::FromContents(EngineContents contents) {
+  std::shared_ptr<Engine> engine(new Engine());
+  std::vector<const Tactic*> tactics;
+  if (std::string why = PlanMismatch(contents, tactics); !why.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(PlannedGraph planned,
+                             PlanGraph(contents.graph, contents.profiles, {}));
+    contents.plan = std::move(planned.plan);
+    auto owner = std::make_shared<std::vector<std::byte>>(std::move(planned.packed));
+    contents.packed = *owner;
+    contents.packed_owner = std::move(owner);
+    engine->notice_ = why + "; planned again from the IR";
+    tactics.clear();
+    for (const Step& step : contents.plan.steps) {
+      const Node& node = contents.graph.nodes[static_cast<size_t>(step.node)];
+      tactics.push_back(FindTactic(node.op, step.tactic));
+    }
+  }
+  // Which values share memory follows from the graph; a stored answer is not trusted.
+  PlanStorage(contents.graph, contents.plan);
+  engine->contents_ = std::move(contents);
+  engine->tactics_ = std::move(tactics);
+  const Graph& graph = engine->contents_.graph;
+  for (ValueId id : graph.inputs) engine->inputs_.push_back(SpecOf(graph.value(id)));
+  for (ValueId id : graph.outputs) engine->outputs_.push_back(SpecOf(graph.value(id)));
+  return std::shared_ptr<const Engine>(std::move(engine));
+}
+
+Status Engine::CheckGolden(const std::shared_ptr<const Engine>& engine) {
+  if (engine->contents_.golden.empty()) return OkStatus();
+  VERDICT_ASSIGN_OR_RETURN(const auto session, Session::Create(engine));
+  for (const GoldenVector& golden : engine->contents_.golden) {
+    std::vector<TensorView> inputs;
+    for (const Constant& input : golden.inputs) inputs.push_back(input.view());
+    VERDICT_ASSIGN_OR_RETURN(const auto outputs, session->Run(inputs));
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      VERDICT_RETURN_IF_ERROR(
+          CompareGolden(golden.outputs[i].view(), outputs[i], engine->outputs_[i].name));
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace verdict
