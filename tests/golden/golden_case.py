@@ -95,6 +95,17 @@ def run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.n
     return outputs
 
 
+def input_extents(graph: onnx.GraphProto) -> dict[str, list[int | str]]:
+    """Input name -> extents; a symbolic one by its name, "?" where it has none.
+
+    Old models list their weights among the inputs; those are left out.
+    """
+    weights = {t.name for t in graph.initializer}
+    return {v.name: [d.dim_value if d.HasField("dim_value") else d.dim_param or "?"
+                     for d in v.type.tensor_type.shape.dim]
+            for v in graph.input if v.name not in weights}
+
+
 def write(case: Case, folder: pathlib.Path) -> dict:
     """Checks and runs the model, writes its three files, returns its entry for models.json."""
     strip(case.model)
@@ -118,11 +129,16 @@ def write(case: Case, folder: pathlib.Path) -> dict:
         path.write_bytes(case.model.SerializeToString(deterministic=True))
     np.savez_compressed(folder / f"{case.name}.inputs.npz", **case.inputs)
     np.savez_compressed(folder / f"{case.name}.outputs.npz", **outputs)
+    shapes = input_extents(case.model.graph)
+    # Declared output shapes are not to be trusted: LightGBM's labels claim to be [1].
+    first = {len(tensor) for tensor in (*case.inputs.values(), *outputs.values())}
     return {
         "name": case.name,
         "file": path.name,
         "inputs": f"{case.name}.inputs.npz",
         "outputs": f"{case.name}.outputs.npz",
+        "shapes": shapes,
+        "rows": len(first) == 1 and all(isinstance(dims[0], str) for dims in shapes.values()),
         "tolerance": case.tolerance,
         "ops": sorted({n.op_type for g in graphs_of(case.model) for n in g.node}),
         "opset": {o.domain or "ai.onnx": o.version for o in case.model.opset_import},
