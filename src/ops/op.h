@@ -125,6 +125,10 @@ struct OpDef {
   /// Output 0 has input 0's elements in the same order (Reshape, Identity): the planner gives both
   /// one buffer and `run` is not called. `run` still must work (it copies).
   bool is_view = false;
+
+  /// Checks what the kernel trusts about constant inputs' contents (ids in range, keys sorted);
+  /// VerifyGraph calls it once a graph. Null: the kernel trusts nothing.
+  Status (*verify)(const Graph& graph, const Node& node) = nullptr;
 };
 
 /// All operators, sorted by name.

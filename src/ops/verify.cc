@@ -95,6 +95,9 @@ Status VerifyGraph(const Graph& graph) {
                                "' before it is made");
       }
     }
+    if (const OpDef* op = FindOp(node.op); op->verify != nullptr) {
+      VERDICT_RETURN_IF_ERROR(op->verify(graph, node));
+    }
     bool any_output = false;
     for (ValueId id : node.outputs) {
       if (id == kNoValue) continue;
