@@ -18,6 +18,13 @@ struct GoldenVector {
   std::vector<Constant> outputs;
 };
 
+/// A section of an engine file, for `verdict inspect`.
+struct SectionInfo {
+  std::string name;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
 /// All that an engine file holds. After reading, constants and `packed` point into the mapped file.
 struct EngineContents {
   Graph graph;
@@ -27,23 +34,34 @@ struct EngineContents {
   std::shared_ptr<const void> packed_owner;
   std::vector<GoldenVector> golden;
   std::map<std::string, std::string>
-      metadata;        // "builder", "source_sha256", "created", producer, …
-  std::string sha256;  // hex, of the whole file; set by ReadEngineFile
+      metadata;  // "builder", "source_sha256", "created", producer, …
+
+  // Set by reading alone.
+  std::string sha256;  // hex, of the whole file
+  std::string format;  // "1.0"
+  uint64_t file_bytes = 0;
+  std::vector<SectionInfo> sections;
 };
 
 /// Writes the file described in engine/FORMAT.md, atomically: a failed write leaves an older file
-/// as it was. Errors: as WriteFileAtomically.
+/// as it was. Value ids stay; constants that nothing reads are left out. Errors: as
+/// WriteFileAtomically; kResourceExhausted if a section outgrows what readers accept.
 Status WriteEngineFile(const std::filesystem::path& path, const EngineContents& contents);
 
+/// The bytes that WriteEngineFile writes.
+Result<std::vector<std::byte>> SerializeEngine(const EngineContents& contents);
+
 /// Maps and verifies a file: header, section table, checksums, then every count, offset, size, enum
-/// and cross-reference before it is used. The graph has passed VerifyGraph. Nothing is allocated
-/// from an unchecked size. Errors: kNotFound; kInvalidArgument (not an engine file); kDataLoss
-/// (truncated, corrupt, with the section's name); kFailedPrecondition (written by a newer version).
-/// Each says what to do.
+/// and cross-reference before it is used. The graph has passed VerifyGraph and its shapes are what
+/// the shape rules infer; no two values that are live at once share memory. Nothing is allocated
+/// from an unchecked size. Whether a tactic accepts its node and the packed bytes it is given, the
+/// caller has to ask the tactic. Errors: kNotFound; kInvalidArgument (not an engine file);
+/// kDataLoss (truncated, corrupt, with the section's name); kFailedPrecondition (written by a newer
+/// version). Each says what to do. Threads: pure. Cost: O(bytes) for the checksums.
 Result<EngineContents> ReadEngineFile(const std::filesystem::path& path);
 
-/// As ReadEngineFile, on bytes in memory that `owner` keeps alive. `name` stands for the file in
-/// messages.
+/// As ReadEngineFile, on bytes in memory that `owner` keeps alive; they are copied if they are not
+/// aligned to 64 bytes. `name` stands for the file in messages.
 Result<EngineContents> ParseEngine(std::span<const std::byte> bytes,
                                    std::shared_ptr<const void> owner, const std::string& name);
 
