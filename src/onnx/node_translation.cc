@@ -1,0 +1,172 @@
+#include "onnx/node_translation.h"
+
+#include <algorithm>
+
+#include "ops/infer.h"
+#include "ops/op.h"
+#include "ops/verify.h"
+
+namespace verdict {
+namespace {
+
+/// Attributes that say nothing at this value, so that operators need not know them. An empty
+/// operator stands for all.
+struct NoOpAttribute {
+  std::string_view op;
+  std::string_view name;
+  Attribute value;
+};
+
+const NoOpAttribute kNoOpAttributes[] = {
+    {"", "saturate", int64_t{1}},      // only 8-bit floats saturate
+    {"", "stash_type", int64_t{1}},    // float32 inside, as our kernels compute
+    {"", "precision", int64_t{0}},     // ONNX's default
+    {"", "block_size", int64_t{0}},    // not blocked
+    {"", "output_dtype", int64_t{0}},  // as the inputs say
+    {"", "auto_pad", std::string("NOTSET")},
+    {"", "layout", int64_t{0}},
+    {"", "input_forget", int64_t{0}},
+    {"", "clip", 0.0f},
+    {"MaxPool", "storage_order", int64_t{0}},
+    {"Attention", "qk_matmul_output_mode", int64_t{0}},
+    {"Attention", "softcap", 0.0f},
+    {"Attention", "softmax_precision", int64_t{1}},
+    {"BatchNormalization", "training_mode", int64_t{0}},
+};
+
+bool IsEmptyList(const Attribute& attribute) {
+  return std::visit(
+      [](const auto& value) {
+        if constexpr (requires { value.front(); } &&
+                      !std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
+          return value.empty();
+        } else {
+          return false;
+        }
+      },
+      attribute);
+}
+
+bool ChangesNothing(const std::string& op, const std::string& name, const Attribute& attribute) {
+  if (IsEmptyList(attribute)) return true;
+  return std::ranges::any_of(kNoOpAttributes, [&](const NoOpAttribute& known) {
+    return (known.op.empty() || known.op == op) && known.name == name && known.value == attribute;
+  });
+}
+
+Status DropUnknownAttributes(Node& node, const OpDef& op) {
+  for (auto it = node.attributes.begin(); it != node.attributes.end();) {
+    const bool known = std::ranges::any_of(
+        op.attributes, [&](const AttributeSpec& spec) { return spec.name == it->first; });
+    if (!known && !ChangesNothing(node.op, it->first, it->second)) {
+      return Unimplemented(Graph::Describe(node) + ": the attribute '" + it->first +
+                           "' is not supported at its value");
+    }
+    it = known ? std::next(it) : node.attributes.erase(it);
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<const Value*> NodeTranslation::Input(size_t index) const {
+  if (!has_input(index)) return Error("input " + std::to_string(index) + " is missing");
+  return &graph_.value(node.inputs[index]);
+}
+
+std::optional<Constant> NodeTranslation::TakeTensor(std::string_view name) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) return std::nullopt;
+  std::optional<Constant> taken(std::move(found->second));
+  tensors.erase(found);
+  return taken;
+}
+
+Status NodeTranslation::RequireInt(std::string_view name, int64_t value,
+                                   std::string_view otherwise) {
+  VERDICT_ASSIGN_OR_RETURN(const int64_t actual, TakeOr<int64_t>(name, value));
+  if (actual == value) return OkStatus();
+  return Unsupported("the attribute '" + std::string(name) + "' is " + std::to_string(actual) +
+                     "; " + std::string(otherwise));
+}
+
+ValueId NodeTranslation::AddConstant(std::string_view suffix, Constant constant) {
+  return graph_.AddConstant(node.name + "/" + std::string(suffix), std::move(constant));
+}
+
+ValueId NodeTranslation::AddInts(std::string_view suffix, const std::vector<int64_t>& values) {
+  return AddConstant(suffix, Constant::Of<int64_t>({static_cast<Dim>(values.size())}, values));
+}
+
+void NodeTranslation::SetInput(size_t index, ValueId id) {
+  if (node.inputs.size() <= index) node.inputs.resize(index + 1, kNoValue);
+  node.inputs[index] = id;
+}
+
+Status NodeTranslation::Emit(Node added) {
+  if (added.name.empty()) added.name = node.name;
+  const OpDef* op = FindOp(added.op);
+  if (op == nullptr) {
+    return Unimplemented(Graph::Describe(added) + ": this operator is not supported");
+  }
+  VERDICT_RETURN_IF_ERROR(DropUnknownAttributes(added, *op));
+  VERDICT_RETURN_IF_ERROR(VerifyNode(added));
+  std::vector<TensorView> inputs;
+  for (ValueId id : added.inputs) {
+    if (id == kNoValue) {
+      inputs.emplace_back();
+    } else if (const Constant* constant = graph_.constant(id)) {
+      inputs.push_back(constant->view());
+    } else {
+      inputs.push_back({graph_.value(id).dtype, graph_.value(id).shape, nullptr});
+    }
+  }
+  std::vector<TensorView> outputs(added.outputs.size());
+  VERDICT_RETURN_IF_ERROR(InferNode(added, inputs, outputs, &symbols_));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (added.outputs[i] == kNoValue) continue;
+    graph_.value(added.outputs[i]).dtype = outputs[i].dtype;
+    graph_.value(added.outputs[i]).shape = outputs[i].shape;
+  }
+  graph_.nodes.push_back(std::move(added));
+  return OkStatus();
+}
+
+Result<ValueId> NodeTranslation::EmitValue(std::string op, std::vector<ValueId> inputs,
+                                           Attributes attributes) {
+  const ValueId output = graph_.AddValue(node.name + "/" + op, DataType::kUndefined, {});
+  VERDICT_RETURN_IF_ERROR(Emit({.op = std::move(op),
+                                .inputs = std::move(inputs),
+                                .outputs = {output},
+                                .attributes = std::move(attributes)}));
+  return output;
+}
+
+void NodeTranslation::SetConstantOutput(size_t index, Constant constant) {
+  if (!has_output(index)) return;
+  Value& value = graph_.value(node.outputs[index]);
+  value.dtype = constant.dtype;
+  value.shape = constant.shape;
+  value.constant = std::make_shared<const Constant>(std::move(constant));
+}
+
+void NodeTranslation::RefuseOutput(size_t index, std::string reason) {
+  if (!has_output(index)) return;
+  refused_outputs.emplace(node.outputs[index], Graph::Describe(node) + ": " + std::move(reason));
+  node.outputs[index] = kNoValue;
+  while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
+}
+
+Status NodeTranslation::Error(std::string message, std::source_location place) const {
+  return InvalidArgument(Graph::Describe(node) + ": " + std::move(message), place);
+}
+
+Status NodeTranslation::Unsupported(std::string message, std::source_location place) const {
+  return Unimplemented(Graph::Describe(node) + ": " + std::move(message), place);
+}
+
+Status NodeTranslation::WrongType(std::string_view name) const {
+  return Error("the attribute '" + std::string(name) + "' has the wrong type");
+}
+
+}  // namespace verdict

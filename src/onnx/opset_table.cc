@@ -1,0 +1,125 @@
+#include "onnx/opset_table.h"
+
+#include <algorithm>
+
+#include "ops/op.h"
+
+namespace verdict {
+namespace {
+
+Status Copy(NodeTranslation& translation) { return translation.EmitNode(); }
+
+Status RefuseSubgraph(NodeTranslation& translation) {
+  return translation.Unsupported(
+      "operators with subgraphs are not supported; export without loops (unroll them, or use the "
+      "LSTM, GRU and RNN operators), and with conditions that are constant");
+}
+
+Status RefuseRandom(NodeTranslation& translation) {
+  return translation.Unsupported(
+      "random numbers would give the same transaction different scores; export the model for "
+      "inference (in PyTorch: model.eval())");
+}
+
+Status RefuseSvm(NodeTranslation& translation) {
+  return translation.Unsupported(
+      "support vector machines are not supported; train a linear model, a tree ensemble or a "
+      "neural network instead");
+}
+
+Status RefuseMap(NodeTranslation& translation) {
+  return translation.Unsupported("maps are not supported; feed the model with tensors");
+}
+
+constexpr int64_t kAnyVersion = 1 << 30;
+
+/// Versions first..last of an operator go to `handler`. Those outside every range are copied.
+struct Entry {
+  std::string_view domain;
+  std::string_view op;
+  int64_t first;
+  int64_t last;
+  NodeHandler handler;
+};
+
+const Entry kEntries[] = {
+    {kOnnxDomain, "BatchNormalization", 7, kAnyVersion, TranslateBatchNormalization},
+    {kOnnxDomain, "Bernoulli", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "Clip", 1, 10, TranslateClip6},
+    {kOnnxDomain, "Constant", 1, kAnyVersion, TranslateConstant},
+    {kOnnxDomain, "ConstantOfShape", 1, kAnyVersion, TranslateConstantOfShape},
+    {kOnnxDomain, "Dropout", 1, 11, TranslateDropout7},
+    {kOnnxDomain, "Dropout", 12, kAnyVersion, TranslateDropout12},
+    {kOnnxDomain, "GroupNormalization", 18, 20, TranslateGroupNormalization18},
+    {kOnnxDomain, "Hardmax", 1, 12, TranslateSoftmax1},
+    {kOnnxDomain, "If", 1, kAnyVersion, RefuseSubgraph},
+    {kOnnxDomain, "LogSoftmax", 1, 12, TranslateSoftmax1},
+    {kOnnxDomain, "Loop", 1, kAnyVersion, RefuseSubgraph},
+    {kOnnxDomain, "Multinomial", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "Pad", 1, 10, TranslatePad2},
+    {kOnnxDomain, "RandomNormal", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "RandomNormalLike", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "RandomUniform", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "RandomUniformLike", 1, kAnyVersion, RefuseRandom},
+    {kOnnxDomain, "ReduceL1", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceL2", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceLogSum", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceLogSumExp", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceMax", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceMean", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceMin", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceProd", 1, 17, TranslateAxes},
+    {kOnnxDomain, "ReduceSum", 1, 12, TranslateAxes},
+    {kOnnxDomain, "ReduceSumSquare", 1, 17, TranslateAxes},
+    {kOnnxDomain, "Scan", 1, kAnyVersion, RefuseSubgraph},
+    {kOnnxDomain, "Scatter", 1, 10, TranslateScatter9},
+    {kOnnxDomain, "SequenceMap", 1, kAnyVersion, RefuseSubgraph},
+    {kOnnxDomain, "Slice", 1, 9, TranslateSlice1},
+    {kOnnxDomain, "Softmax", 1, 12, TranslateSoftmax1},
+    {kOnnxDomain, "Split", 1, 12, TranslateSplit2},
+    {kOnnxDomain, "Split", 13, 17, TranslateSplit13},
+    {kOnnxDomain, "Squeeze", 1, 12, TranslateAxes},
+    {kOnnxDomain, "TopK", 1, 9, TranslateTopK1},
+    {kOnnxDomain, "Unsqueeze", 1, 12, TranslateAxes},
+
+    {kMlDomain, "CastMap", 1, kAnyVersion, RefuseMap},
+    {kMlDomain, "DictVectorizer", 1, kAnyVersion, RefuseMap},
+    {kMlDomain, "LinearClassifier", 1, kAnyVersion, LowerLinearClassifier},
+    {kMlDomain, "LinearRegressor", 1, kAnyVersion, LowerLinearRegressor},
+    {kMlDomain, "SVMClassifier", 1, kAnyVersion, RefuseSvm},
+    {kMlDomain, "SVMRegressor", 1, kAnyVersion, RefuseSvm},
+    {kMlDomain, "TreeEnsemble", 1, kAnyVersion, LowerTreeEnsemble5},
+    {kMlDomain, "TreeEnsembleClassifier", 1, kAnyVersion, LowerTreeEnsembleClassifier},
+    {kMlDomain, "TreeEnsembleRegressor", 1, kAnyVersion, LowerTreeEnsembleRegressor},
+    {kMlDomain, "ZipMap", 1, kAnyVersion, TranslateZipMap},
+};
+
+std::string FullName(std::string_view domain, std::string_view op) {
+  return std::string(domain == kOnnxDomain ? "ai.onnx" : domain) + "." + std::string(op);
+}
+
+}  // namespace
+
+Result<NodeHandler> FindHandler(std::string_view domain, std::string_view op, int64_t version) {
+  const int64_t first = FirstVersion(domain, op);
+  if (first == 0) {
+    return Unimplemented("there is no operator " + FullName(domain, op) +
+                         " in the ONNX versions supported");
+  }
+  if (version < first) {
+    return InvalidArgument(FullName(domain, op) + " appeared in operator set " +
+                           std::to_string(first) + ", but the model imports " +
+                           std::to_string(version));
+  }
+  const auto entry = std::ranges::find_if(kEntries, [&](const Entry& candidate) {
+    return candidate.domain == domain && candidate.op == op && candidate.first <= version &&
+           version <= candidate.last;
+  });
+  if (entry != std::end(kEntries)) return entry->handler;
+  if (FindOp(op) == nullptr) {
+    return Unimplemented("the operator " + FullName(domain, op) + " is not supported");
+  }
+  return Copy;
+}
+
+}  // namespace verdict

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "onnx/node_translation.h"
+
+namespace verdict {
+
+inline constexpr int64_t kMinOpset = 7;
+inline constexpr int64_t kMaxOpset = 23;
+inline constexpr int64_t kMaxMlOpset = 5;
+inline constexpr std::string_view kOnnxDomain = "";  // also written "ai.onnx"
+inline constexpr std::string_view kMlDomain = "ai.onnx.ml";
+
+/// The operator set version in which an operator appeared (0: ONNX up to the versions above does
+/// not have it). Source: the operator registry of ONNX 1.23.
+int64_t FirstVersion(std::string_view domain, std::string_view op);
+
+/// The handler for an operator at a version of its domain's operator set. Operators that mean the
+/// same in every version and are among ours need no entry in the table: they are copied.
+/// Errors: kUnimplemented where there is no such operator, or the reason why it is refused.
+Result<NodeHandler> FindHandler(std::string_view domain, std::string_view op, int64_t version);
+
+// The handlers, by the file that has them.
+// translate_axes.cc: attributes that became inputs.
+Status TranslateAxes(NodeTranslation& translation);
+Status TranslateSlice1(NodeTranslation& translation);
+Status TranslatePad2(NodeTranslation& translation);
+Status TranslateSplit2(NodeTranslation& translation);
+Status TranslateSplit13(NodeTranslation& translation);
+Status TranslateTopK1(NodeTranslation& translation);
+Status TranslateClip6(NodeTranslation& translation);
+// translate_constants.cc: constants.
+Status TranslateConstant(NodeTranslation& translation);
+Status TranslateConstantOfShape(NodeTranslation& translation);
+// translate_layers.cc: layers whose meaning changed.
+Status TranslateSoftmax1(NodeTranslation& translation);
+Status TranslateDropout7(NodeTranslation& translation);
+Status TranslateDropout12(NodeTranslation& translation);
+Status TranslateBatchNormalization(NodeTranslation& translation);
+Status TranslateGroupNormalization18(NodeTranslation& translation);
+Status TranslateScatter9(NodeTranslation& translation);
+Status TranslateZipMap(NodeTranslation& translation);
+// lower_linear.cc
+Status LowerLinearClassifier(NodeTranslation& translation);
+Status LowerLinearRegressor(NodeTranslation& translation);
+// lower_classifier.cc
+Status LowerTreeEnsembleClassifier(NodeTranslation& translation);
+// lower_trees.cc
+Status LowerTreeEnsembleRegressor(NodeTranslation& translation);
+Status LowerTreeEnsemble5(NodeTranslation& translation);
+
+}  // namespace verdict
