@@ -10,10 +10,13 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+pkg_check_modules(LIBHWY REQUIRED IMPORTED_TARGET libhwy)
 if(VERDICT_TESTS)
   enable_testing()
   find_package(GTest REQUIRED)
 endif()
+
+add_custom_target(generated_sources)  # what clang-tidy needs, without compiling anything
 
 # verdict_proto(NAME x PROTO file.proto IMPORT_DIR dir): the static library verdict_x with generated lite
 # or full code. Generated code is compiled without our warnings.
@@ -26,6 +29,8 @@ function(verdict_proto)
     OUTPUT ${out_dir}/${stem}.pb.cc ${out_dir}/${stem}.pb.h
     COMMAND protobuf::protoc --proto_path=${ARG_IMPORT_DIR} --cpp_out=${out_dir} ${ARG_PROTO}
     DEPENDS ${ARG_PROTO})
+  add_custom_target(verdict_${ARG_NAME}_generated DEPENDS ${out_dir}/${stem}.pb.h)
+  add_dependencies(generated_sources verdict_${ARG_NAME}_generated)
   add_library(verdict_${ARG_NAME} STATIC ${out_dir}/${stem}.pb.cc)
   target_include_directories(verdict_${ARG_NAME} SYSTEM PUBLIC ${out_dir})
   target_link_libraries(verdict_${ARG_NAME} PUBLIC protobuf::libprotobuf)

@@ -11,12 +11,12 @@ cd "$(dirname "$0")/.."
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
-  zlib1g-dev libssl-dev libzip-dev prometheus-cpp-dev
+  zlib1g-dev libssl-dev libzip-dev libhwy-dev prometheus-cpp-dev
   python3 python3-venv curl
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang clang-format clang-tidy libclang-rt-14-dev
+  clang-16 clang-tidy-16 libclang-rt-16-dev clang-format-14
 )
 
 case ${1:-} in

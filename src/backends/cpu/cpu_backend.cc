@@ -1,17 +1,29 @@
 #include "backends/cpu/cpu_backend.h"
 
+#include <array>
+
 #include "backends/cpu/isa.h"
+#include "backends/cpu/tactics.h"
 
 namespace verdict {
 namespace {
 
-std::vector<const Tactic*> Candidates(std::string_view) { return {}; }
+std::vector<const Tactic*> Candidates(std::string_view op) {
+  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru, &cpu::kLstm};
+  cpu::CurrentIsa();  // before any kernel is dispatched
+  std::vector<const Tactic*> candidates;
+  for (const Tactic* tactic : kTactics) {
+    if (tactic->op == op) candidates.push_back(tactic);
+  }
+  return candidates;
+}
 
 }  // namespace
 
-const Backend kCpuBackend = {.name = "cpu",
-                             .available = [] { return OkStatus(); },
-                             .fingerprint = [] { return std::string(IsaName(DetectedIsa())); },
-                             .candidates = Candidates};
+const Backend kCpuBackend = {
+    .name = "cpu",
+    .available = [] { return OkStatus(); },
+    .fingerprint = [] { return std::string(cpu::IsaName(cpu::CurrentIsa())); },
+    .candidates = Candidates};
 
 }  // namespace verdict

@@ -1,48 +1,53 @@
 #include "backends/cpu/isa.h"
 
+#include <hwy/targets.h>
+
 #include <algorithm>
 #include <cstdlib>
 
-namespace verdict {
+namespace verdict::cpu {
 namespace {
 
-CpuIsa HardwareIsa() {
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  if (avx512) return CpuIsa::kAvx512;
-  if (avx2) return CpuIsa::kAvx2;
-#endif
-  return CpuIsa::kBaseline;
+Isa HardwareIsa() {
+  const int64_t targets = hwy::SupportedTargets();
+  if ((targets & HWY_AVX3) != 0) return Isa::kAvx512;
+  if ((targets & HWY_AVX2) != 0) return Isa::kAvx2;
+  return Isa::kBaseline;
+}
+
+Isa Choose() {
+  const Isa hardware = HardwareIsa();
+  Isa chosen = hardware;
+  if (const char* wanted = std::getenv("VERDICT_CPU_ISA")) {
+    for (Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+      if (IsaName(level) == wanted) chosen = std::min(level, hardware);
+    }
+  }
+  // Highway's own dispatch follows.
+  int64_t disabled = 0;
+  if (chosen < Isa::kAvx512) disabled |= HWY_AVX3 | HWY_AVX3_DL;
+  if (chosen < Isa::kAvx2) disabled |= HWY_AVX2 | HWY_SSE4 | HWY_SSSE3;
+  hwy::DisableTargets(disabled);
+  return chosen;
 }
 
 }  // namespace
 
-CpuIsa DetectedIsa() {
-  static const CpuIsa isa = [] {
-    const CpuIsa hardware = HardwareIsa();
-    const char* wanted = std::getenv("VERDICT_CPU_ISA");
-    if (wanted == nullptr) return hardware;
-    for (CpuIsa level : {CpuIsa::kBaseline, CpuIsa::kAvx2, CpuIsa::kAvx512}) {
-      if (IsaName(level) == wanted) return std::min(level, hardware);
-    }
-    return hardware;
-  }();
+Isa CurrentIsa() {
+  static const Isa isa = Choose();
   return isa;
 }
 
-std::string_view IsaName(CpuIsa isa) {
+std::string_view IsaName(Isa isa) {
   switch (isa) {
-    case CpuIsa::kBaseline:
+    case Isa::kBaseline:
       return "baseline";
-    case CpuIsa::kAvx2:
+    case Isa::kAvx2:
       return "avx2";
-    case CpuIsa::kAvx512:
+    case Isa::kAvx512:
       return "avx512";
   }
   return "baseline";
 }
 
-}  // namespace verdict
+}  // namespace verdict::cpu

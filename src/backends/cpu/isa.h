@@ -2,14 +2,15 @@
 
 #include <string_view>
 
-namespace verdict {
+namespace verdict::cpu {
 
 /// Instruction sets that the CPU backend has kernels for, each including those before it.
-enum class CpuIsa { kBaseline, kAvx2, kAvx512 };
+enum class Isa { kBaseline, kAvx2, kAvx512 };
 
-/// The best level of this processor, or a lower one if VERDICT_CPU_ISA asks for it (read once).
-CpuIsa DetectedIsa();
+/// The best level of this processor, or a lower one if VERDICT_CPU_ISA=baseline|avx2|avx512 asks
+/// for it. Decided at the first call; every kernel of this backend is of this level.
+Isa CurrentIsa();
 
-std::string_view IsaName(CpuIsa isa);
+std::string_view IsaName(Isa isa);
 
-}  // namespace verdict
+}  // namespace verdict::cpu

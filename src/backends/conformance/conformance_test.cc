@@ -1,0 +1,254 @@
+// What every backend must pass: each of its tactics computes what the reference kernel computes, on
+// shapes that touch its edges (one row, full tiles and remainders, one column, columns that end
+// inside a vector).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "backends/planner.h"
+#include "backends/registry.h"
+#include "ops/evaluate.h"
+#include "ops/infer.h"
+
+namespace verdict {
+namespace {
+
+constexpr double kTolerance = 1e-5;
+
+Constant Random(const Shape& shape, uint32_t seed, float scale = 1.0F) {
+  std::mt19937 random(seed);
+  auto [constant, data] = Constant::Allocate(DataType::kFloat32, shape);
+  for (int64_t i = 0; i < constant.view().size(); ++i) {
+    static_cast<float*>(data)[i] = scale * (static_cast<float>(random() % 20001) / 10000.0F - 1.0F);
+  }
+  return constant;
+}
+
+/// Runs a tactic on one node whose first `num_free` inputs are given at run time; the rest are
+/// constants.
+std::vector<Constant> RunTactic(const Tactic& tactic, const Graph& graph,
+                                std::span<const TensorView> inputs) {
+  const Node& node = graph.nodes[0];
+  std::vector<TensorView> outputs(node.outputs.size());
+  VERDICT_CHECK(InferNode(node, inputs, outputs, nullptr).ok());
+  std::vector<Constant> results(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (node.outputs[i] == kNoValue) continue;
+    auto [constant, data] = Constant::Allocate(outputs[i].dtype, outputs[i].shape);
+    std::memset(data, 0xFF, ByteSize(outputs[i].dtype, outputs[i].shape).value());  // NaNs
+    outputs[i].data = data;
+    results[i] = std::move(constant);
+  }
+  const size_t scratch_bytes =
+      tactic.scratch_bytes == nullptr ? 0 : tactic.scratch_bytes(node, inputs, outputs);
+  auto [scratch, scratch_data] =
+      Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(scratch_bytes)});
+  Constant packed_owner;
+  std::span<const std::byte> packed;
+  if (tactic.pack != nullptr) {
+    const auto bytes = tactic.pack(graph, node);
+    EXPECT_TRUE(bytes.ok()) << bytes.status().ToString();
+    EXPECT_EQ(bytes->size(), tactic.packed_bytes(graph, node));
+    auto [owner, data] =
+        Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(bytes->size())});
+    std::ranges::copy(*bytes, static_cast<std::byte*>(data));
+    packed = {static_cast<std::byte*>(data), bytes->size()};
+    packed_owner = std::move(owner);
+  }
+  KernelContext context{
+      node, inputs, outputs, {static_cast<std::byte*>(scratch_data), scratch_bytes}, packed};
+  const Status status = tactic.run(context);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return results;
+}
+
+void ExpectClose(const Constant& want, const Constant& got) {
+  ASSERT_EQ(want.shape, got.shape);
+  const auto a = want.view().as<const float>();
+  const auto b = got.view().as<const float>();
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_NEAR(a[i], b[i], kTolerance * (1 + std::fabs(a[i]))) << "element " << i;
+  }
+}
+
+/// Every candidate of every backend against the reference kernel. Returns how many accepted.
+int CheckAllTactics(const Graph& graph, std::span<const TensorView> inputs) {
+  const Node& node = graph.nodes[0];
+  const auto want = EvaluateNode(node, inputs);
+  EXPECT_TRUE(want.ok()) << want.status().ToString();
+  int accepted = 0;
+  for (const Backend* backend : AllBackends()) {
+    if (!backend->available().ok()) continue;
+    for (const Tactic* tactic : backend->candidates(node.op)) {
+      if (!tactic->accepts(graph, node).ok()) continue;
+      SCOPED_TRACE(std::string(tactic->id) + " on " + TargetFingerprint());
+      const auto got = RunTactic(*tactic, graph, inputs);
+      for (size_t i = 0; i < got.size(); ++i) {
+        if (node.outputs[i] != kNoValue) ExpectClose((*want)[i], got[i]);
+      }
+      ++accepted;
+    }
+  }
+  return accepted;
+}
+
+Graph GemmGraph(int64_t k, int64_t n, bool bias, const std::string& activation) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", DataType::kFloat32, Shape{graph.Symbol("M"), k});
+  Node node{.name = "gemm", .op = "FusedGemm", .inputs = {x}};
+  node.inputs.push_back(graph.AddConstant("w", Random({k, n}, 2, 0.3F)));
+  if (bias) node.inputs.push_back(graph.AddConstant("b", Random({n}, 3)));
+  node.outputs = {graph.AddValue("y", DataType::kFloat32, Shape{})};
+  node.attributes["activation"] = activation;
+  if (activation == "LeakyRelu" || activation == "Elu") node.attributes["alpha"] = 0.2F;
+  graph.outputs = node.outputs;
+  graph.nodes.push_back(std::move(node));
+  return graph;
+}
+
+std::vector<TensorView> NodeInputs(const Graph& graph, std::span<const Constant> free) {
+  std::vector<TensorView> inputs;
+  size_t next = 0;
+  for (ValueId id : graph.nodes[0].inputs) {
+    if (id == kNoValue) {
+      inputs.emplace_back();
+    } else if (const Constant* constant = graph.constant(id)) {
+      inputs.push_back(constant->view());
+    } else {
+      inputs.push_back(free[next++].view());
+    }
+  }
+  return inputs;
+}
+
+TEST(Conformance, FusedGemmShapes) {
+  for (int64_t m : {1, 2, 3, 5, 6, 7, 13, 32}) {
+    for (int64_t k : {1, 3, 16, 30, 67}) {
+      for (int64_t n : {1, 2, 15, 16, 17, 31, 48, 63, 64, 65, 130}) {
+        const Graph graph = GemmGraph(k, n, (m + n) % 2 == 0, "");
+        const std::vector<Constant> free = {Random({m, k}, 7)};
+        SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n));
+        ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+      }
+    }
+  }
+}
+
+TEST(Conformance, FusedGemmActivations) {
+  for (const char* activation :
+       {"", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "GeluTanh", "Silu", "Elu"}) {
+    for (int64_t n : {1, 19, 64}) {
+      SCOPED_TRACE(activation);
+      const Graph graph = GemmGraph(24, n, true, activation);
+      const std::vector<Constant> free = {Random({4, 24}, 7, 3.0F)};
+      ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+    }
+  }
+}
+
+TEST(Conformance, FusedGemmOnMoreAxesAndNoRows) {
+  const Graph graph = GemmGraph(8, 20, true, "Relu");
+  const std::vector<Constant> deep = {Random({2, 3, 5, 8}, 7)};
+  EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, deep)), 2);
+  const std::vector<Constant> empty = {Random({0, 8}, 7)};
+  EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, empty)), 2);
+}
+
+TEST(Conformance, RowsDoNotDependOnTheirBatch) {
+  for (int64_t n : {1, 20, 200}) {
+    const Graph graph = GemmGraph(77, n, true, "Sigmoid");
+    const Constant batch = Random({13, 77}, 7);
+    for (const Backend* backend : AllBackends()) {
+      for (const Tactic* tactic : backend->candidates("FusedGemm")) {
+        const auto whole = RunTactic(*tactic, graph, NodeInputs(graph, std::span(&batch, 1)));
+        for (int64_t row = 0; row < 13; ++row) {
+          std::vector<Constant> single = {batch};
+          single[0].shape = Shape{1, 77};
+          single[0].data = static_cast<const float*>(batch.data) + row * 77;
+          const auto alone = RunTactic(*tactic, graph, NodeInputs(graph, single));
+          EXPECT_EQ(std::memcmp(alone[0].data, static_cast<const float*>(whole[0].data) + row * n,
+                                static_cast<size_t>(n) * sizeof(float)),
+                    0)
+              << tactic->id << " row " << row;
+        }
+      }
+    }
+  }
+}
+
+struct RecurrentCase {
+  std::string op;
+  std::string direction;
+  int64_t steps, batch, input, hidden;
+  bool bias, initial;
+};
+
+Graph RecurrentGraph(const RecurrentCase& test) {
+  const int64_t gates = test.op == "LSTM" ? 4 : 3;
+  const int64_t directions = test.direction == "bidirectional" ? 2 : 1;
+  Graph graph;
+  Node node{.name = "rnn", .op = test.op};
+  node.inputs.push_back(
+      graph.AddInput("x", DataType::kFloat32, Shape{test.steps, test.batch, test.input}));
+  node.inputs.push_back(
+      graph.AddConstant("w", Random({directions, gates * test.hidden, test.input}, 2, 0.4F)));
+  node.inputs.push_back(
+      graph.AddConstant("r", Random({directions, gates * test.hidden, test.hidden}, 3, 0.4F)));
+  node.inputs.push_back(
+      test.bias ? graph.AddConstant("b", Random({directions, 2 * gates * test.hidden}, 4))
+                : kNoValue);
+  node.inputs.push_back(kNoValue);
+  if (test.initial) {
+    for (int64_t i = 0; i < (gates == 4 ? 2 : 1); ++i) {
+      node.inputs.push_back(graph.AddConstant("s" + std::to_string(i),
+                                              Random({directions, test.batch, test.hidden}, 5)));
+    }
+  }
+  for (int64_t i = 0; i < (gates == 4 ? 3 : 2); ++i) {
+    node.outputs.push_back(graph.AddValue("y" + std::to_string(i), DataType::kFloat32, Shape{}));
+  }
+  node.attributes["hidden_size"] = test.hidden;
+  node.attributes["direction"] = test.direction;
+  if (test.op == "GRU") node.attributes["linear_before_reset"] = int64_t{1};
+  graph.outputs = node.outputs;
+  graph.nodes.push_back(std::move(node));
+  return graph;
+}
+
+TEST(Conformance, RecurrentLayers) {
+  for (const char* op : {"LSTM", "GRU"}) {
+    for (const char* direction : {"forward", "reverse", "bidirectional"}) {
+      for (int64_t batch : {1, 5}) {
+        for (int64_t hidden : {1, 7, 16, 40}) {
+          const RecurrentCase test{op, direction, 4, batch, 9, hidden, hidden != 7, batch == 5};
+          SCOPED_TRACE(std::string(op) + " " + direction + " B" + std::to_string(batch) + " H" +
+                       std::to_string(hidden));
+          const Graph graph = RecurrentGraph(test);
+          const std::vector<Constant> free = {Random({4, batch, 9}, 7)};
+          ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+        }
+      }
+    }
+  }
+}
+
+TEST(Conformance, RecurrentTacticsDeclineWhatTheyDoNotCompute) {
+  Graph graph = RecurrentGraph({"LSTM", "forward", 4, 1, 9, 8, true, false});
+  graph.nodes[0].attributes["clip"] = 3.0F;
+  const std::vector<Constant> free = {Random({4, 1, 9}, 7)};
+  EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 1) << "the reference kernel only";
+}
+
+TEST(Registry, ReferenceComesLastAndHasEveryOperator) {
+  EXPECT_EQ(AllBackends().back()->name, "reference");
+  for (const OpDef* op : AllOps()) {
+    EXPECT_EQ(AllBackends().back()->candidates(op->name).size(), 1u) << op->name;
+  }
+  EXPECT_EQ(FindTactic("FusedGemm", "no/such"), nullptr);
+}
+
+}  // namespace
+}  // namespace verdict

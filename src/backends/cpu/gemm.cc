@@ -1,0 +1,283 @@
+// Compiled once per instruction set by Highway's foreach_target; HWY_DYNAMIC_DISPATCH picks one at
+// run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/gemm.cc"
+// Levels that isa.h knows; the variants between them bring nothing to float kernels.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4)
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h.
+#include "backends/cpu/gemm.h"
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+#include <algorithm>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace verdict::cpu::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+constexpr int kPanelVectors = 4;
+constexpr int64_t kPanelColumns = kLanes * kPanelVectors;
+// 24 accumulators of AVX-512's 32 registers; 12 of AVX2's 16 are left by 3 rows.
+constexpr int kMaxRows = HWY_TARGET == HWY_AVX3 ? 6 : 3;
+
+int64_t PadTo(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+int64_t PaddedColumnsImpl(int64_t n) { return PadTo(n, kLanes); }
+
+size_t PackedFloatsImpl(int64_t k, int64_t n) {
+  return static_cast<size_t>(n == 1 ? k : k * PadTo(n, kLanes));
+}
+
+void PackImpl(const float* b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+              float* packed) {
+  const int64_t padded = n == 1 ? 1 : PadTo(n, kLanes);
+  for (int64_t first = 0; first < padded; first += kPanelColumns) {
+    const int64_t width = std::min(kPanelColumns, padded - first);
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t j = first; j < first + width; ++j) {
+        *packed++ = j < n ? b[p * row_stride + j * column_stride] : 0.0F;
+      }
+    }
+  }
+}
+
+HWY_INLINE V SigmoidV(D d, V x) {
+  const V one = hn::Set(d, 1.0F);
+  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(x))));
+}
+
+/// True for what ActivateV computes; the rest is applied afterwards by the scalar functions.
+bool IsVectorised(ActivationKind kind) {
+  return kind == ActivationKind::kNone || kind == ActivationKind::kRelu ||
+         kind == ActivationKind::kLeakyRelu || kind == ActivationKind::kSigmoid ||
+         kind == ActivationKind::kTanh || kind == ActivationKind::kSilu;
+}
+
+HWY_INLINE V ActivateV(D d, V x, const Activation& activation) {
+  const V zero = hn::Zero(d);
+  switch (activation.kind) {
+    case ActivationKind::kRelu:
+      // Not Max: NaN must stay NaN.
+      return hn::IfThenElse(hn::Lt(x, zero), zero, x);
+    case ActivationKind::kLeakyRelu:
+      return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(hn::Set(d, activation.alpha), x), x);
+    case ActivationKind::kSigmoid:
+      return SigmoidV(d, x);
+    case ActivationKind::kTanh:
+      return hn::Tanh(d, x);
+    case ActivationKind::kSilu:
+      return hn::Mul(x, SigmoidV(d, x));
+    default:
+      return x;
+  }
+}
+
+HWY_INLINE V LoadPartial(D d, const float* from, int64_t count) {
+  alignas(64) float buffer[kLanes] = {};
+  std::memcpy(buffer, from, static_cast<size_t>(count) * sizeof(float));
+  return hn::Load(d, buffer);
+}
+
+HWY_INLINE void StorePartial(D d, V value, float* to, int64_t count) {
+  alignas(64) float buffer[kLanes];
+  hn::Store(value, d, buffer);
+  std::memcpy(to, buffer, static_cast<size_t>(count) * sizeof(float));
+}
+
+/// `kRows` rows of one panel that is `kVectors` vectors wide, of which the last `columns` counts
+/// may be partial.
+template <int kRows, int kVectors>
+HWY_INLINE void Tile(const GemmArgs& args, const float* a, const float* panel, const float* bias,
+                     float* c, int64_t columns) {
+  const D d;
+  V sums[kRows][kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t left = columns - v * kLanes;
+    for (int r = 0; r < kRows; ++r) {
+      if (args.accumulate) {
+        const float* from = c + r * args.ldc + v * kLanes;
+        sums[r][v] = left >= kLanes ? hn::LoadU(d, from) : LoadPartial(d, from, left);
+      } else {
+        sums[r][v] = bias != nullptr ? hn::LoadU(d, bias + v * kLanes) : hn::Zero(d);
+      }
+    }
+  }
+  for (int64_t p = 0; p < args.k; ++p) {
+    V row[kVectors];
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, panel + v * kLanes);
+    panel += kVectors * kLanes;
+    for (int r = 0; r < kRows; ++r) {
+      const V factor = hn::Set(d, a[r * args.lda + p]);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(factor, row[v], sums[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t left = columns - v * kLanes;
+      const V y = ActivateV(d, sums[r][v], args.activation);
+      float* to = c + r * args.ldc + v * kLanes;
+      if (left >= kLanes) {
+        hn::StoreU(y, d, to);
+      } else {
+        StorePartial(d, y, to, left);
+      }
+    }
+  }
+}
+
+template <int kVectors, int kRows = kMaxRows>
+void Panel(const GemmArgs& args, const float* panel, int64_t first, int64_t columns,
+           int64_t row = 0) {
+  const float* bias = args.bias == nullptr ? nullptr : args.bias + first;
+  for (; row + kRows <= args.m; row += kRows) {
+    Tile<kRows, kVectors>(args, args.a + row * args.lda, panel, bias,
+                          args.c + row * args.ldc + first, columns);
+  }
+  if constexpr (kRows > 1) {
+    if (row < args.m) Panel<kVectors, kRows - 1>(args, panel, first, columns, row);
+  }
+}
+
+/// One output column: a dot product per row.
+void Column(const GemmArgs& args) {
+  const D d;
+  const int64_t whole = args.k / kLanes * kLanes;
+  for (int64_t row = 0; row < args.m; ++row) {
+    const float* a = args.a + row * args.lda;
+    V sum = hn::Zero(d);
+    int64_t p = 0;
+    for (; p < whole; p += kLanes) {
+      sum = hn::MulAdd(hn::LoadU(d, a + p), hn::LoadU(d, args.packed + p), sum);
+    }
+    if (p < args.k) {
+      sum = hn::MulAdd(LoadPartial(d, a + p, args.k - p),
+                       LoadPartial(d, args.packed + p, args.k - p), sum);
+    }
+    float* c = args.c + row * args.ldc;
+    float start = args.accumulate ? *c : 0.0F;
+    if (!args.accumulate && args.bias != nullptr) start = args.bias[0];
+    const V total = hn::Add(hn::SumOfLanes(d, sum), hn::Set(d, start));
+    *c = hn::GetLane(ActivateV(d, total, args.activation));
+  }
+}
+
+void GemmImpl(const GemmArgs& args) {
+  if (args.n == 1) {
+    Column(args);
+  } else {
+    const float* panel = args.packed;
+    for (int64_t first = 0; first < args.n; first += kPanelColumns) {
+      const int64_t columns = std::min(kPanelColumns, args.n - first);
+      const int64_t vectors = (columns + kLanes - 1) / kLanes;
+      switch (vectors) {
+        case 1:
+          Panel<1>(args, panel, first, columns);
+          break;
+        case 2:
+          Panel<2>(args, panel, first, columns);
+          break;
+        case 3:
+          Panel<3>(args, panel, first, columns);
+          break;
+        default:
+          Panel<4>(args, panel, first, columns);
+          break;
+      }
+      panel += args.k * vectors * kLanes;
+    }
+  }
+  if (IsVectorised(args.activation.kind)) return;
+  for (int64_t row = 0; row < args.m; ++row) {
+    Apply(args.activation, std::span<float>(args.c + row * args.ldc, static_cast<size_t>(args.n)));
+  }
+}
+
+/// Calls body(index, load, store) for each vector of [0, count), the last one partial.
+template <typename Body>
+HWY_INLINE void ForEachVector(int64_t count, Body body) {
+  const D d;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    body(
+        i, [&](const float* p) HWY_ATTR { return hn::LoadU(d, p + i); },
+        [&](V v, float* p) HWY_ATTR { hn::StoreU(v, d, p + i); });
+  }
+  if (i < count) {
+    body(
+        i, [&](const float* p) HWY_ATTR { return LoadPartial(d, p + i, count - i); },
+        [&](V v, float* p) HWY_ATTR { StorePartial(d, v, p + i, count - i); });
+  }
+}
+
+void LstmCellImpl(const float* gates, int64_t hidden, float* cell, float* h) {
+  const D d;
+  ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
+    const V input = SigmoidV(d, load(gates));
+    const V output = SigmoidV(d, load(gates + hidden));
+    const V forget = SigmoidV(d, load(gates + 2 * hidden));
+    const V candidate = hn::Tanh(d, load(gates + 3 * hidden));
+    const V next = hn::MulAdd(forget, load(cell), hn::Mul(input, candidate));
+    store(next, cell);
+    store(hn::Mul(output, hn::Tanh(d, next)), h);
+  });
+}
+
+void GruCellImpl(const float* x_gates, const float* h_gates, int64_t hidden, const float* h_old,
+                 float* h_new) {
+  const D d;
+  ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
+    const V update = SigmoidV(d, hn::Add(load(x_gates), load(h_gates)));
+    const V reset = SigmoidV(d, hn::Add(load(x_gates + hidden), load(h_gates + hidden)));
+    const V candidate =
+        hn::Tanh(d, hn::MulAdd(reset, load(h_gates + 2 * hidden), load(x_gates + 2 * hidden)));
+    // (1 - z) * candidate + z * h
+    const V old = load(h_old);
+    store(hn::MulAdd(update, hn::Sub(old, candidate), candidate), h_new);
+  });
+}
+
+}  // namespace
+}  // namespace verdict::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace verdict::cpu {
+
+HWY_EXPORT(PaddedColumnsImpl);
+HWY_EXPORT(PackedFloatsImpl);
+HWY_EXPORT(PackImpl);
+HWY_EXPORT(GemmImpl);
+HWY_EXPORT(LstmCellImpl);
+HWY_EXPORT(GruCellImpl);
+
+int64_t PaddedColumns(int64_t n) { return HWY_DYNAMIC_DISPATCH(PaddedColumnsImpl)(n); }
+
+size_t PackedFloats(int64_t k, int64_t n) { return HWY_DYNAMIC_DISPATCH(PackedFloatsImpl)(k, n); }
+
+void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+          float* packed) {
+  HWY_DYNAMIC_DISPATCH(PackImpl)(b, row_stride, column_stride, k, n, packed);
+}
+
+void Gemm(const GemmArgs& args) { HWY_DYNAMIC_DISPATCH(GemmImpl)(args); }
+
+void LstmCell(const float* gates, int64_t hidden, float* cell, float* h) {
+  HWY_DYNAMIC_DISPATCH(LstmCellImpl)(gates, hidden, cell, h);
+}
+
+void GruCell(const float* x_gates, const float* h_gates, int64_t hidden, const float* h_old,
+             float* h_new) {
+  HWY_DYNAMIC_DISPATCH(GruCellImpl)(x_gates, h_gates, hidden, h_old, h_new);
+}
+
+}  // namespace verdict::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,55 @@
+#pragma once
+
+#include "backends/cpu/gemm.h"
+#include "ops/op.h"
+
+namespace verdict::cpu {
+
+/// What LSTM and GRU nodes share: constant f32 weights W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H]
+/// with G gates and D directions, and a fixed set of options.
+///
+/// Packed, per direction: bias of W, bias of R (each [G*H] padded to whole vectors; an LSTM's first
+/// is their sum), W transposed, R transposed.
+class Recurrent {
+ public:
+  Recurrent(const Node& node, int64_t gates, const Shape& w, const Shape& r)
+      : gates_(gates),
+        directions_(r[0]),
+        hidden_(r[2]),
+        input_(w[2]),
+        reverse_(AttributeReader(node).String("direction", "forward") == "reverse") {}
+
+  /// OK if the options are those of the usual layer: default activations, no clip, no peepholes, no
+  /// sequence_lens, layout 0.
+  static Status Accepts(const Graph& graph, const Node& node, int64_t gates);
+  static size_t PackedBytes(const Graph& graph, const Node& node, int64_t gates);
+  static Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node,
+                                                    int64_t gates);
+
+  int64_t directions() const { return directions_; }
+  int64_t hidden() const { return hidden_; }
+  int64_t gate_columns() const { return gates_ * hidden_; }
+  bool IsReverse(int64_t direction) const { return reverse_ || direction == 1; }
+
+  struct Weights {
+    const float* w_bias;
+    const float* r_bias;
+    const float* w;
+    const float* r;
+  };
+  Weights At(const std::byte* packed, int64_t direction) const;
+
+  /// gates [rows, G*H] = x [rows, input] * W^T + bias
+  void ProjectInput(const Weights& weights, const float* x, int64_t rows, float* gates) const;
+  /// gates [batch, G*H] = h [batch, H] * R^T + bias, or added to gates if `accumulate`.
+  void ProjectState(const Weights& weights, const float* h, int64_t batch, bool accumulate,
+                    float* gates) const;
+
+ private:
+  size_t FloatsPerDirection() const;
+
+  int64_t gates_, directions_, hidden_, input_;
+  bool reverse_;
+};
+
+}  // namespace verdict::cpu

@@ -1,0 +1,177 @@
+// Runs every *.irtest beside the passes. A file is named for its pass and holds cases:
+//
+//     === what the case shows
+//     graph … { … }        before
+//     ---
+//     graph … { … }        after, or the one word: unchanged
+//
+// After the pass the graph must verify, print as expected, and compute the same as before.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "ir/text.h"
+#include "ops/evaluate.h"
+#include "ops/infer.h"
+#include "ops/verify.h"
+#include "passes/pass.h"
+
+namespace verdict {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(VERDICT_SOURCE_DIR) / "src/passes";
+
+constexpr const Pass* kPasses[] = {
+    &kEliminateDeadCode, &kEliminateCommonSubexpressions,
+    &kFoldConstants,     &kRemoveNoOps,
+    &kFuseGelu,          &kFuseLayerNorm,
+    &kFuseGemmBias,      &kFoldBatchNorm,
+    &kFoldScaler,        &kFuseGemmActivation,
+};
+
+struct Case {
+  const Pass* pass;
+  std::string title, before, after;
+
+  friend void PrintTo(const Case& test, std::ostream* out) { *out << test.title; }
+};
+
+std::vector<Case> ReadCases(const Pass* pass) {
+  std::ifstream file(kFolder / (std::string(pass->name) + ".irtest"));
+  std::vector<Case> cases;
+  std::string line;
+  bool in_after = false;
+  while (std::getline(file, line)) {
+    if (line.starts_with("=== ")) {
+      cases.push_back({pass, line.substr(4), "", ""});
+      in_after = false;
+    } else if (line == "---") {
+      in_after = true;
+    } else if (!cases.empty()) {
+      (in_after ? cases.back().after : cases.back().before) += line + "\n";
+    }
+  }
+  return cases;
+}
+
+std::vector<Case> AllCases() {
+  std::vector<Case> cases;
+  for (const Pass* pass : kPasses) {
+    for (Case& test : ReadCases(pass)) cases.push_back(std::move(test));
+  }
+  return cases;
+}
+
+Graph Parse(const std::string& text) {
+  auto graph = ParseGraph(text);
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString() << "\n" << text;
+  const Status status = VerifyGraph(*graph);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  const Status inferred = InferShapes(*graph);
+  EXPECT_TRUE(inferred.ok()) << inferred.ToString();
+  return *std::move(graph);
+}
+
+/// Random inputs with 3 for every symbol.
+std::vector<Constant> RandomInputs(const Graph& graph) {
+  std::mt19937 random(5);
+  std::vector<Constant> inputs;
+  for (ValueId id : graph.inputs) {
+    Shape shape = graph.value(id).shape;
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      if (IsSymbol(shape[axis])) shape[axis] = 3;
+    }
+    auto [constant, data] = Constant::Allocate(graph.value(id).dtype, shape);
+    for (int64_t i = 0; i < constant.view().size(); ++i) {
+      const float value = static_cast<float>(random() % 2000) / 500.0F - 2.0F;
+      if (constant.dtype == DataType::kFloat32) static_cast<float*>(data)[i] = value;
+      if (constant.dtype == DataType::kInt64) static_cast<int64_t*>(data)[i] = random() % 2;
+    }
+    inputs.push_back(constant);
+  }
+  return inputs;
+}
+
+std::vector<Constant> Compute(const Graph& graph, const std::vector<Constant>& inputs) {
+  std::vector<TensorView> views;
+  for (const Constant& input : inputs) views.push_back(input.view());
+  auto outputs = Evaluate(graph, views);
+  EXPECT_TRUE(outputs.ok()) << outputs.status().ToString();
+  return outputs.ok() ? *std::move(outputs) : std::vector<Constant>();
+}
+
+void ExpectSame(const std::vector<Constant>& want, const std::vector<Constant>& got) {
+  ASSERT_EQ(want.size(), got.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(want[i].dtype, got[i].dtype);
+    ASSERT_EQ(want[i].shape, got[i].shape);
+    if (want[i].dtype != DataType::kFloat32) continue;
+    const auto a = want[i].view().as<const float>();
+    const auto b = got[i].view().as<const float>();
+    for (size_t k = 0; k < a.size(); ++k) {
+      EXPECT_NEAR(a[k], b[k], 1e-5 * (1 + std::fabs(a[k]))) << "output " << i << " element " << k;
+    }
+  }
+}
+
+class PassTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(PassTest, RewritesAsWritten) {
+  const Case& test = GetParam();
+  SCOPED_TRACE(test.title);
+  Graph graph = Parse(test.before);
+  const std::vector<Constant> inputs = RandomInputs(graph);
+  const std::vector<Constant> want = Compute(graph, inputs);
+  const std::string before = PrintGraph(graph);
+
+  const auto changed = test.pass->run(graph);
+  ASSERT_TRUE(changed.ok()) << changed.status().ToString();
+  ASSERT_TRUE(VerifyGraph(graph).ok()) << VerifyGraph(graph).ToString();
+  const Status inferred = InferShapes(graph);
+  ASSERT_TRUE(inferred.ok()) << inferred.ToString();
+  if (test.after == "unchanged\n") {
+    EXPECT_FALSE(*changed);
+    EXPECT_EQ(PrintGraph(graph), before);
+    return;
+  }
+  EXPECT_TRUE(*changed);
+  ExpectSame(want, Compute(graph, inputs));
+  // What a rewrite leaves behind is eliminate_dead_code's work, which has tests of its own.
+  if (test.pass != &kEliminateDeadCode) {
+    ASSERT_TRUE(kEliminateDeadCode.run(graph).ok());
+  }
+  Graph expected = Parse(test.after);
+  EXPECT_EQ(PrintGraph(graph), PrintGraph(expected));
+
+  const auto again = test.pass->run(graph);
+  ASSERT_TRUE(again.ok());
+  EXPECT_FALSE(*again) << "a second run finds something more";
+}
+
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
+  std::string name = std::string(info.param.pass->name) + "_" + info.param.title;
+  for (char& c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Irtest, PassTest, ::testing::ValuesIn(AllCases()), CaseName);
+
+TEST(Passes, EveryPassHasCasesThatRewriteAndCasesThatDecline) {
+  for (const Pass* pass : kPasses) {
+    const std::vector<Case> cases = ReadCases(pass);
+    const auto declines = [](const Case& test) { return test.after == "unchanged\n"; };
+    EXPECT_TRUE(std::ranges::any_of(cases, declines)) << pass->name;
+    EXPECT_FALSE(std::ranges::all_of(cases, declines)) << pass->name;
+  }
+}
+
+}  // namespace
+}  // namespace verdict
