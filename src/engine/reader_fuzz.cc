@@ -10,11 +10,19 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace {
 
-/// The bytes for libFuzzer; 0 if they do not fit.
-size_t Give(const std::vector<std::byte>& file, uint8_t* data, size_t max_size) {
+/// Gives libFuzzer the sections as one file, close together so that it stays small; 0 if it does
+/// not fit.
+size_t Give(std::vector<verdict::LooseSection> sections, uint8_t* data, size_t max_size) {
+  for (verdict::LooseSection& section : sections) section.alignment = 64;
+  const std::vector<std::byte> file = verdict::PutTogether(sections);
   if (file.size() > max_size) return 0;
   std::memcpy(data, file.data(), file.size());
   return file.size();
+}
+
+std::vector<verdict::LooseSection> Seed() {
+  const auto file = verdict::SerializeEngine(verdict::MakeTestContents()).value();
+  return verdict::TakeApart(verdict::ReadContainer(file).value());
 }
 
 }  // namespace
@@ -43,7 +51,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   verdict::Reseal(file);
   const auto container = verdict::ReadContainer(file);
   if (!container.ok() || container->sections.empty()) {
-    return Give(verdict::SerializeEngine(verdict::MakeTestContents()).value(), data, max_size);
+    return Give(Seed(), data, max_size);
   }
   auto sections = verdict::TakeApart(*container);
   auto& section = sections[random() % sections.size()].bytes;
@@ -52,5 +60,5 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   section.resize(old_size + kRoom);
   section.resize(
       LLVMFuzzerMutate(reinterpret_cast<uint8_t*>(section.data()), old_size, section.size()));
-  return Give(verdict::PutTogether(sections), data, max_size);
+  return Give(std::move(sections), data, max_size);
 }
