@@ -1,0 +1,219 @@
+#include "runtime/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "compile/compile.h"
+#include "ir/text.h"
+#include "ops/evaluate.h"
+#include "ops/infer.h"
+#include "runtime/allocation_count_test.h"
+
+namespace verdict {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Two layers with everything between that a plan has to handle: a view, a branch, a shape computed
+// at run time, an input passed through.
+constexpr char kModel[] = R"(graph "mlp" {
+  input %x: f32[N,6]
+  const %w1: f32[6,20] = seed(1)
+  const %b1: f32[20] = seed(2)
+  const %w2: f32[20,3] = seed(3)
+  const %tail: i64[1] = [-1]
+  const %zero: i64[] = [0]
+  const %axes: i64[1] = [0]
+  %h = MatMul(%x, %w1)
+  %hb = Add(%h, %b1)
+  %a = Relu(%hb)
+  %s = Shape(%a)
+  %n = Gather(%s, %zero)
+  %n1 = Unsqueeze(%n, %axes)
+  %target = Concat(%n1, %tail) {axis=0}
+  %flat = Reshape(%a, %target)
+  %y = MatMul(%flat, %w2)
+  %p = Softmax(%y)
+  %same = Identity(%x)
+  output %p
+  output %same
+}
+)";
+
+std::shared_ptr<const Engine> MakeEngine(const std::string& backend = "") {
+  Graph graph = ParseGraph(kModel).value();
+  VERDICT_CHECK(InferShapes(graph).ok());
+  CompileOptions options;
+  options.backend = backend;
+  options.min_shapes = ParseShapes("x:1x6").value();
+  options.opt_shapes = ParseShapes("x:4x6").value();
+  options.max_shapes = ParseShapes("x:32x6").value();
+  auto compiled = Compile(std::move(graph), options);
+  VERDICT_CHECK(compiled.ok());
+  auto engine = Engine::FromContents(std::move(compiled->contents));
+  VERDICT_CHECK(engine.ok());
+  return *engine;
+}
+
+std::vector<float> Rows(int64_t rows, float seed) {
+  std::vector<float> values(static_cast<size_t>(rows * 6));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(seed + static_cast<float>(i));
+  return values;
+}
+
+TensorView View(std::vector<float>& values) {
+  return {DataType::kFloat32, Shape{static_cast<int64_t>(values.size()) / 6, 6}, values.data()};
+}
+
+std::vector<float> Expected(std::vector<float>& x) {
+  Graph graph = ParseGraph(kModel).value();
+  VERDICT_CHECK(InferShapes(graph).ok());
+  const TensorView view = View(x);
+  const auto outputs = Evaluate(graph, std::span(&view, 1)).value();
+  const auto p = outputs[0].view();
+  const auto values = p.as<const float>();
+  return {values.begin(), values.end()};
+}
+
+void ExpectScores(Session& session, std::vector<float>& x, const std::vector<float>& want) {
+  const TensorView view = View(x);
+  const auto outputs = session.Run(std::span(&view, 1));
+  ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+  const auto got = (*outputs)[0].as<const float>();
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5) << i;
+  const auto same = (*outputs)[1].as<const float>();
+  EXPECT_TRUE(std::equal(x.begin(), x.end(), same.begin(), same.end()));
+}
+
+TEST(Session, EqualsTheInterpreterOnEveryBatchSize) {
+  for (const char* backend : {"", "reference"}) {
+    const auto engine = MakeEngine(backend);
+    const auto session = Session::Create(engine).value();
+    for (int64_t rows : {1, 4, 3, 32, 1, 1, 17}) {
+      auto x = Rows(rows, static_cast<float>(rows));
+      const auto want = Expected(x);
+      ExpectScores(*session, x, want);
+      auto moved = x;  // same shape, other memory: nothing may remember the old address
+      std::fill(x.begin(), x.end(), 99.0F);
+      ExpectScores(*session, moved, want);
+    }
+  }
+}
+
+TEST(Session, AllocatesNothingInARun) {
+  if (!kCountsAllocations) GTEST_SKIP() << "a sanitizer brings its own malloc";
+  const auto engine = MakeEngine();
+  const auto session = Session::Create(engine).value();
+  auto one = Rows(1, 0), many = Rows(29, 1);
+  for (auto* x : {&one, &many, &one, &one}) {
+    const TensorView view = View(*x);
+    const int64_t before = AllocationCount();
+    const auto outputs = session->Run(std::span(&view, 1));
+    const int64_t after = AllocationCount();
+    ASSERT_TRUE(outputs.ok());
+    EXPECT_EQ(after - before, 0) << "rows " << view.shape[0];
+  }
+  // The counter counts.
+  const int64_t before = AllocationCount();
+  const auto* waste = new std::vector<int>(3);
+  EXPECT_GT(AllocationCount(), before);
+  delete waste;
+}
+
+TEST(Session, RefusesWhatTheEngineDoesNotTake) {
+  const auto session = Session::Create(MakeEngine()).value();
+  auto x = Rows(33, 0);
+  TensorView view = View(x);
+  EXPECT_THAT(session->Run(std::span(&view, 1)).status().message(),
+              HasSubstr("input 'x' has shape [33,6]; the engine takes [1,6] to [32,6]"));
+  view.shape = Shape{33 * 6};
+  EXPECT_EQ(session->Run(std::span(&view, 1)).status().code(), StatusCode::kInvalidArgument);
+  view = View(x);
+  view.dtype = DataType::kInt32;
+  EXPECT_THAT(session->Run(std::span(&view, 1)).status().message(), HasSubstr("i32"));
+  EXPECT_THAT(session->Run({}).status().message(), HasSubstr("1 inputs, got 0"));
+  auto good = Rows(2, 3);
+  ExpectScores(*session, good, Expected(good));
+}
+
+TEST(Session, ManyThreadsShareOneEngine) {
+  const auto engine = MakeEngine();
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      const auto session = Session::Create(engine).value();
+      for (int round = 0; round < 200; ++round) {
+        auto x = Rows(1 + (thread * 7 + round) % 32, static_cast<float>(round));
+        const TensorView view = View(x);
+        const auto outputs = session->Run(std::span(&view, 1));
+        if (!outputs.ok()) {
+          ++wrong;
+          continue;
+        }
+        if (round % 50 != 0) continue;  // the interpreter is slow
+        const auto want = Expected(x);
+        const auto got = (*outputs)[0].as<const float>();
+        for (size_t i = 0; i < want.size(); ++i) {
+          if (std::fabs(want[i] - got[i]) > 1e-5F) ++wrong;
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(Engine, PlansAgainForAnotherMachine) {
+  Graph graph = ParseGraph(kModel).value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {}).value();
+  compiled.contents.plan.target = "cpu:other";
+  const auto engine = Engine::FromContents(std::move(compiled.contents)).value();
+  EXPECT_THAT(engine->notice(), HasSubstr("the stored plan is for 'cpu:other'"));
+  EXPECT_THAT(engine->notice(), HasSubstr("planned again"));
+  const auto session = Session::Create(engine).value();
+  auto x = Rows(3, 1);
+  ExpectScores(*session, x, Expected(x));
+}
+
+TEST(Engine, PlansAgainWhereAPackedSizeIsWrong) {
+  Graph graph = ParseGraph(kModel).value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {}).value();
+  for (Step& step : compiled.contents.plan.steps) step.packed_bytes /= 2;
+  const auto engine = Engine::FromContents(std::move(compiled.contents)).value();
+  EXPECT_THAT(engine->notice(), HasSubstr("packs"));
+  const auto session = Session::Create(engine).value();
+  auto x = Rows(3, 1);
+  ExpectScores(*session, x, Expected(x));
+}
+
+TEST(Engine, GoldenVectorsPassAndFail) {
+  Graph graph = ParseGraph(kModel).value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {}).value();
+  ASSERT_EQ(compiled.contents.golden.size(), 2u);
+  EngineContents broken = compiled.contents;
+  const auto engine = Engine::FromContents(std::move(compiled.contents)).value();
+  EXPECT_TRUE(Engine::CheckGolden(engine).ok()) << Engine::CheckGolden(engine).ToString();
+
+  Constant& output = broken.golden[1].outputs[0];
+  auto [copy, data] = Constant::Allocate(output.dtype, output.shape);
+  std::memcpy(data, output.data, ByteSize(output.dtype, output.shape).value());
+  static_cast<float*>(data)[1] += 0.001F;
+  output = copy;
+  const Status status = Engine::CheckGolden(Engine::FromContents(std::move(broken)).value());
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(status.message(), HasSubstr("output 'p'"));
+}
+
+}  // namespace
+}  // namespace verdict
