@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace verdict {
+
+/// The engine file of one version: DIR/<model>/<version>/model.engine.
+struct VersionFile {
+  int64_t version = 0;  // > 0
+  std::filesystem::path engine;
+};
+
+struct ModelFolder {
+  std::string name;
+  std::vector<VersionFile> versions;  // ascending, not empty
+};
+
+/// What a repository folder holds.
+struct RepositoryListing {
+  std::vector<ModelFolder> models;   // by name
+  std::vector<std::string> ignored;  // one line for each entry that is not served, and why
+};
+
+inline constexpr std::string_view kEngineFileName = "model.engine";
+inline constexpr size_t kMaxModelNameBytes = 200;
+
+/// OK if `name` can name a model: letters, digits, '.', '_' and '-', not beginning with '.' or '-'.
+/// Errors: kInvalidArgument that says what is wrong.
+Status CheckModelName(std::string_view name);
+
+/// The number of a version as folders and paths write it: digits without leading zero, > 0.
+/// Errors: kInvalidArgument that quotes the text.
+Result<int64_t> ParseVersion(std::string_view text);
+
+/// Lists the models of a local folder; nothing is opened. Entries that are no model, no version or
+/// only half written (no engine file yet) are reported in `ignored`; those beginning with '.' are
+/// passed over. Errors: kNotFound, kInvalidArgument (not a folder), kUnavailable (cannot be read).
+Result<RepositoryListing> ListRepository(const std::filesystem::path& root);
+
+}  // namespace verdict
