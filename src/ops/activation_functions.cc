@@ -30,4 +30,14 @@ std::optional<Activation> ActivationFromName(std::string_view name) {
   return std::nullopt;
 }
 
+bool TakesAlpha(ActivationKind kind) {
+  return kind == ActivationKind::kElu || kind == ActivationKind::kLeakyRelu ||
+         kind == ActivationKind::kThresholdedRelu || TakesBeta(kind);
+}
+
+bool TakesBeta(ActivationKind kind) {
+  return kind == ActivationKind::kAffine || kind == ActivationKind::kHardSigmoid ||
+         kind == ActivationKind::kScaledTanh;
+}
+
 }  // namespace verdict

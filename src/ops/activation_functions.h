@@ -37,6 +37,10 @@ struct Activation {
 /// The activation of that name ("" is none) with ONNX's default alpha and beta, or nothing.
 std::optional<Activation> ActivationFromName(std::string_view name);
 
+/// Whether the activation has that parameter.
+bool TakesAlpha(ActivationKind kind);
+bool TakesBeta(ActivationKind kind);
+
 template <typename T>
 T Sigmoid(T x) {
   return T(1) / (T(1) + std::exp(-x));

@@ -1,0 +1,136 @@
+#include "ops/recurrent.h"
+
+#include "ops/extents.h"
+
+namespace verdict {
+namespace {
+
+/// 0 for an unknown direction.
+int64_t Directions(const AttributeReader& attributes) {
+  const std::string_view direction = attributes.String("direction", "forward");
+  if (direction == "bidirectional") return 2;
+  return direction == "forward" || direction == "reverse" ? 1 : 0;
+}
+
+size_t CountActivations(const RecurrentKind& kind) {
+  size_t count = 0;
+  while (count < kind.activations.size() && !kind.activations[count].empty()) ++count;
+  return count;
+}
+
+}  // namespace
+
+Status InferRecurrent(InferContext& context, const RecurrentKind& kind) {
+  const auto attributes = context.attributes();
+  const int64_t directions = Directions(attributes);
+  if (directions == 0) {
+    return context.Error("unknown direction '" + std::string(attributes.String("direction", "")) +
+                         "'; known are forward, reverse and bidirectional");
+  }
+  RecurrentActivations activations;
+  if (!ReadRecurrentActivations(attributes, kind, directions, &activations)) {
+    return context.Error("activations must name " + std::to_string(CountActivations(kind)) +
+                         " known activations for each of " + std::to_string(directions) +
+                         " directions");
+  }
+  VERDICT_RETURN_IF_ERROR(RequireType(context, kRecurrentX, FloatTypes{}));
+  for (size_t input : {kRecurrentW, kRecurrentR, kRecurrentB, kRecurrentInitialH,
+                       kRecurrentInitialC, kRecurrentP}) {
+    if (context.has_input(input)) {
+      VERDICT_RETURN_IF_ERROR(RequireSameType(context, kRecurrentX, input));
+    }
+  }
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, kRecurrentX, "X", 3, 3));
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, kRecurrentW, "W", 3, 3));
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, kRecurrentR, "R", 3, 3));
+  const Shape& x = context.inputs[kRecurrentX].shape;
+  const bool batch_first = attributes.Int("layout", 0) != 0;
+  const Dim steps = x[batch_first ? 1 : 0];
+  const Dim batch = x[batch_first ? 0 : 1];
+  const Dim hidden = context.inputs[kRecurrentR].shape[2];
+  if (IsSymbol(hidden)) return context.Error("the shape of R must be known");
+  if (attributes.Int("hidden_size", hidden) != hidden) {
+    return context.Error("hidden_size is " + std::to_string(attributes.Int("hidden_size", 0)) +
+                         " but " + InputText(context, kRecurrentR, "R"));
+  }
+  int64_t gate_rows = 0;
+  if (__builtin_mul_overflow(hidden, int64_t{2} * kind.gates, &gate_rows)) {
+    return context.Error(InputText(context, kRecurrentR, "R") + ", which is too large");
+  }
+  gate_rows /= 2;
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentW, "W", {directions, gate_rows, x[2]}));
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentR, "R", {directions, gate_rows, hidden}));
+  if (context.has_input(kRecurrentB)) {
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentB, "B", {directions, 2 * gate_rows}));
+  }
+  if (context.has_input(kRecurrentSequenceLens)) {
+    VERDICT_RETURN_IF_ERROR(RequireType(context, kRecurrentSequenceLens, Types<int32_t>{}));
+    VERDICT_RETURN_IF_ERROR(
+        RequireShape(context, kRecurrentSequenceLens, "sequence_lens", {batch}));
+  }
+  const Shape state =
+      batch_first ? Shape{batch, directions, hidden} : Shape{directions, batch, hidden};
+  if (context.has_input(kRecurrentInitialH)) {
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentInitialH, "initial_h", state));
+  }
+  if (context.has_input(kRecurrentInitialC)) {
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentInitialC, "initial_c", state));
+  }
+  if (context.has_input(kRecurrentP)) {
+    VERDICT_RETURN_IF_ERROR(
+        RequireShape(context, kRecurrentP, "P", {directions, kind.peephole_gates * hidden}));
+  }
+  const DataType dtype = context.inputs[kRecurrentX].dtype;
+  context.SetOutput(0, dtype,
+                    batch_first ? Shape{batch, steps, directions, hidden}
+                                : Shape{steps, directions, batch, hidden});
+  context.SetOutput(1, dtype, state);
+  context.SetOutput(2, dtype, state);
+  return OkStatus();
+}
+
+size_t RecurrentScratchBytes(std::span<const TensorView> inputs, size_t vectors) {
+  return vectors * static_cast<size_t>(inputs[kRecurrentR].shape[2]) *
+         ElementSize(inputs[kRecurrentX].dtype);
+}
+
+RecurrentShape ReadRecurrentShape(const KernelContext& context) {
+  const Shape& x = context.inputs[kRecurrentX].shape;
+  RecurrentShape shape;
+  shape.batch_first = context.attributes().Int("layout", 0) != 0;
+  shape.steps = x[shape.batch_first ? 1 : 0];
+  shape.batch = x[shape.batch_first ? 0 : 1];
+  shape.inputs = x[2];
+  shape.hidden = context.inputs[kRecurrentR].shape[2];
+  shape.directions = context.inputs[kRecurrentR].shape[0];
+  return shape;
+}
+
+bool ReadRecurrentActivations(const AttributeReader& attributes, const RecurrentKind& kind,
+                              int64_t directions, RecurrentActivations* activations) {
+  const size_t count = CountActivations(kind);
+  const auto names = attributes.Strings("activations");
+  auto alphas = attributes.Floats("activation_alpha");
+  auto betas = attributes.Floats("activation_beta");
+  if (!names.empty() && names.size() != count * static_cast<size_t>(directions)) return false;
+  for (size_t d = 0; d < static_cast<size_t>(directions); ++d) {
+    for (size_t i = 0; i < count; ++i) {
+      const std::string_view name =
+          names.empty() ? kind.activations[i] : std::string_view(names[d * count + i]);
+      auto activation = ActivationFromName(name);
+      if (!activation.has_value() || activation->kind == ActivationKind::kNone) return false;
+      if (TakesAlpha(activation->kind) && !alphas.empty()) {
+        activation->alpha = alphas.front();
+        alphas = alphas.subspan(1);
+      }
+      if (TakesBeta(activation->kind) && !betas.empty()) {
+        activation->beta = betas.front();
+        betas = betas.subspan(1);
+      }
+      (*activations)[d * 3 + i] = *activation;
+    }
+  }
+  return true;
+}
+
+}  // namespace verdict
