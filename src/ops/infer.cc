@@ -11,22 +11,35 @@ namespace {
 /// Contents of at most this many elements are worth computing: shapes, axes, slice bounds.
 constexpr int64_t kMaxKnownElements = 64;
 
+/// These only move elements, so that they may carry a symbol of a shape along.
+bool MovesElements(std::string_view op) {
+  static constexpr std::string_view kOps[] = {"Concat", "Gather",  "Identity", "Reshape",
+                                              "Slice",  "Squeeze", "Unsqueeze"};
+  return std::ranges::find(kOps, op) != std::end(kOps);
+}
+
+/// These take a shape as an input and know what a symbol in it means (an element <= -2 stands for
+/// the Dim one above).
+bool TakesShape(std::string_view op) {
+  return op == "Reshape" || op == "Expand" || op == "ConstantOfShape";
+}
+
 /// Walks the nodes in order, keeping types, shapes and, for small tensors, contents that follow
-/// from shapes and constants alone.
+/// from shapes and constants alone. Contents may be partly symbolic: Shape(x) of [N,16].
 class Walk {
  public:
-  Walk(const Graph& graph, Graph* symbols) : graph_(graph), symbols_(symbols) {
-    views_.resize(static_cast<size_t>(graph.num_values()));
-    for (ValueId id = 0; id < graph.num_values(); ++id) {
-      if (const Constant* constant = graph.constant(id)) view(id) = constant->view();
+  Walk(const Graph& graph, Graph* symbols) : graph_(graph), symbols_(symbols) {}
+
+  /// What is known of a value. The graph may have grown since the last call.
+  TensorView& view(ValueId id) {
+    for (auto next = static_cast<ValueId>(views_.size()); next < graph_.num_values(); ++next) {
+      const Constant* constant = graph_.constant(next);
+      const Value& value = graph_.value(next);
+      views_.push_back(constant != nullptr ? constant->view()
+                                           : TensorView{value.dtype, value.shape, nullptr});
+      symbolic_.emplace_back();
     }
-  }
-
-  TensorView& view(ValueId id) { return views_[static_cast<size_t>(id)]; }
-
-  Status Run() {
-    for (const Node& node : graph_.nodes) VERDICT_RETURN_IF_ERROR(Visit(node));
-    return OkStatus();
+    return views_[static_cast<size_t>(id)];
   }
 
   std::vector<TensorView> TakeViews() {
@@ -34,46 +47,69 @@ class Walk {
     return std::move(views_);
   }
 
- private:
   Status Visit(const Node& node) {
+    const bool reads_symbols = MovesElements(node.op) || TakesShape(node.op);
+    bool any_symbolic = false;
     inputs_.clear();
-    for (ValueId id : node.inputs) inputs_.push_back(id == kNoValue ? TensorView{} : view(id));
+    for (ValueId id : node.inputs) {
+      inputs_.push_back(id == kNoValue ? TensorView{} : view(id));
+      if (id == kNoValue || !reads_symbols) continue;
+      if (const void* data = symbolic_[static_cast<size_t>(id)].data) {
+        inputs_.back().data = const_cast<void*>(data);
+        any_symbolic = true;
+      }
+    }
     outputs_.assign(node.outputs.size(), TensorView{});
     VERDICT_RETURN_IF_ERROR(InferNode(node, inputs_, outputs_, symbols_));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] != kNoValue) view(node.outputs[i]) = outputs_[i];
     }
-    return ComputeIfKnown(node);
+    if (!AreOutputsSmall()) return OkStatus();
+    const bool all_known = std::ranges::all_of(inputs_, [](const TensorView& input) {
+      return input.dtype == DataType::kUndefined || input.data != nullptr;
+    });
+    if (node.op == "Shape") return ComputeShape(node);
+    if (node.op == "Size" && inputs_[0].shape.IsStatic()) return Compute(node, false);
+    if (!all_known || (any_symbolic && !MovesElements(node.op))) return OkStatus();
+    return Compute(node, any_symbolic);
   }
 
-  bool Known(const TensorView& tensor) const {
-    return tensor.dtype == DataType::kUndefined || tensor.data != nullptr;
-  }
-
-  Status ComputeIfKnown(const Node& node) {
-    for (const TensorView& output : outputs_) {
-      if (!output.shape.IsStatic()) return OkStatus();
+ private:
+ private:
+  bool AreOutputsSmall() const {
+    return std::ranges::all_of(outputs_, [](const TensorView& output) {
       const auto count = NumElements(output.shape);
-      if (!count.ok() || *count > kMaxKnownElements) return OkStatus();
-    }
-    // Shape and Size need their input's extents only.
-    const bool from_shape =
-        (node.op == "Shape" || node.op == "Size") && inputs_[0].shape.IsStatic();
-    if (!from_shape && !std::ranges::all_of(inputs_, [&](const auto& t) { return Known(t); })) {
-      return OkStatus();
-    }
+      return count.ok() && *count <= kMaxKnownElements;
+    });
+  }
+
+  Status Compute(const Node& node, bool symbolic) {
     VERDICT_ASSIGN_OR_RETURN(auto values, EvaluateNode(node, inputs_));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
-      view(node.outputs[i]) = values[i].view();
-      known_.push_back(std::move(values[i]));
+      if (symbolic) {
+        symbolic_[static_cast<size_t>(node.outputs[i])] = values[i];
+      } else {
+        view(node.outputs[i]).data = const_cast<void*>(values[i].data);
+        known_.push_back(std::move(values[i]));
+      }
     }
+    return OkStatus();
+  }
+
+  Status ComputeShape(const Node& node) {
+    VERDICT_RETURN_IF_ERROR(Compute(node, !inputs_[0].shape.IsStatic()));
+    const Constant& symbolic = symbolic_[static_cast<size_t>(node.outputs[0])];
+    if (symbolic.data == nullptr) return OkStatus();
+    // The kernel copied symbols as they are; -1 and 0 have a meaning of their own in a target.
+    for (int64_t& extent : symbolic.view().as<int64_t>()) extent -= IsSymbol(extent) ? 1 : 0;
     return OkStatus();
   }
 
   const Graph& graph_;
   Graph* symbols_;
   std::vector<TensorView> views_;
+  std::vector<Constant> symbolic_;  // per value: int64 contents that hold symbols
   std::vector<TensorView> inputs_;
   std::vector<TensorView> outputs_;
   std::vector<Constant> known_;
@@ -91,20 +127,30 @@ Status InferNode(const Node& node, std::span<const TensorView> inputs,
   return op->infer(context);
 }
 
+struct ShapeInference::State {
+  Graph& graph;
+  Walk walk;
+};
+
+ShapeInference::ShapeInference(Graph& graph)
+    : state_(new State{.graph = graph, .walk = Walk(graph, &graph)}) {}
+ShapeInference::~ShapeInference() = default;
+
+Status ShapeInference::Visit(const Node& node) {
+  VERDICT_RETURN_IF_ERROR(state_->walk.Visit(node));
+  for (ValueId id : node.outputs) {
+    if (id == kNoValue) continue;
+    state_->graph.value(id).dtype = state_->walk.view(id).dtype;
+    state_->graph.value(id).shape = state_->walk.view(id).shape;
+  }
+  return OkStatus();
+}
+
+TensorView ShapeInference::Known(ValueId id) { return state_->walk.view(id); }
+
 Status InferShapes(Graph& graph) {
-  Walk walk(graph, &graph);
-  for (ValueId id : graph.inputs) {
-    walk.view(id) = {graph.value(id).dtype, graph.value(id).shape, nullptr};
-  }
-  VERDICT_RETURN_IF_ERROR(walk.Run());
-  const std::vector<TensorView> views = walk.TakeViews();
-  for (const Node& node : graph.nodes) {
-    for (ValueId id : node.outputs) {
-      if (id == kNoValue) continue;
-      graph.value(id).dtype = views[static_cast<size_t>(id)].dtype;
-      graph.value(id).shape = views[static_cast<size_t>(id)].shape;
-    }
-  }
+  ShapeInference inference(graph);
+  for (const Node& node : graph.nodes) VERDICT_RETURN_IF_ERROR(inference.Visit(node));
   return OkStatus();
 }
 
@@ -116,7 +162,7 @@ Result<std::vector<TensorView>> ResolveShapes(const Graph& graph,
     const Value& input = graph.value(graph.inputs[i]);
     walk.view(graph.inputs[i]) = {input.dtype, input_shapes[i], nullptr};
   }
-  VERDICT_RETURN_IF_ERROR(walk.Run());
+  for (const Node& node : graph.nodes) VERDICT_RETURN_IF_ERROR(walk.Visit(node));
   std::vector<TensorView> views = walk.TakeViews();
   for (const Node& node : graph.nodes) {
     for (ValueId id : node.outputs) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,25 @@ namespace verdict {
 /// integer values that follow from constants and shapes (the Shape, Gather, Concat chains before a
 /// Reshape) are computed on the way. Errors: the first rule's error, naming the node.
 Status InferShapes(Graph& graph);
+
+/// InferShapes one node at a time, for a graph that is being built.
+class ShapeInference {
+ public:
+  explicit ShapeInference(Graph& graph);
+  ~ShapeInference();
+
+  /// Runs a node's shape rule and writes its outputs' types and shapes into the graph's values.
+  /// What the node reads must have been visited before.
+  Status Visit(const Node& node);
+
+  /// A value's type and shape, and its contents where they follow from constants and shapes (`data`
+  /// is null where not; valid as long as this lives).
+  TensorView Known(ValueId id);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 /// As InferShapes, for static input shapes, without touching the graph.
 /// input_shapes: one per graph input, in order. Returns: per value of the graph its type and static

@@ -26,19 +26,11 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
     return ChannelConstant(graph, node.inputs[input], channels);
   };
   if (node.op == "Scaler") {
-    const AttributeReader attributes(node);
-    const auto offset = attributes.Floats("offset");
-    const auto scale = attributes.Floats("scale");
-    const auto fits = [&](auto list) {
-      return list.empty() || list.size() == 1 || list.size() == static_cast<size_t>(channels);
-    };
-    if (!fits(offset) || !fits(scale)) return std::nullopt;
-    const auto at = [](auto list, size_t c, double fallback) -> double {
-      return list.empty() ? fallback : list[list.size() == 1 ? 0 : c];
-    };
+    const auto offset = channel(1), scale = channel(2);
+    if (!offset || !scale) return std::nullopt;
     for (size_t c = 0; c < affine.scale.size(); ++c) {
-      affine.scale[c] = at(scale, c, 1.0);
-      affine.shift[c] = -at(offset, c, 0.0) * affine.scale[c];
+      affine.scale[c] = (*scale)[c];
+      affine.shift[c] = -(*offset)[c] * (*scale)[c];
     }
   } else if (node.op == "BatchNormalization") {
     if (graph.value(node.inputs[0]).shape.rank() != 2) return std::nullopt;

@@ -1,0 +1,96 @@
+#include "ops/infer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ir/text.h"
+
+namespace verdict {
+namespace {
+
+using ::testing::HasSubstr;
+
+Graph Infer(const std::string& text) {
+  Graph graph = ParseGraph(text).value();
+  const Status status = InferShapes(graph);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return graph;
+}
+
+std::string TypeOf(const Graph& graph, std::string_view name) {
+  return graph.ShapeText(graph.value(graph.FindValue(name)).shape);
+}
+
+// How exporters write "keep the batch, flatten the rest into heads".
+constexpr char kSplitHeads[] = R"(graph "g" {
+  input %x: f32[N,T,16]
+  const %zero: i64[] = [0]
+  const %one: i64[] = [1]
+  const %axes: i64[1] = [0]
+  const %heads: i64[2] = [4, 4]
+  %s = Shape(%x)
+  %n = Gather(%s, %zero)
+  %t = Gather(%s, %one)
+  %n1 = Unsqueeze(%n, %axes)
+  %t1 = Unsqueeze(%t, %axes)
+  %target = Concat(%n1, %t1, %heads) {axis=0}
+  %y = Reshape(%x, %target)
+  output %y
+})";
+
+TEST(InferShapes, SymbolsSurviveShapeArithmetic) {
+  EXPECT_EQ(TypeOf(Infer(kSplitHeads), "y"), "[N,T,4,4]");
+}
+
+TEST(InferShapes, ASumOfSymbolsIsUnknownNotWrong) {
+  const Graph graph = Infer(R"(graph "g" {
+    input %x: f32[N,16]
+    const %one: i64[2] = [1, 0]
+    %s = Shape(%x)
+    %m = Add(%s, %one)
+    %y = ConstantOfShape(%m)
+    output %y
+  })");
+  const Shape& shape = graph.value(graph.FindValue("y")).shape;
+  ASSERT_EQ(shape.rank(), 2);
+  EXPECT_TRUE(IsSymbol(shape[0]));
+  EXPECT_NE(graph.SymbolName(shape[0]), "N");
+}
+
+TEST(ResolveShapes, ComputesTargetsForStaticInputs) {
+  const Graph graph = Infer(kSplitHeads);
+  const Shape input{3, 7, 16};
+  const auto views = ResolveShapes(graph, std::span(&input, 1));
+  ASSERT_TRUE(views.ok()) << views.status().ToString();
+  EXPECT_EQ((*views)[static_cast<size_t>(graph.FindValue("y"))].shape, (Shape{3, 7, 4, 4}));
+}
+
+TEST(ResolveShapes, RefusesShapesThatDependOnTheData) {
+  const Graph graph = Infer(R"(graph "g" {
+    input %x: f32[N,16]
+    input %target: i64[2]
+    %y = Reshape(%x, %target)
+    output %y
+  })");
+  const std::vector<Shape> inputs = {Shape{2, 16}, Shape{2}};
+  const auto views = ResolveShapes(graph, inputs);
+  ASSERT_FALSE(views.ok());
+  EXPECT_EQ(views.status().code(), StatusCode::kUnimplemented);
+  EXPECT_THAT(views.status().message(), HasSubstr("'y' depends on the data"));
+}
+
+TEST(InferShapes, NamesTheNodeThatDoesNotFit) {
+  Graph graph = ParseGraph(R"(graph "g" {
+    input %x: f32[N,3]
+    const %w: f32[4,2] = fill(1)
+    %y = MatMul(%x, %w)
+    output %y
+  })")
+                    .value();
+  const Status status = InferShapes(graph);
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("node 'y' (MatMul)"));
+}
+
+}  // namespace
+}  // namespace verdict
