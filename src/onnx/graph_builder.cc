@@ -6,7 +6,6 @@
 #include "onnx/opset_table.h"
 #include "onnx/proto_tensor.h"
 #include "ops/cast.h"
-#include "ops/infer.h"
 #include "ops/verify.h"
 
 namespace verdict {
@@ -66,8 +65,11 @@ Result<OpsetVersions> ReadOpsets(
   for (const auto& import : imports) {
     const std::string domain = Canonical(import.domain());
     VERDICT_RETURN_IF_ERROR(CheckVersion(domain, import.version()));
-    if (!versions.emplace(domain, import.version()).second) {
-      return InvalidArgument("operator set '" + domain + "' is imported twice");
+    const auto [entry, is_new] = versions.emplace(domain, import.version());
+    if (!is_new && entry->second != import.version()) {
+      return InvalidArgument("operator set '" + import.domain() + "' is imported as version " +
+                             std::to_string(entry->second) + " and as version " +
+                             std::to_string(import.version()));
     }
   }
   return versions;
@@ -91,7 +93,6 @@ Result<Graph> GraphBuilder::Build() {
   VERDICT_RETURN_IF_ERROR(AddNodes(graph.node(), scope));
   VERDICT_RETURN_IF_ERROR(SetOutputs(graph, scope));
   VERDICT_RETURN_IF_ERROR(VerifyGraph(graph_));
-  VERDICT_RETURN_IF_ERROR(InferShapes(graph_));
   VERDICT_RETURN_IF_ERROR(CheckOutputs(graph));
   return std::move(graph_);
 }
@@ -163,9 +164,6 @@ Status GraphBuilder::AddInputs(const onnx::GraphProto& graph, Scope& scope) {
     if (!shape.ok()) return shape.status().WithContext(where);
     scope.values.emplace(input.name(), graph_.AddInput(input.name(), dtype, *shape));
   }
-  for (int32_t i = 0; i < graph_.num_symbols(); ++i) {
-    symbols_.Symbol(graph_.SymbolName(-Dim{i} - 1));
-  }
   return OkStatus();
 }
 
@@ -236,7 +234,7 @@ Status GraphBuilder::Translate(const onnx::NodeProto& node, const std::string& d
   const int64_t version = scope.opsets.find(domain)->second;
   const auto handler = FindHandler(domain, node.op_type(), version);
   if (!handler.ok()) return handler.status().WithContext(DescribeProto(node));
-  NodeTranslation translation(graph_, symbols_, version);
+  NodeTranslation translation(graph_, inference_, version);
   translation.node.name = scope.prefix + NameOf(node);
   translation.node.op = node.op_type();
   for (const std::string& name : node.input()) {
@@ -285,14 +283,15 @@ Status GraphBuilder::BindOutputs(const onnx::NodeProto& node, const std::vector<
 Status GraphBuilder::ExpandIf(const onnx::NodeProto& node, Scope& scope) {
   if (node.input_size() != 1) return InvalidArgument(DescribeProto(node) + ": needs one input");
   VERDICT_ASSIGN_OR_RETURN(const ValueId condition, Resolve(node, node.input(0), scope));
-  const Constant* constant = graph_.constant(condition);
-  if (constant == nullptr || constant->dtype != DataType::kBool || constant->view().size() != 1) {
+  if (condition == kNoValue) return InvalidArgument(DescribeProto(node) + ": needs a condition");
+  const TensorView known = inference_.Known(condition);
+  if (known.data == nullptr || known.dtype != DataType::kBool || known.size() != 1) {
     return Unimplemented(
         DescribeProto(node) +
         ": conditions that depend on the input are not supported; export without data-dependent "
         "branches");
   }
-  const std::string wanted = constant->view().as<const bool>()[0] ? "then_branch" : "else_branch";
+  const std::string wanted = known.as<const bool>()[0] ? "then_branch" : "else_branch";
   const onnx::GraphProto* branch = nullptr;
   for (const auto& attribute : node.attribute()) {
     const onnx::AttributeProto* resolved = ResolveAttribute(attribute, scope.binding);
@@ -376,9 +375,10 @@ Status GraphBuilder::SetOutputs(const onnx::GraphProto& graph, const Scope& scop
     const bool is_output = std::ranges::find(graph_.outputs, id) != graph_.outputs.end();
     if (is_input || is_output || graph_.constant(id) != nullptr) {
       // The engine writes each output to a buffer of its own.
-      const ValueId copy = graph_.AddValue("", graph_.value(id).dtype, graph_.value(id).shape);
+      const ValueId copy = graph_.AddValue("", DataType::kUndefined, {});
       graph_.nodes.push_back(
           {.name = output.name(), .op = "Identity", .inputs = {id}, .outputs = {copy}});
+      VERDICT_RETURN_IF_ERROR(inference_.Visit(graph_.nodes.back()));
       id = copy;
     }
     VERDICT_RETURN_IF_ERROR(RenameToOutput(graph_, id, output.name()));

@@ -10,6 +10,7 @@
 #include "onnx/node_order.h"
 #include "onnx/node_translation.h"
 #include "onnx/proto.h"
+#include "ops/infer.h"
 
 namespace verdict {
 
@@ -68,7 +69,7 @@ class GraphBuilder {
   onnx::ModelProto& model_;
   ExternalData& external_;
   Graph graph_;
-  Graph symbols_;  // hands out the symbols of provisional shapes
+  ShapeInference inference_{graph_};
   std::map<std::string, const onnx::FunctionProto*> functions_;
   std::map<ValueId, std::string> refused_outputs_;
   size_t expanded_bytes_ = 0;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ops/infer.h"
 #include "ops/op.h"
 #include "ops/verify.h"
 
@@ -111,23 +110,7 @@ Status NodeTranslation::Emit(Node added) {
   }
   VERDICT_RETURN_IF_ERROR(DropUnknownAttributes(added, *op));
   VERDICT_RETURN_IF_ERROR(VerifyNode(added));
-  std::vector<TensorView> inputs;
-  for (ValueId id : added.inputs) {
-    if (id == kNoValue) {
-      inputs.emplace_back();
-    } else if (const Constant* constant = graph_.constant(id)) {
-      inputs.push_back(constant->view());
-    } else {
-      inputs.push_back({graph_.value(id).dtype, graph_.value(id).shape, nullptr});
-    }
-  }
-  std::vector<TensorView> outputs(added.outputs.size());
-  VERDICT_RETURN_IF_ERROR(InferNode(added, inputs, outputs, &symbols_));
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (added.outputs[i] == kNoValue) continue;
-    graph_.value(added.outputs[i]).dtype = outputs[i].dtype;
-    graph_.value(added.outputs[i]).shape = outputs[i].shape;
-  }
+  VERDICT_RETURN_IF_ERROR(inference_.Visit(added));
   graph_.nodes.push_back(std::move(added));
   return OkStatus();
 }

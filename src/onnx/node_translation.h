@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ops/infer.h"
 
 namespace verdict {
 
@@ -16,9 +16,9 @@ namespace verdict {
 /// emitted so far have their types and shapes, so that handlers can look at them.
 class NodeTranslation {
  public:
-  /// symbols: hands out the symbols of provisional shapes; has the graph's own symbols.
-  NodeTranslation(Graph& graph, Graph& symbols, int64_t version)
-      : version(version), graph_(graph), symbols_(symbols) {}
+  /// inference: has seen all that is in the graph so far.
+  NodeTranslation(Graph& graph, ShapeInference& inference, int64_t version)
+      : version(version), graph_(graph), inference_(inference) {}
 
   /// As in the ONNX file, with inputs and outputs of the graph. Trailing absent ones are trimmed.
   /// Attributes that are tensors are in `tensors`.
@@ -97,7 +97,7 @@ class NodeTranslation {
   Status WrongType(std::string_view name) const;
 
   Graph& graph_;
-  Graph& symbols_;
+  ShapeInference& inference_;
 };
 
 /// Translates one operator. The table picks it by domain, name and version.

@@ -47,6 +47,15 @@ Status TranslateZipMap(NodeTranslation& translation);
 // lower_linear.cc
 Status LowerLinearClassifier(NodeTranslation& translation);
 Status LowerLinearRegressor(NodeTranslation& translation);
+// lower_features.cc: arrays of attributes that become constant inputs.
+Status LowerScaler(NodeTranslation& translation);
+Status LowerImputer(NodeTranslation& translation);
+Status LowerOneHotEncoder(NodeTranslation& translation);
+Status LowerArrayFeatureExtractor(NodeTranslation& translation);
+// lower_label_encoder.cc
+Status LowerLabelEncoder1(NodeTranslation& translation);
+Status LowerLabelEncoder2(NodeTranslation& translation);
+Status LowerCategoryMapper(NodeTranslation& translation);
 // lower_classifier.cc
 Status LowerTreeEnsembleClassifier(NodeTranslation& translation);
 // lower_trees.cc
