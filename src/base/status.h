@@ -93,10 +93,11 @@ VERDICT_STATUS_MAKER(DataLoss)
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
-    VERDICT_CHECK(!status_.ok());
-  }
+  // NOLINTBEGIN(google-explicit-constructor,performance-unnecessary-value-param): both convert, so
+  // that a function can return either.
+  Result(T value) : value_(std::move(value)) {}
+  Result(Status status) : status_(std::move(status)) { VERDICT_CHECK(!status_.ok()); }
+  // NOLINTEND(google-explicit-constructor,performance-unnecessary-value-param)
 
   bool ok() const { return value_.has_value(); }
   const Status& status() const { return status_; }
