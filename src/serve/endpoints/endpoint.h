@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "serve/endpoints/service.h"
+
+namespace verdict {
+
+/// A call as an endpoint sees it, whatever transport brought it. The views are valid during the
+/// call.
+struct Call {
+  int worker = 0;                     // the thread that runs it
+  std::string_view model;             // of the path; empty where it has none
+  std::string_view version;           // of the path; empty: the highest that is loaded
+  std::string_view json;              // the body's JSON text; kJsonPadding readable bytes follow it
+  std::span<const std::byte> binary;  // raw tensors after the JSON text
+};
+
+struct Reply {
+  std::string body;                  // JSON text, then raw tensors
+  std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
+};
+
+enum class Verb { kGet, kPost };
+
+/// One entry of the protocol. `path` is its resource: "{model}" and "{version}" stand for any
+/// segment.
+struct Endpoint {
+  Verb verb;
+  std::string_view path;
+  /// Fills an empty reply. On error the reply's contents do not matter.
+  Status (*handle)(Service& service, const Call& call, Reply* reply);
+};
+
+/// All endpoints; most used first.
+std::span<const Endpoint> Endpoints();
+
+// One a file; each is listed in list.cc.
+Status HandleLive(Service& service, const Call& call, Reply* reply);
+Status HandleReady(Service& service, const Call& call, Reply* reply);
+Status HandleServerMetadata(Service& service, const Call& call, Reply* reply);
+Status HandleModelMetadata(Service& service, const Call& call, Reply* reply);
+Status HandleModelReady(Service& service, const Call& call, Reply* reply);
+Status HandleModelConfig(Service& service, const Call& call, Reply* reply);
+Status HandleModelStatistics(Service& service, const Call& call, Reply* reply);
+Status HandleInfer(Service& service, const Call& call, Reply* reply);
+Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+
+}  // namespace verdict

@@ -1,0 +1,84 @@
+#include <chrono>
+
+#include "serve/endpoints/endpoint.h"
+#include "serve/endpoints/infer_response.h"
+
+namespace verdict {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint64_t Nanoseconds(Clock::duration duration) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
+}
+
+uint64_t EpochMilliseconds() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+FailureReason ReasonOf(StatusCode code) {
+  switch (code) {
+    case StatusCode::kCancelled:
+    case StatusCode::kDeadlineExceeded:
+      return FailureReason::kCanceled;
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kUnavailable:
+      return FailureReason::kRejected;
+    case StatusCode::kInternal:
+    case StatusCode::kDataLoss:
+    case StatusCode::kUnknown:
+      return FailureReason::kBackend;
+    default:
+      return FailureReason::kOther;
+  }
+}
+
+/// Rows of a request: the first input's first extent, where the model leaves it open.
+uint64_t RowsOf(const Engine& engine, const InferRequest& request) {
+  if (engine.inputs().empty()) return 1;
+  const Shape& model = engine.inputs()[0].shape;
+  if (model.rank() == 0 || model[0] >= 0) return 1;
+  return static_cast<uint64_t>(request.inputs[0].shape[0]);
+}
+
+Status Infer(const LoadedModel& model, Service::Scratch& scratch, const Call& call,
+             Clock::time_point start, Reply* reply) {
+  const Engine& engine = model.engine();
+  VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
+                                              engine.outputs(), &scratch.request));
+  const auto read = Clock::now();
+  VERDICT_ASSIGN_OR_RETURN(const std::span<const TensorView> results,
+                           model.session(call.worker).Run(scratch.request.inputs));
+  const auto computed = Clock::now();
+  VERDICT_RETURN_IF_ERROR(WriteInferResponse(model.name(), model.version_text(), scratch.request,
+                                             engine.outputs(), results, &reply->body,
+                                             &reply->json_bytes));
+  const auto written = Clock::now();
+  RequestTimes times;
+  times.total_ns = Nanoseconds(written - start);
+  times.input_ns = Nanoseconds(read - start);
+  times.infer_ns = Nanoseconds(computed - read);
+  times.output_ns = Nanoseconds(written - computed);
+  model.metrics().RecordSuccess(call.worker, RowsOf(engine, scratch.request), EpochMilliseconds(),
+                                times);
+  return OkStatus();
+}
+
+}  // namespace
+
+Status HandleInfer(Service& service, const Call& call, Reply* reply) {
+  const auto start = Clock::now();
+  VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
+                           service.models().ForWorker(call.worker).Find(call.model, call.version));
+  Status status = Infer(*model, service.scratch(call.worker), call, start, reply);
+  if (!status.ok()) {
+    model->metrics().RecordFailure(call.worker, ReasonOf(status.code()),
+                                   Nanoseconds(Clock::now() - start));
+  }
+  return status;
+}
+
+}  // namespace verdict

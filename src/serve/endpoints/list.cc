@@ -1,0 +1,31 @@
+#include <array>
+
+#include "serve/endpoints/endpoint.h"
+
+namespace verdict {
+namespace {
+
+constexpr std::array kEndpoints = {
+    Endpoint{Verb::kPost, "/v2/models/{model}/infer", HandleInfer},
+    Endpoint{Verb::kPost, "/v2/models/{model}/versions/{version}/infer", HandleInfer},
+    Endpoint{Verb::kGet, "/v2/health/live", HandleLive},
+    Endpoint{Verb::kGet, "/v2/health/ready", HandleReady},
+    Endpoint{Verb::kGet, "/v2", HandleServerMetadata},
+    Endpoint{Verb::kGet, "/v2/models/stats", HandleModelStatistics},  // before a model of that name
+    Endpoint{Verb::kGet, "/v2/models/{model}", HandleModelMetadata},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}", HandleModelMetadata},
+    Endpoint{Verb::kGet, "/v2/models/{model}/ready", HandleModelReady},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/ready", HandleModelReady},
+    Endpoint{Verb::kGet, "/v2/models/{model}/config", HandleModelConfig},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/config", HandleModelConfig},
+
+    Endpoint{Verb::kGet, "/v2/models/{model}/stats", HandleModelStatistics},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/stats", HandleModelStatistics},
+    Endpoint{Verb::kPost, "/v2/repository/index", HandleRepositoryIndex},
+};
+
+}  // namespace
+
+std::span<const Endpoint> Endpoints() { return kEndpoints; }
+
+}  // namespace verdict

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "observe/metrics.h"
+#include "serve/endpoints/infer_request.h"
+#include "serve/models/model_store.h"
+
+namespace verdict {
+
+/// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
+class Service {
+ public:
+  explicit Service(int workers)
+      : metrics_(workers), models_(workers), scratch_(Scratches(workers)) {}
+
+  /// Memory that a worker uses again from request to request.
+  struct Scratch {
+    InferRequestReader reader;
+    InferRequest request;
+  };
+
+  Metrics& metrics() { return metrics_; }
+  ModelStore& models() { return models_; }
+  Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
+
+  /// True if traffic is welcome: models were loaded, at least one can answer, and no shutdown has
+  /// begun.
+  bool ready() const { return loaded_.load() && !draining_.load(); }
+  /// All models of the start have been tried; `any` of them can answer.
+  void FinishLoading(bool any) {
+    loaded_.store(any);
+    metrics_.SetReady(ready());
+  }
+  void BeginDrain() {
+    draining_.store(true);
+    metrics_.SetReady(false);
+  }
+
+ private:
+  static std::vector<std::unique_ptr<Scratch>> Scratches(int workers) {
+    std::vector<std::unique_ptr<Scratch>> scratches;
+    for (int i = 0; i < workers; ++i) scratches.push_back(std::make_unique<Scratch>());
+    return scratches;
+  }
+
+  Metrics metrics_;
+  ModelStore models_;
+  std::vector<std::unique_ptr<Scratch>> scratch_;
+  std::atomic<bool> loaded_{false};
+  std::atomic<bool> draining_{false};
+};
+
+}  // namespace verdict

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace verdict {
+
+/// Bytes that all request bodies together may hold, so that many clients with big bodies cannot
+/// take all memory. Threads: any.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(size_t bytes) : limit_(bytes) {}
+  bool Take(size_t bytes) {
+    if (used_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit_) return true;
+    Return(bytes);
+    return false;
+  }
+  void Return(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+  size_t used() const { return used_.load(std::memory_order_relaxed); }
+
+ private:
+  size_t limit_;
+  std::atomic<size_t> used_{0};
+};
+
+/// A request's body. Grows as bytes arrive, never by what a header claims; readable padding for the
+/// JSON parser follows the last byte. Its memory is taken from a budget.
+class BodyBuffer {
+ public:
+  explicit BodyBuffer(MemoryBudget& budget) : budget_(budget) {}
+  ~BodyBuffer() { Release(); }
+  BodyBuffer(const BodyBuffer&) = delete;
+  BodyBuffer& operator=(const BodyBuffer&) = delete;
+
+  /// Empties it. `aligned_at`: the byte of the body that is to lie on a 64-byte boundary (where the
+  /// raw tensors begin, so that they can be used in place).
+  void Start(size_t aligned_at);
+  /// False if the budget or the memory is used up.
+  bool Append(std::string_view bytes);
+  /// Empties it and keeps no more than a little memory.
+  void Reset();
+
+  std::string_view text() const { return {memory_.get() + offset_, size_}; }
+  size_t size() const { return size_; }
+  MemoryBudget& budget() const { return budget_; }
+
+ private:
+  bool Grow(size_t wanted);
+  void Release();
+  struct Free {
+    void operator()(char* memory) const;
+  };
+  MemoryBudget& budget_;
+  std::unique_ptr<char, Free> memory_;
+  size_t capacity_ = 0;  // of memory_, padding included
+  size_t offset_ = 0;    // of the body's first byte
+  size_t size_ = 0;
+};
+
+}  // namespace verdict

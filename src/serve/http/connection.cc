@@ -1,0 +1,241 @@
+#include "serve/http/connection.h"
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/error.hpp>
+#include <utility>
+
+namespace verdict {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+
+constexpr std::chrono::milliseconds kLingerTime{1000};
+/// Most bytes that may wait for the parser to make sense of them: a head, or a chunk's header.
+constexpr size_t kMaxUnparsed = kMaxHeadBytes + 1024;
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+}  // namespace
+
+Connection::Connection(Worker& worker, tcp::socket socket)
+    : worker_(worker), socket_(std::move(socket)), body_(worker.shared.body_budget) {
+  worker_.load.fetch_add(1, std::memory_order_relaxed);
+  worker_.shared.connections.fetch_add(1, std::memory_order_relaxed);
+}
+
+Connection::~Connection() {
+  worker_.load.fetch_sub(1, std::memory_order_relaxed);
+  worker_.shared.connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Connection::Adopt() {
+  error_code ignored;
+  socket_.non_blocking(true, ignored);
+  socket_.set_option(tcp::no_delay(true), ignored);
+  Worker::Connections& list = worker_.connections[timeout_];
+  place_ = list.insert(list.end(), shared_from_this());
+  worker_.shared.handler.CountConnection(worker_.index, true);
+}
+
+void Connection::Start() {
+  Adopt();
+  NextRequest();
+  WaitToRead();
+}
+
+void Connection::Refuse() {
+  Adopt();
+  worker_.shared.handler.CountRefused();
+  Fail(503, "too many connections; try again later");
+  if (state_ == State::kLingering) WaitToRead();
+}
+
+void Connection::Enter(State state) {
+  state_ = state;
+  const HttpLimits& limits = worker_.shared.limits;
+  const Worker::Timeout timeout = state == State::kReading     ? Worker::kRead
+                                  : state == State::kLingering ? Worker::kLinger
+                                                               : Worker::kIdle;
+  deadline_ = Worker::Clock::now() + (timeout == Worker::kRead     ? limits.read_timeout
+                                      : timeout == Worker::kLinger ? kLingerTime
+                                                                   : limits.idle_timeout);
+  Worker::Connections& list = worker_.connections[timeout];
+  list.splice(list.end(), worker_.connections[std::exchange(timeout_, timeout)], place_);
+}
+
+void Connection::NextRequest() {
+  parser_.emplace(worker_.shared.limits.max_body_bytes, &head_, &body_);
+  head_bytes_ = 0;
+  continued_ = false;
+  Enter(State::kIdle);
+}
+
+void Connection::WaitToRead() {
+  socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
+    if (self->state_ == State::kClosed) return;
+    if (error) return self->Close();
+    self->OnReadable();
+  });
+}
+
+void Connection::OnReadable() {
+  error_code error;
+  const size_t count = socket_.read_some(asio::buffer(worker_.read_buffer), error);
+  if (error == asio::error::would_block || error == asio::error::try_again) return WaitToRead();
+  if (error) return Close();  // the client has closed, or died
+  if (state_ != State::kLingering) Consume({worker_.read_buffer.data(), count});
+  if (state_ == State::kIdle || state_ == State::kReading || state_ == State::kLingering) {
+    WaitToRead();
+  }
+}
+
+void Connection::Consume(std::string_view bytes) {
+  std::string joined;
+  if (!unparsed_.empty()) {
+    joined = std::move(unparsed_);
+    joined.append(bytes);
+    bytes = joined;
+  }
+  while (ConsumeSome(&bytes)) {
+  }
+  if (state_ == State::kLingering || state_ == State::kClosed) {
+    unparsed_ = {};
+  } else {
+    unparsed_.assign(bytes);
+  }
+}
+
+bool Connection::ConsumeSome(std::string_view* bytes) {
+  if (bytes->empty()) return false;
+  if (state_ == State::kIdle) Enter(State::kReading);
+  if (state_ != State::kReading) return false;
+  error_code error;
+  const size_t used = parser_->put(asio::buffer(bytes->data(), bytes->size()), error);
+  bytes->remove_prefix(used);
+  if (!parser_->is_header_done()) {
+    head_bytes_ += used;
+    if (head_bytes_ + bytes->size() > kMaxHeadBytes) {
+      error = boost::beast::http::error::header_limit;
+    }
+  }
+  if (error && error != boost::beast::http::error::need_more) {
+    const RequestParser::Problem problem = parser_->Describe(error);
+    Fail(problem.code, problem.message);
+    return false;
+  }
+  if (parser_->is_done()) {
+    Answer();
+    return true;
+  }
+  if (bytes->size() > kMaxUnparsed) {
+    Fail(400, "not a well-formed HTTP request: a chunk's header or trailer is too long");
+    return false;
+  }
+  if (parser_->is_header_done() && head_.expects_continue && !std::exchange(continued_, true)) {
+    // A few bytes on a connection that waits for them: they fit its send buffer.
+    error_code ignored;
+    socket_.write_some(asio::buffer(kContinue), ignored);
+  }
+  return !error;
+}
+
+void Connection::Answer() {
+  HttpResponse& response = worker_.response;
+  response.Clear();
+  HttpRequest request{head_, body_};
+  worker_.shared.handler.Handle(worker_.index, request, &response);
+  Send(parser_->keep_alive());
+}
+
+void Connection::Fail(int code, std::string_view message) {
+  SetError(code, message, &worker_.response);
+  Send(false);
+}
+
+void Connection::Send(bool keep_alive) {
+  HttpResponse& response = worker_.response;
+  keep_alive_ = keep_alive && !worker_.shared.draining.load(std::memory_order_relaxed);
+  WriteResponseHead(response, worker_.date, keep_alive_, head_.http10, &worker_.response_head);
+  worker_.shared.handler.Count(worker_.index, response.code);
+  if (head_.method == Method::kHead) response.body.clear();
+  body_.Reset();
+
+  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(worker_.response_head),
+                                                     asio::buffer(response.body)};
+  error_code error;
+  const size_t sent = socket_.write_some(buffers, error);
+  if (error && error != asio::error::would_block && error != asio::error::try_again) {
+    return Close();
+  }
+  if (sent == worker_.response_head.size() + response.body.size()) return OnSent();
+  pending_head_ = worker_.response_head;
+  pending_body_ = std::move(response.body);
+  Enter(State::kWriting);
+  SendRest(sent);
+}
+
+void Connection::SendRest(size_t sent) {
+  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(pending_head_),
+                                                     asio::buffer(pending_body_)};
+  const size_t head_sent = std::min(sent, pending_head_.size());
+  asio::async_write(
+      socket_,
+      std::array<asio::const_buffer, 2>{buffers[0] + head_sent, buffers[1] + (sent - head_sent)},
+      [self = shared_from_this()](const error_code& error, size_t) {
+        if (self->state_ == State::kClosed) return;
+        if (error) return self->Close();
+        self->pending_head_ = {};
+        self->pending_body_ = {};
+        self->OnSent();
+        if (self->state_ == State::kIdle) {
+          self->Consume({});  // what came behind the request that was answered
+        }
+        if (self->state_ != State::kWriting && self->state_ != State::kClosed) {
+          self->WaitToRead();
+        }
+      });
+}
+
+void Connection::OnSent() {
+  if (keep_alive_) return NextRequest();
+  Linger();
+}
+
+void Connection::Linger() {
+  // Closing with unread bytes would reset the connection and could take the response away from the
+  // client: say that nothing more comes, and read on for a moment.
+  error_code error;
+  socket_.shutdown(tcp::socket::shutdown_send, error);
+  if (error) return Close();
+  Enter(State::kLingering);
+}
+
+void Connection::OnTimeout() {
+  if (state_ != State::kReading) return Close();
+  Fail(408, "the request did not arrive in time");
+}
+
+void Connection::CloseIfIdle() {
+  if (state_ != State::kIdle) return;
+  // A request may have come in that nobody has looked at yet: it is answered.
+  error_code error;
+  const size_t count = socket_.read_some(asio::buffer(worker_.read_buffer), error);
+  if (error || count == 0) return Close();
+  Consume({worker_.read_buffer.data(), count});
+}
+
+void Connection::Close() {
+  if (state_ == State::kClosed) return;
+  state_ = State::kClosed;
+  error_code ignored;
+  socket_.close(ignored);
+  worker_.shared.handler.CountConnection(worker_.index, false);
+  const auto self = shared_from_this();  // the list's may be the last
+  worker_.connections[timeout_].erase(place_);
+}
+
+}  // namespace verdict

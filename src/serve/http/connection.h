@@ -1,0 +1,78 @@
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "serve/http/request_parser.h"
+#include "serve/http/worker.h"
+
+namespace verdict {
+
+/// One client's connection: reads requests one after another, has them answered on the worker's
+/// thread, and writes the responses in order. Belongs to its worker's thread.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Worker& worker, boost::asio::ip::tcp::socket socket);
+  ~Connection();
+
+  /// Begins to serve; the worker's set keeps the connection alive until it closes.
+  void Start();
+  /// Says 503 and closes: there are too many connections.
+  void Refuse();
+
+  Worker::Clock::time_point deadline() const { return deadline_; }
+  void OnTimeout();
+  void CloseIfIdle();
+  void Close();
+
+ private:
+  enum class State {
+    kIdle,       // between requests
+    kReading,    // some of a request is here
+    kWriting,    // a response is on its way, the next request must wait
+    kLingering,  // everything is sent; what still comes in is thrown away until the client closes
+    kClosed,
+  };
+
+  /// Puts it under the worker's care.
+  void Adopt();
+  void Enter(State state);
+  void NextRequest();
+  void WaitToRead();
+  void OnReadable();
+  /// Takes the bytes as far as requests are complete and keeps the rest for later.
+  void Consume(std::string_view bytes);
+  /// One step of Consume: true if it should go on with what is left of `bytes`.
+  bool ConsumeSome(std::string_view* bytes);
+  /// Answers the request that has been read.
+  void Answer();
+  /// Answers with an error after which the connection cannot go on.
+  void Fail(int code, std::string_view message);
+  /// Sends the worker's response; goes on with the next request, or lingers, once it is sent.
+  void Send(bool keep_alive);
+  void SendRest(size_t sent);
+  void OnSent();
+  void Linger();
+
+  Worker& worker_;
+  boost::asio::ip::tcp::socket socket_;
+  State state_ = State::kIdle;
+  Worker::Timeout timeout_ = Worker::kIdle;
+  Worker::Connections::iterator place_;  // in the worker's list of that timeout
+  Worker::Clock::time_point deadline_;
+  BodyBuffer body_;
+  RequestHead head_;
+  std::optional<RequestParser> parser_;
+  size_t head_bytes_ = 0;  // of the current request's head, so far
+  bool continued_ = false;
+  bool keep_alive_ = false;
+  std::string unparsed_;      // received, not yet taken by the parser
+  std::string pending_head_;  // of a response that did not fit the socket's buffer at once
+  std::string pending_body_;
+};
+
+}  // namespace verdict

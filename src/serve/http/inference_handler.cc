@@ -1,0 +1,168 @@
+#include "serve/http/inference_handler.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/beast/core/string.hpp>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "serve/endpoints/endpoint.h"
+#include "serve/http/inflate.h"
+#include "serve/http/status_map.h"
+
+namespace verdict {
+namespace {
+
+bool SameText(std::string_view a, std::string_view b) {
+  return boost::beast::iequals({a.data(), a.size()}, {b.data(), b.size()});
+}
+
+/// What bodies may be called. curl's default for -d is taken for the JSON it is with other servers.
+bool IsKnownContentType(std::string_view value) {
+  std::string_view type = value.substr(0, value.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  for (const char* known : {"", "application/json", "application/octet-stream", "text/plain",
+                            "application/x-www-form-urlencoded"}) {
+    if (SameText(type, known)) return true;
+  }
+  return false;
+}
+
+/// The body of a POST as the endpoints take it; on refusal the response is set.
+class BodyForm {
+ public:
+  BodyForm(const HttpRequest& request, size_t max_body_bytes)
+      : request_(request), max_body_bytes_(max_body_bytes), inflated_(request.body.budget()) {}
+
+  /// Returns: false if it refused.
+  bool Open(Call* call, HttpResponse* response) {
+    const RequestHead& head = request_.head;
+    if (!IsKnownContentType(head.content_type)) {
+      SetError(415, "Content-Type must be application/json or application/octet-stream", response);
+      return false;
+    }
+    std::optional<size_t> json_bytes;
+    if (head.has_inference_header_length) {
+      json_bytes = ParseLength(head.inference_header_length);
+      if (!json_bytes.has_value()) {
+        SetError(400, "Inference-Header-Content-Length must be a whole number", response);
+        return false;
+      }
+    }
+    std::string_view text = request_.body.text();
+    const std::string_view encoding = head.content_encoding;
+    if (!encoding.empty() && !SameText(encoding, "identity")) {
+      if (!SameText(encoding, "gzip") && !SameText(encoding, "x-gzip") &&
+          !SameText(encoding, "deflate")) {
+        SetError(415, "Content-Encoding must be gzip, deflate or identity", response);
+        return false;
+      }
+      inflated_.Start(json_bytes.value_or(0));
+      if (Status status = Inflate(text, max_body_bytes_, &inflated_); !status.ok()) {
+        SetError(status.code() == StatusCode::kOutOfRange ? 413 : HttpCodeOf(status.code()),
+                 status.message(), response);
+        return false;
+      }
+      text = inflated_.text();
+    }
+    if (json_bytes.value_or(0) > text.size()) {
+      SetError(400,
+               "Inference-Header-Content-Length is " + std::to_string(*json_bytes) +
+                   ", the body has " + std::to_string(text.size()) + " bytes",
+               response);
+      return false;
+    }
+    call->json = text.substr(0, json_bytes.value_or(text.size()));
+    const std::string_view rest = text.substr(call->json.size());
+    call->binary = std::as_bytes(std::span(rest.data(), rest.size()));
+    return true;
+  }
+
+ private:
+  const HttpRequest& request_;
+  size_t max_body_bytes_;
+  BodyBuffer inflated_;
+};
+
+const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
+
+bool Fits(Method method, Verb verb) {
+  return verb == Verb::kGet ? method == Method::kGet || method == Method::kHead
+                            : method == Method::kPost;
+}
+
+}  // namespace
+
+InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes)
+    : service_(service), max_body_bytes_(max_body_bytes) {
+  for (int i = 0; i < service.metrics().workers(); ++i) {
+    paths_.push_back(std::make_unique<TargetPath>());
+  }
+}
+
+void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* response) {
+  TargetPath& path = *paths_[static_cast<size_t>(worker)];
+  if (Status status = path.Parse(request.head.target); !status.ok()) {
+    return SetError(HttpCodeOf(status.code()), status.message(), response);
+  }
+  Call call;
+  call.worker = worker;
+  const Endpoint* endpoint = nullptr;
+  for (const Endpoint& candidate : Endpoints()) {
+    if (path.Matches(candidate.path, &call.model, &call.version)) {
+      endpoint = &candidate;
+      break;
+    }
+    call.model = {};
+    call.version = {};
+  }
+  if (endpoint == nullptr) return SetError(404, "there is no such endpoint", response);
+  if (!Fits(request.head.method, endpoint->verb)) {
+    SetError(405, std::string("this endpoint takes ") + AllowOf(endpoint->verb), response);
+    response->allow = AllowOf(endpoint->verb);
+    return;
+  }
+  BodyForm form(request, max_body_bytes_);
+  if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
+
+  Reply reply;
+  reply.body = std::move(response->body);  // its memory
+  if (Status status = endpoint->handle(service_, call, &reply); !status.ok()) {
+    const int code = HttpCodeOf(status.code());
+    if (code == 500) LogServerError(request.head, status);
+    response->body = std::move(reply.body);
+    return SetError(code, status.message(), response);
+  }
+  response->body = std::move(reply.body);
+  if (reply.json_bytes.has_value()) {
+    response->content_type = "application/octet-stream";
+    response->inference_header_length = reply.json_bytes;
+  }
+}
+
+/// At most one line a second: a client must not be able to fill the disk.
+void InferenceHandler::LogServerError(const RequestHead& head, const Status& status) {
+  const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          std::chrono::steady_clock::now().time_since_epoch())
+                          .count();
+  int64_t next = next_log_ms_.load(std::memory_order_relaxed);
+  if (now < next || !next_log_ms_.compare_exchange_strong(next, now + 1000)) return;
+  spdlog::error("{}: {} ({}:{})", head.target, status.message(), status.place().file_name(),
+                status.place().line());
+}
+
+void InferenceHandler::Count(int worker, int code) {
+  auto& responses = service_.metrics().http(worker).responses;
+  responses[static_cast<size_t>(code)].Add(1);
+}
+
+void InferenceHandler::CountConnection(int worker, bool opened) {
+  HttpMetrics& metrics = service_.metrics().http(worker);
+  (opened ? metrics.connections_opened : metrics.connections_closed).Add(1);
+}
+
+void InferenceHandler::CountRefused() { service_.metrics().CountRefusedConnection(); }
+
+}  // namespace verdict

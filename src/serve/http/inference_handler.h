@@ -1,0 +1,33 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "serve/endpoints/service.h"
+#include "serve/http/message.h"
+#include "serve/http/target.h"
+
+namespace verdict {
+
+/// Brings HTTP requests to the endpoints, and their replies back.
+class InferenceHandler : public HttpHandler {
+ public:
+  /// max_body_bytes: also how large a compressed body may become.
+  InferenceHandler(Service& service, size_t max_body_bytes);
+
+  void Handle(int worker, HttpRequest& request, HttpResponse* response) override;
+  void Count(int worker, int code) override;
+  void CountConnection(int worker, bool opened) override;
+  void CountRefused() override;
+
+ private:
+  void LogServerError(const RequestHead& head, const Status& status);
+
+  Service& service_;
+  size_t max_body_bytes_;
+  std::vector<std::unique_ptr<TargetPath>> paths_;  // one a worker
+  std::atomic<int64_t> next_log_ms_{0};
+};
+
+}  // namespace verdict

@@ -1,0 +1,87 @@
+#include "serve/http/message.h"
+
+#include <charconv>
+#include <system_error>
+
+#include "serve/endpoints/json_text.h"
+#include "serve/http/status_map.h"
+
+namespace verdict {
+namespace {
+
+/// Memory that a response keeps for the next one.
+constexpr size_t kKeepBytes = size_t{1} << 20;
+
+void AppendNumber(std::string* out, size_t value) {
+  char digits[20];
+  const auto result = std::to_chars(digits, digits + sizeof(digits), value);
+  out->append(digits, result.ptr);
+}
+
+}  // namespace
+
+void RequestHead::Clear() {
+  method = Method::kOther;
+  target.clear();
+  content_type.clear();
+  content_encoding.clear();
+  inference_header_length.clear();
+  has_inference_header_length = false;
+  expects_continue = false;
+  http10 = false;
+}
+
+void HttpResponse::Clear() {
+  code = 200;
+  content_type = "application/json";
+  if (body.capacity() > kKeepBytes) body = {};
+  body.clear();
+  inference_header_length.reset();
+  allow = {};
+}
+
+std::optional<size_t> ParseLength(std::string_view text) {
+  size_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (text.empty() || error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+void WriteResponseHead(const HttpResponse& response, std::string_view date, bool keep_alive,
+                       bool http10, std::string* out) {
+  out->assign("HTTP/1.1 ");
+  AppendNumber(out, static_cast<size_t>(response.code));
+  out->push_back(' ');
+  out->append(ReasonPhrase(response.code));
+  out->append("\r\nDate: ");
+  out->append(date);
+  out->append("\r\nContent-Type: ");
+  out->append(response.content_type);
+  out->append("\r\nContent-Length: ");
+  AppendNumber(out, response.body.size());
+  if (response.inference_header_length.has_value()) {
+    out->append("\r\nInference-Header-Content-Length: ");
+    AppendNumber(out, *response.inference_header_length);
+  }
+  if (!response.allow.empty()) {
+    out->append("\r\nAllow: ");
+    out->append(response.allow);
+  }
+  if (!keep_alive) {
+    out->append("\r\nConnection: close");
+  } else if (http10) {
+    out->append("\r\nConnection: keep-alive");
+  }
+  out->append("\r\n\r\n");
+}
+
+void SetError(int code, std::string_view message, HttpResponse* response) {
+  response->Clear();
+  response->code = code;
+  response->body = "{\"error\":";
+  AppendJsonString(&response->body, message);
+  response->body.push_back('}');
+}
+
+}  // namespace verdict

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "serve/http/body_buffer.h"
+
+namespace verdict {
+
+enum class Method { kGet, kHead, kPost, kOther };
+
+/// What is read of a request's head. Strings keep their memory from request to request.
+struct RequestHead {
+  Method method = Method::kOther;
+  std::string target;
+  std::string content_type;
+  std::string content_encoding;
+  std::string inference_header_length;  // Inference-Header-Content-Length
+  bool has_inference_header_length = false;
+  bool expects_continue = false;
+  bool http10 = false;
+
+  void Clear();
+};
+
+/// A request as a handler gets it; valid during the call.
+struct HttpRequest {
+  const RequestHead& head;
+  BodyBuffer& body;
+};
+
+struct HttpResponse {
+  int code = 200;
+  std::string_view content_type = "application/json";
+  std::string body;
+  std::optional<size_t> inference_header_length;
+  std::string_view allow;  // for 405
+
+  void Clear();
+};
+
+/// The length that Inference-Header-Content-Length says, or nothing if it is not a plain number.
+std::optional<size_t> ParseLength(std::string_view text);
+
+/// Writes status line and header fields of `response` to *out.
+///
+/// date: the Date field's value.
+/// keep_alive: whether the connection stays open; `http10` whether the client speaks HTTP/1.0.
+void WriteResponseHead(const HttpResponse& response, std::string_view date, bool keep_alive,
+                       bool http10, std::string* out);
+
+/// {"error": "message"}
+void SetError(int code, std::string_view message, HttpResponse* response);
+
+/// Answers requests. One object serves all workers at once.
+class HttpHandler {
+ public:
+  virtual ~HttpHandler() = default;
+  /// worker: the thread that calls, in [0, workers). `response` comes empty.
+  virtual void Handle(int worker, HttpRequest& request, HttpResponse* response) = 0;
+  /// A response with that code has been made, by the handler or on its behalf.
+  virtual void Count(int worker, int code) = 0;
+  virtual void CountConnection(int worker, bool opened) = 0;
+  virtual void CountRefused() = 0;
+};
+
+}  // namespace verdict

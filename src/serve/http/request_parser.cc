@@ -1,0 +1,125 @@
+#include "serve/http/request_parser.h"
+
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/system/error_code.hpp>
+#include <utility>
+
+namespace verdict {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+constexpr size_t kMaxTargetBytes = 4096;
+
+/// Keeps the value of a field that may be given once. A second, different one makes the request
+/// ambiguous: two readers of it could take different ones.
+bool Keep(beast::string_view value, bool already, std::string* out) {
+  if (already) return beast::string_view(*out) == value;
+  out->assign(value.data(), value.size());
+  return true;
+}
+
+}  // namespace
+
+RequestParser::RequestParser(size_t max_body_bytes, RequestHead* head, BodyBuffer* body)
+    : max_body_bytes_(max_body_bytes), head_(head), body_(body) {
+  header_limit(kMaxHeadBytes);
+  body_limit(max_body_bytes);
+  eager(true);
+  head_->Clear();
+  body_->Reset();
+}
+
+void RequestParser::Refuse(int code, std::string message, error_code& error) {
+  problem_ = {code, std::move(message)};
+  error = boost::system::errc::make_error_code(boost::system::errc::operation_not_permitted);
+}
+
+RequestParser::Problem RequestParser::Describe(const error_code& error) const {
+  if (problem_.code != 0) return problem_;
+  if (error == http::error::body_limit) {
+    return {413, "the body is larger than the " + std::to_string(max_body_bytes_) +
+                     " bytes that this server takes"};
+  }
+  if (error == http::error::header_limit) {
+    return {431,
+            "the head of the request is larger than " + std::to_string(kMaxHeadBytes) + " bytes"};
+  }
+  if (error == http::error::bad_version) return {505, "only HTTP/1.0 and HTTP/1.1 are spoken here"};
+  return {400, "not a well-formed HTTP request: " + error.message()};
+}
+
+void RequestParser::on_request_impl(http::verb method, string_view, string_view target, int version,
+                                    error_code& error) {
+  head_->http10 = version == 10;
+  head_->method = method == http::verb::get    ? Method::kGet
+                  : method == http::verb::head ? Method::kHead
+                  : method == http::verb::post ? Method::kPost
+                                               : Method::kOther;
+  if (target.size() > kMaxTargetBytes) {
+    return Refuse(414,
+                  "the request target is longer than " + std::to_string(kMaxTargetBytes) + " bytes",
+                  error);
+  }
+  head_->target.assign(target.data(), target.size());
+}
+
+void RequestParser::on_field_impl(http::field name, string_view name_text, string_view value,
+                                  error_code& error) {
+  if (head_done_) return;
+  switch (name) {
+    case http::field::content_type:
+      head_->content_type.assign(value.data(), value.size());
+      return;
+    case http::field::content_encoding:
+      if (!head_->content_encoding.empty()) {
+        return Refuse(415, "more than one Content-Encoding", error);
+      }
+      head_->content_encoding.assign(value.data(), value.size());
+      return;
+    case http::field::transfer_encoding:
+      if (!beast::iequals(value, "chunked")) {
+        return Refuse(501, "the only Transfer-Encoding taken here is chunked", error);
+      }
+      return;
+    case http::field::expect:
+      if (!beast::iequals(value, "100-continue")) {
+        return Refuse(417, "the only expectation met here is 100-continue", error);
+      }
+      head_->expects_continue = true;
+      return;
+    case http::field::unknown:
+      if (!beast::iequals(name_text, "Inference-Header-Content-Length")) return;
+      if (!Keep(value, head_->has_inference_header_length, &head_->inference_header_length)) {
+        return Refuse(400, "Inference-Header-Content-Length is given twice, with two values",
+                      error);
+      }
+      head_->has_inference_header_length = true;
+      return;
+    default:
+      return;
+  }
+}
+
+void RequestParser::on_header_impl(error_code&) { head_done_ = true; }
+
+void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, error_code&) {
+  // A compressed body is moved to where it belongs when it is decompressed.
+  const bool binary = head_->has_inference_header_length && head_->content_encoding.empty();
+  body_->Start(binary ? ParseLength(head_->inference_header_length).value_or(0) : 0);
+}
+
+size_t RequestParser::on_body_impl(string_view bytes, error_code& error) {
+  if (!body_->Append({bytes.data(), bytes.size()})) {
+    Refuse(503, "too many request bodies are held at this moment; try again", error);
+  }
+  return bytes.size();
+}
+
+size_t RequestParser::on_chunk_body_impl(uint64_t, string_view bytes, error_code& error) {
+  return on_body_impl(bytes, error);
+}
+
+}  // namespace verdict

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <boost/beast/http/basic_parser.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "serve/http/message.h"
+
+namespace verdict {
+
+/// Largest request head, in bytes.
+inline constexpr uint32_t kMaxHeadBytes = 16 << 10;
+
+/// Reads one HTTP/1 request, Boost.Beast doing the grammar: only the fields that are used are kept,
+/// and the body goes straight to its buffer.
+class RequestParser : public boost::beast::http::basic_parser<true> {
+ public:
+  /// head, body: filled; emptied here.
+  RequestParser(size_t max_body_bytes, RequestHead* head, BodyBuffer* body);
+
+  /// HTTP's code for an error of put(), and what to tell the client.
+  struct Problem {
+    int code;
+    std::string message;
+  };
+  Problem Describe(const boost::beast::error_code& error) const;
+
+ private:
+  using error_code = boost::beast::error_code;
+  using string_view = boost::beast::string_view;
+
+  void on_request_impl(boost::beast::http::verb method, string_view method_text, string_view target,
+                       int version, error_code& error) override;
+  void on_response_impl(int, string_view, int, error_code&) override {}
+  void on_field_impl(boost::beast::http::field name, string_view name_text, string_view value,
+                     error_code& error) override;
+  void on_header_impl(error_code& error) override;
+  void on_body_init_impl(boost::optional<uint64_t> const& length, error_code& error) override;
+  size_t on_body_impl(string_view bytes, error_code& error) override;
+  void on_chunk_header_impl(uint64_t, string_view, error_code&) override {}
+  size_t on_chunk_body_impl(uint64_t remaining, string_view bytes, error_code& error) override;
+  void on_finish_impl(error_code&) override {}
+
+  /// Ends the parse with that code.
+  void Refuse(int code, std::string message, error_code& error);
+
+  size_t max_body_bytes_;
+  RequestHead* head_;
+  BodyBuffer* body_;
+  Problem problem_{0, {}};
+  bool head_done_ = false;  // later fields are trailers, and none of ours
+};
+
+}  // namespace verdict

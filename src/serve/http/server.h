@@ -1,0 +1,64 @@
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "serve/http/worker.h"
+
+namespace verdict {
+
+/// An HTTP/1.1 server: one thread accepts, `workers` threads read, answer and write, each with the
+/// connections it was given. Its public calls belong to one thread.
+class HttpServer {
+ public:
+  /// Listens, and starts to serve. `handler` must outlive the server.
+  ///
+  /// host: an IP address, or a name that stands for one.
+  /// port: 0 picks a free one.
+  /// Errors: kUnavailable (port in use, not allowed), kInvalidArgument (no such host).
+  static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, uint16_t port,
+                                                   int workers, const HttpLimits& limits,
+                                                   HttpHandler& handler);
+  /// Stops at once if it is still running.
+  ~HttpServer();
+
+  /// "http://127.0.0.1:8000", with the port that was picked.
+  const std::string& url() const { return url_; }
+  uint16_t port() const { return port_; }
+  int connections() const { return shared_.connections.load(); }
+
+  /// From now on every response closes its connection; everything is still served.
+  void BeginDrain() { shared_.draining.store(true); }
+  /// Takes no new connections and closes those on which no request has begun.
+  void StopAccepting();
+  /// Waits until all connections are closed. Returns: false if `patience` passed before that.
+  bool WaitUntilIdle(std::chrono::milliseconds patience);
+  /// Closes all connections and ends all threads.
+  void Stop();
+
+ private:
+  HttpServer(int workers, const HttpLimits& limits, HttpHandler& handler);
+  Status Listen(const std::string& host, uint16_t port);
+  void Accept();
+  void OnAccepted(Worker& worker, boost::asio::ip::tcp::socket socket);
+  Worker& LeastLoaded();
+
+  HttpShared shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  boost::asio::io_context accept_context_{1};
+  boost::asio::ip::tcp::acceptor acceptor_;
+  boost::asio::steady_timer accept_pause_;
+  size_t next_worker_ = 0;
+  std::string url_;
+  uint16_t port_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace verdict

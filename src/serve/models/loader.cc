@@ -1,0 +1,56 @@
+#include "serve/models/loader.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+namespace verdict {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metrics* metrics) {
+  const auto start = Clock::now();
+  auto loaded = LoadedModel::Load(model, file, metrics);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  metrics->Model(model, std::to_string(file.version))->SetLoaded(loaded.ok(), seconds);
+  if (!loaded.ok()) {
+    spdlog::error("model {} version {} is not served: {}", model, file.version,
+                  loaded.status().message());
+    return {file.version, nullptr, loaded.status().message()};
+  }
+  const Engine& engine = (*loaded)->engine();
+  spdlog::info("model {} version {} is ready: loaded in {:.1f} ms, {}", model, file.version,
+               seconds * 1000, engine.plan().target);
+  if (!engine.notice().empty()) {
+    spdlog::warn("model {} version {}: {}", model, file.version, engine.notice());
+  }
+  return {file.version, *std::move(loaded), {}};
+}
+
+}  // namespace
+
+void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop, Metrics* metrics,
+                ModelStore* store) {
+  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", line);
+  // Every version is known from the start: a request for one still to come is told so.
+  ModelSet models = *store->Current();
+  for (const ModelFolder& folder : listing.models) {
+    for (const VersionFile& file : folder.versions) {
+      metrics->Model(folder.name, std::to_string(file.version));
+      models.Put(folder.name, {file.version, nullptr, "it is still being loaded"});
+    }
+  }
+  store->Replace(std::make_shared<const ModelSet>(models));
+  for (const ModelFolder& folder : listing.models) {
+    for (const VersionFile& file : folder.versions) {
+      if (stop.load(std::memory_order_relaxed)) return;
+      models.Put(folder.name, LoadVersion(folder.name, file, metrics));
+      store->Replace(std::make_shared<const ModelSet>(models));
+    }
+  }
+}
+
+}  // namespace verdict

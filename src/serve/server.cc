@@ -1,0 +1,82 @@
+#include "serve/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "base/cpu_count.h"
+#include "release/repository/repository.h"
+#include "serve/models/loader.h"
+
+namespace verdict {
+namespace {
+
+/// How long requests under way may take to end once no more are taken.
+constexpr std::chrono::milliseconds kGrace{10'000};
+
+ServerOptions Completed(ServerOptions options) {
+  if (options.io_threads <= 0) options.io_threads = AvailableCpus();
+  return options;
+}
+
+HttpLimits MetricsLimits() {
+  HttpLimits limits;
+  limits.max_body_bytes = 4096;
+  limits.max_connections = 64;
+  return limits;
+}
+
+}  // namespace
+
+Server::Server(const ServerOptions& options)
+    : options_(Completed(options)),
+      service_(options_.io_threads),
+      inference_handler_(service_, options_.limits.max_body_bytes),
+      metrics_handler_(service_.metrics()) {}
+
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));
+  std::unique_ptr<Server> server(new Server(options));
+  const ServerOptions& complete = server->options_;
+  VERDICT_ASSIGN_OR_RETURN(server->metrics_,
+                           HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
+                                             MetricsLimits(), server->metrics_handler_));
+  VERDICT_ASSIGN_OR_RETURN(
+      server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
+                                       complete.limits, server->inference_handler_));
+  server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
+    LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
+               &server.service_.models());
+    server.service_.FinishLoading(server.service_.models().Current()->AnyLoaded());
+    server.loading_done_.store(true);
+    server.loading_done_.notify_all();
+  });
+  return server;
+}
+
+Server::~Server() {
+  stop_loading_.store(true);
+  if (loader_.joinable()) loader_.join();
+}
+
+bool Server::WaitUntilLoaded() {
+  loading_done_.wait(false);
+  return service_.ready();
+}
+
+void Server::Shutdown() {
+  stop_loading_.store(true);
+  service_.BeginDrain();
+  http_->BeginDrain();
+  std::this_thread::sleep_for(options_.drain);
+  http_->StopAccepting();
+  if (!http_->WaitUntilIdle(kGrace)) {
+    spdlog::warn("{} connections did not end in {} ms and are cut", http_->connections(),
+                 kGrace.count());
+  }
+  http_->Stop();
+  metrics_->Stop();
+  if (loader_.joinable()) loader_.join();
+}
+
+}  // namespace verdict
