@@ -61,9 +61,7 @@ TEST(Cast, Bools) {
   EXPECT_THAT((Cast<bool, float>(kToBool, {0, -0.F, 0.1F, kNan})),
               ElementsAre(false, false, true, true));
   EXPECT_THAT((Cast<bool, uint64_t>(kToBool, {0, uint64_t{1} << 40})), ElementsAre(false, true));
-  const std::initializer_list<bool> values = {true, false};
-  const auto result =
-      Cast(kToDouble, Constant::Of<bool>({2}, std::span(values.begin(), values.size())));
+  const auto result = Cast(kToDouble, Bools({2}, {true, false}));
   EXPECT_THAT(Values<double>((*result)[0]), ElementsAre(1, 0));
 }
 
@@ -133,7 +131,8 @@ TEST(Cast, DeclinesNumbersToStrings) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.status().code(), StatusCode::kUnimplemented);
   EXPECT_THAT(result.status().message(), HasSubstr("a cast from f32 to strings"));
-  const auto same = Cast(kToString, Constant::OfStrings({1}, {"a"}));
+  const auto strings = Constant::OfStrings({1}, {"a"});
+  const auto same = Cast(kToString, strings);
   EXPECT_THAT(Values<std::string_view>((*same)[0]), ElementsAre("a"));
   EXPECT_EQ(Cast(99, Tensor<float>({1}, {1})).status().code(), StatusCode::kUnimplemented);
 }

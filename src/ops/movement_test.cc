@@ -1,8 +1,6 @@
 // Operators that move elements: Transpose, Concat, Split, Slice, Gather and their kin.
 #include <gmock/gmock.h>
 
-#include <numeric>
-
 #include "ops/op_test.h"
 
 namespace verdict {
@@ -10,32 +8,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-/// 0, 1, 2, … of a shape.
-Constant Iota(const Shape& shape) {
-  std::vector<float> values(static_cast<size_t>(NumElements(shape).value()));
-  std::iota(values.begin(), values.end(), 0.F);
-  return Tensor<float>(shape, values);
-}
-
-Constant Ints(std::vector<int64_t> values) {
-  const Shape shape{static_cast<Dim>(values.size())};
-  return Tensor<int64_t>(shape, std::move(values));
-}
-
-Constant Compute(const std::string& op, const std::vector<Constant>& inputs,
-                 Attributes attributes = {}) {
-  auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
-  EXPECT_TRUE(result.ok()) << op << ": " << result.status().ToString();
-  return result.ok() ? (*result)[0] : Tensor<float>({0}, {});
-}
-
-std::string Message(const std::string& op, const std::vector<Constant>& inputs,
-                    Attributes attributes = {}) {
-  auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
-  EXPECT_FALSE(result.ok()) << op;
-  return result.status().message();
-}
 
 TEST(Transpose, PermutesAxes) {
   const auto y = Compute("Transpose", {Iota({2, 3})});

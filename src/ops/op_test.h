@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+#include <string>
 #include <vector>
 
 #include "ops/evaluate.h"
@@ -35,9 +37,44 @@ inline Result<std::vector<Constant>> RunOp(const Node& node, const std::vector<C
   return EvaluateNode(node, views);
 }
 
+/// Output 0 of `op` on these inputs, which must succeed. String outputs point into `inputs`.
+inline Constant Compute(const std::string& op, const std::vector<Constant>& inputs,
+                        Attributes attributes = {}) {
+  auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
+  EXPECT_TRUE(result.ok()) << op << ": " << result.status().ToString();
+  return result.ok() ? (*result)[0] : Constant{};
+}
+
+/// The error of `op` on these inputs, which must fail.
+inline std::string Message(const std::string& op, const std::vector<Constant>& inputs,
+                           Attributes attributes = {}) {
+  auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
+  EXPECT_FALSE(result.ok()) << op;
+  return result.status().message();
+}
+
+/// A list: indices, axes, a shape.
+inline Constant Ints(std::vector<int64_t> values) {
+  const Shape shape{static_cast<Dim>(values.size())};
+  return Tensor<int64_t>(shape, std::move(values));
+}
+
+/// 0, 1, 2, … of a shape.
+inline Constant Iota(const Shape& shape) {
+  std::vector<float> values(static_cast<size_t>(NumElements(shape).value()));
+  std::iota(values.begin(), values.end(), 0.F);
+  return Tensor<float>(shape, std::move(values));
+}
+
+/// A bool tensor (std::vector<bool> has no span).
+inline Constant Bools(const Shape& shape, std::initializer_list<bool> values) {
+  return Constant::Of<bool>(shape, std::span(values.begin(), values.size()));
+}
+
 /// The elements of a tensor, copied.
 template <typename T>
 std::vector<T> Values(const Constant& tensor) {
+  if (tensor.dtype == DataType::kUndefined) return {};  // Compute has reported why
   const auto view = tensor.view();
   const auto span = view.as<const T>();
   return {span.begin(), span.end()};

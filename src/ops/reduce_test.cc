@@ -15,18 +15,6 @@ using ::testing::HasSubstr;
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-Constant Ints(std::vector<int64_t> values) {
-  const Shape shape{static_cast<Dim>(values.size())};
-  return Tensor<int64_t>(shape, std::move(values));
-}
-
-Constant Compute(const std::string& op, const std::vector<Constant>& inputs,
-                 Attributes attributes = {}) {
-  auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
-  EXPECT_TRUE(result.ok()) << op << ": " << result.status().ToString();
-  return result.ok() ? (*result)[0] : Tensor<float>({0}, {});
-}
-
 const Attributes kDropDims = {{"keepdims", int64_t{0}}};
 
 struct ReduceCase {
@@ -115,8 +103,7 @@ TEST(Reduce, IntegersAndBools) {
   EXPECT_THAT(Values<int64_t>(Compute("ReduceL1", {Ints({-1, 2})})), ElementsAre(3));
   EXPECT_THAT(Values<uint8_t>(Compute("ReduceMax", {Tensor<uint8_t>({2}, {7, 200})})),
               ElementsAre(200));
-  const std::initializer_list<bool> bools = {true, false};
-  const auto b = Constant::Of<bool>({2}, std::span(bools.begin(), bools.size()));
+  const auto b = Bools({2}, {true, false});
   EXPECT_THAT(Values<bool>(Compute("ReduceMax", {b})), ElementsAre(true));
   EXPECT_THAT(Values<bool>(Compute("ReduceMin", {b})), ElementsAre(false));
 }

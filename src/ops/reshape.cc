@@ -127,7 +127,7 @@ Status InferFlatten(InferContext& context) {
 /// The axes of Squeeze or Unsqueeze, which the shape rule must know.
 Status ReadAxes(const InferContext& context, int rank, AxisSet* axes) {
   VERDICT_RETURN_IF_ERROR(RequireIntList(context, 1));
-  if (context.inputs[1].data == nullptr) {
+  if (context.inputs[1].data == nullptr && Length(context.inputs[1]) != 0) {
     return Unimplemented(Graph::Describe(context.node) + ": the axes depend on the data");
   }
   VERDICT_ASSIGN_OR_RETURN(*axes, NormalizeAxes(context, context.inputs[1], rank));
