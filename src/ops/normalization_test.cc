@@ -98,6 +98,26 @@ TEST(LayerNormalization, RefusesAScaleOfAnotherShape) {
               HasSubstr("input 1 (Scale) has shape [3], needs [2]"));
 }
 
+TEST(InstanceNormalization, NormalizesEachChannelOfEachSample) {
+  const Constant y = RunOne(MakeNode("InstanceNormalization", 3, {{"epsilon", 0.0F}}),
+                            {Tensor<float>({2, 2, 2}, {1, 3, 10, 30, 5, 9, 7, 7.5F}),
+                             Tensor<float>({2}, {1, 2}), Tensor<float>({2}, {0, 100})});
+  EXPECT_THAT(Values<float>(y),
+              Pointwise(FloatNear(1e-5F), {-1.F, 1.F, 98.F, 102.F, -1.F, 1.F, 98.F, 102.F}));
+}
+
+TEST(GroupNormalization, NormalizesGroupsOfChannels) {
+  const Node node =
+      MakeNode("GroupNormalization", 3, {{"epsilon", 0.0F}, {"num_groups", int64_t{2}}});
+  const Constant scale = Tensor<float>({4}, {1, 2, 3, 4});
+  const Constant bias = Tensor<float>({4}, {0, 0, 0, 10});
+  const Constant y = RunOne(node, {Tensor<float>({1, 4, 1}, {1, 3, 20, 60}), scale, bias});
+  EXPECT_THAT(Values<float>(y), Pointwise(FloatNear(1e-5F), {-1.F, 2.F, -3.F, 14.F}));
+  const Constant three = Tensor<float>({3}, {1, 1, 1});
+  EXPECT_THAT(RunOp(node, {Tensor<float>({1, 3, 1}, {1, 2, 3}), three, three}).status().message(),
+              HasSubstr("do not divide into 2 groups"));
+}
+
 TEST(RmsNormalization, DividesByRootMeanSquare) {
   const Constant y = RunOne(MakeNode("RMSNormalization", 2, {{"epsilon", 0.0F}}),
                             {Tensor<float>({1, 2}, {1, 7}), Tensor<float>({2}, {5, 10})});
