@@ -153,7 +153,6 @@ def _build_engines(verdict: Path, prepared: Prepared, repository: Path) -> None:
             *(verdict, "build", "--onnx", model, "--saveEngine", engine),
             *("--minShapes", shape.format(1), "--optShapes", shape.format(1)),
             *("--maxShapes", shape.format(MAX_BATCH)),
-            *("--timingCacheFile", ROOT / "build/quickstart/timing.cache"),
         )
 
 
