@@ -38,6 +38,9 @@ class Server {
   /// Waits until every model has been tried. Returns: whether the server is ready.
   bool WaitUntilLoaded();
 
+  /// True once every model has been tried. Threads: any.
+  bool loaded() const { return loading_done_.load(); }
+
   /// Ends in order: readiness fails, the drain delay passes while everything is still answered,
   /// then no new connection is taken, requests under way are answered, and all threads end.
   void Shutdown();

@@ -1,0 +1,160 @@
+#include "serve/server.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+#include "tools/subcommand.h"
+
+namespace verdict {
+namespace {
+
+/// File descriptors for all but clients' connections: engines, listeners, event queues, logs.
+constexpr rlim_t kOtherDescriptors = 512;
+
+struct Flags {
+  ServerOptions server;
+  int64_t drain_ms = 1000;
+  int64_t idle_timeout_s = 60;
+  int64_t read_timeout_s = 30;
+};
+
+/// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
+void FitToOpenFiles(HttpLimits* limits) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return;
+  const rlim_t room = files.rlim_cur > 2 * kOtherDescriptors ? files.rlim_cur - kOtherDescriptors
+                                                             : files.rlim_cur / 2;
+  if (static_cast<rlim_t>(limits->max_connections) <= room) return;
+  spdlog::warn("{} open files are allowed: at most {} connections instead of {}", files.rlim_cur,
+               room, limits->max_connections);
+  limits->max_connections = static_cast<int>(std::max<rlim_t>(room, 1));
+}
+
+/// SIGTERM and SIGINT, held back from all threads and waited for.
+class StopSignals {
+ public:
+  /// Before any thread is started: threads inherit what is held back.
+  StopSignals() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  /// The signal that has come within `milliseconds`, or 0.
+  int WaitFor(int milliseconds) const {
+    const timespec patience{milliseconds / 1000, (milliseconds % 1000) * 1'000'000L};
+    const int signal = sigtimedwait(&signals_, nullptr, &patience);
+    return signal > 0 ? signal : 0;
+  }
+  /// From now on a signal ends the process at once.
+  void LetThrough() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+
+ private:
+  sigset_t signals_;
+};
+
+Status Serve(const Flags& flags) {
+  auto logger = spdlog::stderr_logger_mt("verdict");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_default_logger(std::move(logger));
+
+  ServerOptions options = flags.server;
+  options.drain = std::chrono::milliseconds(flags.drain_ms);
+  options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
+  options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
+  // Room for a few of the largest, whatever that is.
+  options.limits.max_held_body_bytes =
+      std::max(options.limits.max_held_body_bytes, 4 * options.limits.max_body_bytes);
+  FitToOpenFiles(&options.limits);
+
+  const StopSignals signals;
+  VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
+  constexpr int kLoadingStepMs = 2;
+  constexpr int kServingStepMs = 60'000;
+  int signal = 0;
+  while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
+  if (signal == 0) {
+    if (!server->service().ready()) {
+      spdlog::error("no model of {} could be loaded: the server is live, but not ready",
+                    options.repository.string());
+    }
+    std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
+                server->http_url().c_str(), server->metrics_url().c_str());
+    std::fflush(stdout);
+  }
+  while (signal == 0) signal = signals.WaitFor(kServingStepMs);
+  spdlog::info(
+      "{}: not ready from now on, refusing connections in {} ms; the next signal ends at "
+      "once",
+      signal == SIGINT ? "SIGINT" : "SIGTERM", options.drain.count());
+  signals.LetThrough();
+  server->Shutdown();
+  spdlog::info("stopped");
+  return OkStatus();
+}
+
+std::function<Status()> Declare(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  ServerOptions& server = flags->server;
+  app.add_option("--repository", server.repository, "folder of <model>/<version>/model.engine")
+      ->required()
+      ->type_name("DIR");
+  app.add_option("--host", server.http_host, "address for inference")
+      ->type_name("HOST")
+      ->capture_default_str();
+  app.add_option("--http-port", server.http_port, "port for inference; 0: a free one")
+      ->type_name("PORT")
+      ->capture_default_str();
+  app.add_option("--metrics-host", server.metrics_host, "address for metrics")
+      ->type_name("HOST")
+      ->capture_default_str();
+  app.add_option("--metrics-port", server.metrics_port, "port for metrics; 0: a free one")
+      ->type_name("PORT")
+      ->capture_default_str();
+  app.add_option("--io-threads", server.io_threads, "threads that serve; default one a CPU")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  app.add_option("--max-body-bytes", server.limits.max_body_bytes, "largest request body")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--max-connections", server.limits.max_connections, "more are told 503")
+      ->check(CLI::Range(1, 1'000'000))
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--drain-ms", flags->drain_ms, "from unready to refusing, at SIGTERM")
+      ->check(CLI::Range(int64_t{0}, int64_t{3'600'000}))
+      ->type_name("MS")
+      ->capture_default_str();
+  app.add_option("--idle-timeout-s", flags->idle_timeout_s, "closes an idle connection")
+      ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
+      ->type_name("S")
+      ->capture_default_str();
+  app.add_option("--read-timeout-s", flags->read_timeout_s, "for a request to arrive")
+      ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
+      ->type_name("S")
+      ->capture_default_str();
+  return [flags] { return Serve(*flags); };
+}
+
+}  // namespace
+
+const Subcommand kServeCommand = {
+    .name = "serve",
+    .summary = "Serves the models of a folder over HTTP, by the v2 inference protocol.",
+    .example =
+        "  verdict serve --repository models\n"
+        "  curl localhost:8000/v2/models/fraud",
+    .declare = Declare};
+
+}  // namespace verdict
