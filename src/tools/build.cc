@@ -1,0 +1,134 @@
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <set>
+
+#include "backends/registry.h"
+#include "compile/pipeline.h"
+#include "tools/model_file.h"
+#include "tools/subcommand.h"
+
+namespace verdict {
+namespace {
+
+struct Flags {
+  std::string onnx, engine;
+  std::string shapes, min_shapes, opt_shapes, max_shapes;
+  std::vector<std::string> disabled_passes;
+  std::string backend;
+  bool verbose = false;
+};
+
+/// Before any work: a typing error in the path should not cost a build.
+Status CheckTarget(const Flags& flags) {
+  const std::filesystem::path target = flags.engine;
+  const auto folder = target.has_parent_path() ? target.parent_path() : ".";
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return NotFound("--saveEngine " + flags.engine + ": there is no folder " + folder.string());
+  }
+  if (std::filesystem::is_directory(target, error)) {
+    return InvalidArgument("--saveEngine " + flags.engine + ": is a folder");
+  }
+  if (std::filesystem::equivalent(flags.onnx, target, error)) {
+    return InvalidArgument("--saveEngine " + flags.engine + ": would overwrite the model");
+  }
+  return OkStatus();
+}
+
+Result<CompileOptions> OptionsOf(const Flags& flags) {
+  CompileOptions options;
+  const auto parse = [&](const std::string& own) {
+    return ParseShapes(own.empty() ? flags.shapes : own);
+  };
+  VERDICT_ASSIGN_OR_RETURN(options.min_shapes, parse(flags.min_shapes));
+  VERDICT_ASSIGN_OR_RETURN(options.opt_shapes, parse(flags.opt_shapes));
+  VERDICT_ASSIGN_OR_RETURN(options.max_shapes, parse(flags.max_shapes));
+  options.disabled_passes = flags.disabled_passes;
+  options.backend = flags.backend;
+  if (flags.verbose) {
+    options.log = [](const std::string& line) { std::printf("  %s\n", line.c_str()); };
+  }
+  return options;
+}
+
+void PrintPasses(const std::vector<PassTiming>& passes) {
+  std::printf("passes:\n");
+  for (const PassTiming& pass : passes) {
+    std::printf("  %-34s %10.0f us  %5d -> %d nodes\n", pass.name.c_str(), pass.microseconds,
+                pass.nodes_before, pass.nodes_after);
+  }
+}
+
+void PrintEngine(const EngineContents& contents) {
+  const Graph& graph = contents.graph;
+  const Profile& profile = contents.profiles.front();
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const InputRange& range = profile.inputs[i];
+    std::printf("  input   %s  min %s  opt %s  max %s\n",
+                TensorText(graph, graph.inputs[i]).c_str(), ToString(range.min).c_str(),
+                ToString(range.opt).c_str(), ToString(range.max).c_str());
+  }
+  for (ValueId id : graph.outputs) std::printf("  output  %s\n", TensorText(graph, id).c_str());
+  std::printf("  planned for %s: %zu nodes, %llu bytes of working memory, %zu golden vectors\n",
+              contents.plan.target.c_str(), graph.nodes.size(),
+              static_cast<unsigned long long>(contents.plan.layouts.front().arena_bytes),
+              contents.golden.size());
+}
+
+Status Build(const Flags& flags) {
+  const auto start = std::chrono::steady_clock::now();
+  VERDICT_RETURN_IF_ERROR(CheckTarget(flags));
+  VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
+  VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
+  if (flags.verbose) {
+    std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
+  }
+  VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
+                           CompileImported(std::move(model), flags.onnx, options));
+  if (flags.verbose) PrintPasses(compiled.passes);
+  VERDICT_RETURN_IF_ERROR(WriteEngineFile(flags.engine, compiled.contents));
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  std::error_code error;
+  std::printf("%s: %llu bytes, built in %.2f s from %s\n", flags.engine.c_str(),
+              static_cast<unsigned long long>(std::filesystem::file_size(flags.engine, error)),
+              seconds.count(), flags.onnx.c_str());
+  PrintEngine(compiled.contents);
+  return OkStatus();
+}
+
+std::function<Status()> Declare(CLI::App& app) {
+  std::set<std::string> passes, backends;
+  for (const Pass* pass : Pipeline()) passes.emplace(pass->name);
+  for (const Backend* backend : AllBackends()) backends.emplace(backend->name);
+  auto flags = std::make_shared<Flags>();
+  app.add_option("--onnx", flags->onnx, "the model")->required()->type_name("FILE");
+  app.add_option("--saveEngine", flags->engine, "where the engine goes")
+      ->required()
+      ->type_name("FILE");
+  AddShapesFlag(app, "--minShapes", flags->min_shapes, "least input shapes: x:1x30,ids:1x4");
+  AddShapesFlag(app, "--optShapes", flags->opt_shapes, "shapes to be fastest at");
+  AddShapesFlag(app, "--maxShapes", flags->max_shapes, "largest input shapes");
+  AddShapesFlag(app, "--shapes", flags->shapes, "all three at once");
+  app.add_option("--disable-pass", flags->disabled_passes, "leave a pass out; may be repeated")
+      ->type_name("NAME")
+      ->take_all()
+      ->check(CLI::IsMember(std::move(passes)).description(""));
+  app.add_option("--backend", flags->backend, "compute on this backend alone")
+      ->type_name("NAME")
+      ->check(CLI::IsMember(std::move(backends)).description(""));
+  app.add_flag("--verbose", flags->verbose, "show passes, tactics and why others declined");
+  return [flags] { return Build(*flags); };
+}
+
+}  // namespace
+
+const Subcommand kBuildCommand = {
+    .name = "build",
+    .summary = "Compiles an ONNX model into an engine file.",
+    .example =
+        "  verdict build --onnx m.onnx --saveEngine m.engine \\\n"
+        "    --minShapes x:1x30 --optShapes x:8x30 --maxShapes x:128x30",
+    .declare = Declare};
+
+}  // namespace verdict

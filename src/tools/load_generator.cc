@@ -1,0 +1,94 @@
+#include "tools/load_generator.h"
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <thread>
+
+namespace verdict {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMaxRuns = size_t{1} << 26;
+
+double Milliseconds(Clock::duration elapsed) {
+  return std::chrono::duration<double, std::milli>(elapsed).count();
+}
+
+/// Returns the mean latency, to reserve room for the measurement.
+Result<double> WarmUp(Session& session, std::span<const TensorView> inputs, double warm_up_ms) {
+  const auto begin = Clock::now();
+  double elapsed_ms = 0;
+  int64_t runs = 0;
+  do {
+    VERDICT_RETURN_IF_ERROR(session.Run(inputs).status());
+    ++runs;
+    elapsed_ms = Milliseconds(Clock::now() - begin);
+  } while (elapsed_ms < warm_up_ms);
+  return elapsed_ms / static_cast<double>(runs);
+}
+
+Status Measure(Session& session, std::span<const TensorView> inputs, const LoadOptions& options,
+               Clock::time_point begin, std::vector<RunTime>& runs) {
+  const double duration_ms = options.duration_s * 1e3;
+  const auto least = static_cast<size_t>(options.iterations);
+  double end_ms = 0;
+  while ((end_ms < duration_ms || runs.size() < least) && runs.size() < kMaxRuns) {
+    const auto start = Clock::now();
+    const auto outputs = session.Run(inputs);
+    const auto end = Clock::now();
+    if (!outputs.ok()) return outputs.status();
+    end_ms = Milliseconds(end - begin);
+    runs.push_back({Milliseconds(start - begin), end_ms});
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<LoadResult> GenerateLoad(const std::shared_ptr<const Engine>& engine,
+                                std::span<const TensorView> inputs, const LoadOptions& options) {
+  struct Worker {
+    std::unique_ptr<Session> session;
+    std::vector<RunTime> runs;
+    Status status;
+  };
+  std::vector<Worker> workers(static_cast<size_t>(options.threads));
+  for (Worker& worker : workers) {
+    VERDICT_ASSIGN_OR_RETURN(worker.session, Session::Create(engine));
+  }
+  Clock::time_point begin;
+  std::barrier ready(options.threads, [&begin]() noexcept { begin = Clock::now(); });
+  const auto work = [&](Worker& worker) {
+    const auto mean_ms = WarmUp(*worker.session, inputs, options.warm_up_ms);
+    worker.status = mean_ms.status();
+    if (mean_ms.ok()) {
+      // Growing the vector would disturb the measurement.
+      const double expected = 2 * options.duration_s * 1e3 / std::max(*mean_ms, 1e-4);
+      worker.runs.reserve(std::min(kMaxRuns, static_cast<size_t>(expected) + 1024));
+    }
+    ready.arrive_and_wait();
+    if (worker.status.ok()) {
+      worker.status = Measure(*worker.session, inputs, options, begin, worker.runs);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 1; i < workers.size(); ++i) threads.emplace_back(work, std::ref(workers[i]));
+    work(workers[0]);
+  }
+  LoadResult result;
+  double first_ms = workers[0].runs.empty() ? 0 : workers[0].runs.front().start_ms;
+  double last_ms = first_ms;
+  for (Worker& worker : workers) {
+    VERDICT_RETURN_IF_ERROR(worker.status);
+    first_ms = std::min(first_ms, worker.runs.front().start_ms);
+    last_ms = std::max(last_ms, worker.runs.back().end_ms);
+    result.runs.insert(result.runs.end(), worker.runs.begin(), worker.runs.end());
+  }
+  result.wall_s = (last_ms - first_ms) / 1e3;
+  return result;
+}
+
+}  // namespace verdict

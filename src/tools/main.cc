@@ -1,0 +1,83 @@
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "tools/subcommand.h"
+
+namespace verdict {
+namespace {
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+constexpr size_t kFlagColumn = 28;
+
+constexpr std::array kSubcommands = {
+    &kBuildCommand,
+    &kRunCommand,
+    &kInspectCommand,
+    &kBenchCommand,
+    &kServeCommand,
+};
+
+void PrintError(const std::string& command, const std::string& message) {
+  std::fprintf(stderr, "%s: error: %s\n", command.c_str(), message.c_str());
+}
+
+/// "verdict build" once the subcommand is known.
+std::string CommandName(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "verdict" : "verdict " + chosen.front()->get_name();
+}
+
+/// Runs the subcommand; output that cannot be written is an error too (a full disk behind `>`).
+int Finish(const std::string& command, const Status& status) {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (!status.ok()) {
+    PrintError(command, status.message());
+  } else if (!written) {
+    PrintError(command, "cannot write to standard output");
+  }
+  return status.ok() && written ? EXIT_SUCCESS : kFailure;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Verdict compiles trained models into engines and scores transactions with them.",
+               "verdict");
+  app.set_version_flag("--version", "verdict " VERDICT_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  app.get_formatter()->column_width(kFlagColumn);
+  app.footer("Each subcommand has its own: verdict build --help");
+  std::function<Status()> run;
+  for (const Subcommand* subcommand : kSubcommands) {
+    CLI::App* child =
+        app.add_subcommand(std::string(subcommand->name), std::string(subcommand->summary));
+    child->footer("Example:\n" + std::string(subcommand->example));
+    child->callback([&run, work = subcommand->declare(*child)] { run = work; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    const std::string command = CommandName(app);
+    PrintError(command, std::string(error.what()) + "\nSee `" + command + " --help`.");
+    return kUsage;
+  }
+  const std::string command = CommandName(app);
+  try {
+    return Finish(command, run());
+  } catch (const std::bad_alloc&) {
+    PrintError(command, "out of memory");
+  } catch (const std::exception& error) {
+    PrintError(command, error.what());
+  }
+  return kFailure;
+}
+
+}  // namespace
+}  // namespace verdict
+
+int main(int argc, char** argv) { return verdict::Main(argc, argv); }

@@ -1,0 +1,75 @@
+#include <cstdio>
+#include <memory>
+
+#include "runtime/session.h"
+#include "tools/bind_inputs.h"
+#include "tools/model_file.h"
+#include "tools/subcommand.h"
+
+namespace verdict {
+namespace {
+
+struct Flags {
+  std::string model, inputs, outputs;
+};
+
+/// The model for exactly these inputs: an ONNX file is compiled for their shapes.
+Result<std::shared_ptr<const Engine>> LoadModel(const Flags& flags, const NamedTensors& inputs) {
+  VERDICT_ASSIGN_OR_RETURN(const bool is_engine, IsEngineFile(flags.model));
+  if (is_engine) return Engine::Load(flags.model);
+  VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.model));
+  VERDICT_RETURN_IF_ERROR(BindInputs(model.graph, inputs, flags.inputs).status());
+  CompileOptions options;
+  for (const auto& [name, tensor] : inputs) options.opt_shapes.emplace_back(name, tensor.shape);
+  options.min_shapes = options.max_shapes = options.opt_shapes;
+  VERDICT_ASSIGN_OR_RETURN(CompileResult compiled,
+                           CompileImported(std::move(model), flags.model, options));
+  return Engine::FromContents(std::move(compiled.contents));
+}
+
+Status RunModel(const Flags& flags) {
+  VERDICT_ASSIGN_OR_RETURN(const NamedTensors inputs, ReadNpz(flags.inputs));
+  VERDICT_ASSIGN_OR_RETURN(const auto engine, LoadModel(flags, inputs));
+  if (!engine->notice().empty()) std::fprintf(stderr, "note: %s\n", engine->notice().c_str());
+  VERDICT_ASSIGN_OR_RETURN(const auto views, BindInputs(engine->graph(), inputs, flags.inputs));
+  VERDICT_ASSIGN_OR_RETURN(const auto session, Session::Create(engine));
+  const auto results = session->Run(views);
+  if (!results.ok()) return results.status().WithContext(flags.model);
+  std::vector<std::pair<std::string, TensorView>> outputs;
+  std::string text;
+  for (size_t i = 0; i < results->size(); ++i) {
+    const TensorView& output = (*results)[i];
+    outputs.emplace_back(engine->outputs()[i].name, output);
+    text += (text.empty() ? "" : ", ") + engine->outputs()[i].name + " " +
+            std::string(DataTypeName(output.dtype)) + ToString(output.shape);
+  }
+  VERDICT_RETURN_IF_ERROR(WriteNpz(flags.outputs, outputs));
+  std::printf("%s: %s\n", flags.outputs.c_str(), text.c_str());
+  return OkStatus();
+}
+
+std::function<Status()> Declare(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("model", flags->model, "an ONNX model or an engine")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--inputs", flags->inputs, "arrays by input name: np.savez(file, x=x)")
+      ->required()
+      ->type_name("FILE.npz");
+  app.add_option("--outputs", flags->outputs, "where the outputs go")
+      ->required()
+      ->type_name("FILE.npz");
+  return [flags] { return RunModel(*flags); };
+}
+
+}  // namespace
+
+const Subcommand kRunCommand = {.name = "run",
+                                .summary = "Runs a model or engine on the arrays of an .npz file.",
+                                .example =
+                                    "  python3 -c \"import numpy as np;"
+                                    " np.savez('in.npz', x=np.zeros((1, 30), 'f'))\"\n"
+                                    "  verdict run m.engine --inputs in.npz --outputs out.npz",
+                                .declare = Declare};
+
+}  // namespace verdict
