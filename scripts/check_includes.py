@@ -129,8 +129,10 @@ def check(root: Path) -> tuple[list[str], list[str]]:
     }
     for path in files(root):
         suffix = Path(path).suffix
-        for word in FORBIDDEN_WORDS & set(re.split(r"[/_.-]", path)):
-            errors.append(f"{path}: name it for its concept, not {word!r}")
+        for name in path.split("/"):
+            words = re.split(r"[_-]", name.split(".")[0])
+            for word in FORBIDDEN_WORDS & {words[0], words[-1]}:
+                errors.append(f"{path}: name it for its concept, not {word!r}")
         if suffix in TEXT_SUFFIXES:
             num_lines = (root / path).read_bytes().count(b"\n")
             if num_lines > LONG_FILE_LINES:

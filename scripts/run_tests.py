@@ -25,7 +25,8 @@ PROGRAM_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
 TSAN_FOLDERS = ("base", "runtime", "observe", "release", "serve")
 # Files that fuzzing starts from, besides those in tests/fuzz/<target>/.
-FUZZ_SEEDS = {"import_fuzz": "tests/golden/*.onnx"}
+FUZZ_SEEDS = {"import_fuzz": "tests/golden/*.onnx", "npz_fuzz": "tests/golden/*.inputs.npz"}
+MAX_SEED_BYTES = 32768  # larger ones slow every mutation down
 
 STARTED = int(os.environ.get("VERDICT_STARTED", time.time()))
 
@@ -194,21 +195,24 @@ def fuzz_stage() -> Tally:
         return Tally(failed=["fuzz build"])
     targets = (ROOT / "build-fuzz/fuzz_targets.txt").read_text().split()
 
+    artifacts = RESULTS / "fuzz"
+    artifacts.mkdir()
+
     def fuzz_one(target: str) -> Tally:
         corpus = Path(tempfile.mkdtemp(prefix=f"{target}."))
-        artifacts = RESULTS / "fuzz"
-        artifacts.mkdir(exist_ok=True)
-        seeds = sorted((ROOT / "tests/fuzz" / target).glob("*"))
-        if target in FUZZ_SEEDS:
-            seeds += sorted(ROOT.glob(FUZZ_SEEDS[target]))
+        seeds = [*(ROOT / "tests/fuzz" / target).glob("*"), *ROOT.glob(FUZZ_SEEDS.get(target, "-"))]
+        seeds = [seed for seed in seeds if seed.stat().st_size <= MAX_SEED_BYTES]
         for seed in seeds:
             shutil.copy(seed, corpus)
-        status, output = run(
-            ["setarch", "-R", f"build-fuzz/{target}", str(corpus), f"-max_total_time={FUZZ_SECONDS}",
-             "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0",
-             f"-artifact_prefix={artifacts}/{target}-"],
-            FUZZ_SECONDS + 120,
-        )  # fmt: skip
+        options = [
+            f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
+            "-print_final_stats=1", f"-artifact_prefix={artifacts}/{target}-",
+        ]  # fmt: skip
+        dictionary = ROOT / "tests/fuzz" / f"{target}.dict"
+        if dictionary.exists():
+            options.append(f"-dict={dictionary}")
+        command = ["setarch", "-R", f"build-fuzz/{target}", str(corpus), *options]
+        status, output = run(command, FUZZ_SECONDS + 120)
         runs = [line.split()[-1] for line in output.splitlines() if "number_of_executed" in line]
         say(f"fuzz/{target}: {runs[0] if runs else 'no'} inputs, {len(seeds)} seeds")
         return one(f"fuzz/{target}", status, output)

@@ -15,6 +15,8 @@ GOOD = {
     "src/serve/http/server.h": '#pragma once\n#include "runtime/session.h"\n',
     "src/serve/infer_test.cc": '#include "onnx/import.h"\n#include "ops/op_test.h"\n',
     "src/ops/op_test.h": '#pragma once\n#include "onnx/import.h"\n',
+    "src/passes/eliminate_common_subexpressions.cc": '#include "ops/op.h"\n',
+    "src/ops/op.h": "#pragma once\n",
     "build-dev/generated/utils.h": '#include "nowhere.h"\n',
 }
 
@@ -49,6 +51,7 @@ def test_good_tree_has_nothing_to_say(tmp_path: Path) -> None:
         ("src/ops/a.cc", "__attribute__((constructor)) void Init() {}", "static initialiser"),
         ("src/surprise/a.cc", "", "has no arrows"),
         ("src/ir/graph_utils.cc", "", "name it for its concept, not 'utils'"),
+        ("src/ir/common.test.h", "#pragma once", "name it for its concept, not 'common'"),
         ("tests/helpers/a.py", "", "name it for its concept, not 'helpers'"),
     ],
 )

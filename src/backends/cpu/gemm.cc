@@ -4,11 +4,11 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/gemm.cc"
 // Levels that isa.h knows; the variants between them bring nothing to float kernels.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4)
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
 #include "backends/cpu/gemm.h"
-#include "hwy/contrib/math/math-inl.h"
-#include "hwy/highway.h"
 
 #include <algorithm>
 #include <cstring>
