@@ -177,11 +177,10 @@ TEST(ArrayFeatureExtractor, TakesColumns) {
 TEST(FeatureVectorizer, PlacesInputsBesideEachOther) {
   const Node node =
       MakeNode("FeatureVectorizer", 3, {{"inputdimensions", std::vector<int64_t>{1, 3, 1}}});
-  const auto y =
-      RunOne(node, {Tensor<float>({2, 2}, {1, 2, 3, 4}), Tensor<int64_t>({2, 2}, {5, 6, 7, 8}),
-                    Tensor<double>({2}, {9, 10})});
+  const auto y = RunOne(node, {Tensor<double>({2}, {9, 10}), Tensor<int64_t>({2, 2}, {5, 6, 7, 8}),
+                               Tensor<float>({2, 2}, {1, 2, 3, 4})});
   EXPECT_EQ(y[0].shape, (Shape{2, 5}));
-  EXPECT_THAT(Values<float>(y[0]), ElementsAre(1, 5, 6, 0, 9, 3, 7, 8, 0, 10));
+  EXPECT_THAT(Values<float>(y[0]), ElementsAre(9, 5, 6, 0, 1, 10, 7, 8, 0, 3));
   EXPECT_THAT(
       ErrorOf(MakeNode("FeatureVectorizer", 2, {{"inputdimensions", std::vector<int64_t>{1, 1}}}),
               {Tensor<float>({2, 1}, {1, 2}), Tensor<float>({3, 1}, {1, 2, 3})}),

@@ -15,7 +15,7 @@ constexpr AttributeSpec kGroupAttributes[] = {{"epsilon", AttributeType::kFloat}
 
 Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(RequireSameTypes(context, FloatTypes{}));
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "X", 3));
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "X", 2));
   const TensorView& x = context.inputs[0];
   const Dim channels = x.shape[1];
   VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "scale", {channels}));

@@ -111,11 +111,32 @@ TEST(GroupNormalization, NormalizesGroupsOfChannels) {
       MakeNode("GroupNormalization", 3, {{"epsilon", 0.0F}, {"num_groups", int64_t{2}}});
   const Constant scale = Tensor<float>({4}, {1, 2, 3, 4});
   const Constant bias = Tensor<float>({4}, {0, 0, 0, 10});
-  const Constant y = RunOne(node, {Tensor<float>({1, 4, 1}, {1, 3, 20, 60}), scale, bias});
+  const Constant y = RunOne(node, {Tensor<float>({1, 4}, {1, 3, 20, 60}), scale, bias});
   EXPECT_THAT(Values<float>(y), Pointwise(FloatNear(1e-5F), {-1.F, 2.F, -3.F, 14.F}));
   const Constant three = Tensor<float>({3}, {1, 1, 1});
   EXPECT_THAT(RunOp(node, {Tensor<float>({1, 3, 1}, {1, 2, 3}), three, three}).status().message(),
               HasSubstr("do not divide into 2 groups"));
+}
+
+TEST(LpNormalization, DividesByTheNormAlongAnAxis) {
+  const Constant x = Tensor<float>({2, 2}, {3, 0, -4, 0});
+  const auto run = [&](int64_t axis, int64_t p) {
+    return Values<float>(RunOne(MakeNode("LpNormalization", 1, {{"axis", axis}, {"p", p}}), {x}));
+  };
+  EXPECT_THAT(run(0, 2), Pointwise(FloatNear(1e-6F), {0.6F, 0.F, -0.8F, 0.F}));
+  EXPECT_THAT(run(0, 1), Pointwise(FloatNear(1e-6F), {3.F / 7, 0.F, -4.F / 7, 0.F}));
+  EXPECT_THAT(run(-1, 2), ElementsAre(1, 0, -1, 0));
+  EXPECT_THAT(RunOp(MakeNode("LpNormalization", 1, {{"p", int64_t{3}}}), {x}).status().message(),
+              HasSubstr("p is 3"));
+}
+
+TEST(LpNormalization, DividesVectorsAlongTheAxisByTheirNorm) {
+  const Constant x = Tensor<float>({2, 2}, {3, -4, 0, 0});
+  EXPECT_THAT(Values<float>(Compute("LpNormalization", {x})), ElementsAre(0.6F, -0.8F, 0, 0));
+  EXPECT_THAT(Values<float>(Compute("LpNormalization", {Tensor<float>({2, 2}, {1, 2, -3, 2})},
+                                    {{"axis", int64_t{0}}, {"p", int64_t{1}}})),
+              ElementsAre(0.25F, 0.5F, -0.75F, 0.5F));
+  EXPECT_THAT(Message("LpNormalization", {x}, {{"p", int64_t{3}}}), HasSubstr("unknown p 3"));
 }
 
 TEST(RmsNormalization, DividesByRootMeanSquare) {
