@@ -13,7 +13,7 @@ from . import INPUT
 OPSET = 15  # the newest that onnxmltools writes
 
 
-def to_onnx(model: Pipeline | lightgbm.Booster, num_features: int) -> onnx.ModelProto:
+def to_onnx(model: Pipeline | lightgbm.Booster, name: str, num_features: int) -> onnx.ModelProto:
     """Converts with skl2onnx or onnxmltools; ZipMap, a list of dictionaries, is left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converters' own deprecations
@@ -23,6 +23,7 @@ def to_onnx(model: Pipeline | lightgbm.Booster, num_features: int) -> onnx.Model
 
             return convert_lightgbm(
                 with_float32_thresholds(model),
+                name=name,
                 initial_types=[(INPUT, FloatTensorType([None, num_features]))],
                 target_opset=OPSET,
                 zipmap=False,
@@ -32,6 +33,7 @@ def to_onnx(model: Pipeline | lightgbm.Booster, num_features: int) -> onnx.Model
 
         return convert_sklearn(
             model,
+            name=name,
             initial_types=[(INPUT, FloatTensorType([None, num_features]))],
             target_opset=OPSET,
             options={"zipmap": False},

@@ -73,13 +73,13 @@ def _run(verdict: Path, seed: int, keep: bool) -> int:
     repository = folder / "repository"
     _build_engines(verdict, prepared, repository)
 
-    server = Server(verdict, repository, folder / "server.log")
+    server = Server(verdict, repository, folder)
     try:
         say(f"starting the server on {server.address}")
         server.wait_until_ready()
         matches = _score_and_report(server, prepared)
         if keep and matches:
-            _say_what_next(server, prepared)
+            _say_what_next(server, prepared, repository)
             server = None
         return 0 if matches else 1
     finally:
@@ -135,7 +135,7 @@ def _prepare(folder: Path, seed: int) -> Prepared:
         scores[name] = training.library_scores(model, test_features)
         from . import export  # slow to import, and needed on a first run only
 
-        models[name].write_bytes(export.to_onnx(model, len(names)).SerializeToString())
+        models[name].write_bytes(export.to_onnx(model, name, len(names)).SerializeToString())
     partial = folder / "partial.npz"
     np.savez(partial, test_features=test_features, **scores)
     partial.rename(cache)
@@ -218,7 +218,7 @@ def _score_and_report(server: Server, prepared: Prepared) -> bool:
     return not wrong
 
 
-def _say_what_next(server: Server, prepared: Prepared) -> None:
+def _say_what_next(server: Server, prepared: Prepared, repository: Path) -> None:
     request = ROOT / "build/quickstart/request.json"
     riskiest = int(np.argmax(prepared.library_scores["gbm"]))
     row = prepared.test_features[riskiest]
@@ -232,7 +232,7 @@ def _say_what_next(server: Server, prepared: Prepared) -> None:
         f"  curl {url}/v2/models/gbm\n"
         f"  curl -d @{request.relative_to(ROOT)} {url}/v2/models/gbm/infer\n"
         f"  curl http://127.0.0.1:{server.metrics_port}/metrics\n"
-        f"  build/verdict inspect {prepared.models['gbm'].relative_to(ROOT)}\n"
+        f"  build/verdict inspect {repository.relative_to(ROOT)}/gbm/1/model.engine\n"
         f"and stop it with\n"
         f"  kill {server.pid}"
     )

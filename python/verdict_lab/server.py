@@ -28,11 +28,11 @@ def free_port(preferred: int) -> int:
 class Server:
     """One running server over a model repository, listening on this machine only."""
 
-    def __init__(self, binary: Path, repository: Path, log: Path):
+    def __init__(self, binary: Path, repository: Path, log_folder: Path):
         self.port, self.metrics_port = free_port(8000), free_port(8002)
         self.address = f"127.0.0.1:{self.port}"
-        self.log = log
-        with log.open("wb") as out:
+        self.log = log_folder / f"server-{self.port}.log"
+        with self.log.open("wb") as out:
             self._process = subprocess.Popen(
                 [
                     *(binary, "serve", "--repository", repository, "--host", "127.0.0.1"),
