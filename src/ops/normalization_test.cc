@@ -130,15 +130,6 @@ TEST(LpNormalization, DividesByTheNormAlongAnAxis) {
               HasSubstr("p is 3"));
 }
 
-TEST(LpNormalization, DividesVectorsAlongTheAxisByTheirNorm) {
-  const Constant x = Tensor<float>({2, 2}, {3, -4, 0, 0});
-  EXPECT_THAT(Values<float>(Compute("LpNormalization", {x})), ElementsAre(0.6F, -0.8F, 0, 0));
-  EXPECT_THAT(Values<float>(Compute("LpNormalization", {Tensor<float>({2, 2}, {1, 2, -3, 2})},
-                                    {{"axis", int64_t{0}}, {"p", int64_t{1}}})),
-              ElementsAre(0.25F, 0.5F, -0.75F, 0.5F));
-  EXPECT_THAT(Message("LpNormalization", {x}, {{"p", int64_t{3}}}), HasSubstr("unknown p 3"));
-}
-
 TEST(RmsNormalization, DividesByRootMeanSquare) {
   const Constant y = RunOne(MakeNode("RMSNormalization", 2, {{"epsilon", 0.0F}}),
                             {Tensor<float>({1, 2}, {1, 7}), Tensor<float>({2}, {5, 10})});
