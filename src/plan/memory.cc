@@ -25,7 +25,9 @@ std::vector<Lifetime> Lifetimes(const Graph& graph, const Plan& plan) {
   const auto touch = [&](ValueId id, int64_t step, bool made) {
     if (id == kNoValue) return;
     Lifetime& lifetime = lifetimes[static_cast<size_t>(plan.storage[static_cast<size_t>(id)])];
-    if (made && lifetime.first < 0) lifetime.first = step;
+    // A view makes nothing: its memory is its root's, which may be a graph input or a constant.
+    const bool is_root = plan.storage[static_cast<size_t>(id)] == id;
+    if (made && is_root) lifetime.first = step;
     lifetime.last = std::max(lifetime.last, step);
   };
   for (size_t step = 0; step < plan.steps.size(); ++step) {

@@ -98,6 +98,14 @@ TEST_F(MemoryTest, ViewsShareTheirSourcesBuffer) {
   ExpectNoOverlap(layout);
 }
 
+TEST_F(MemoryTest, ViewsOfAnInputTakeNoMemory) {
+  const ValueId x = graph_.AddInput("x", DataType::kFloat32, Shape{graph_.Symbol("N"), 16});
+  graph_.outputs = {Add(View(x), x)};
+  const Layout layout = Place(4);
+  EXPECT_EQ(layout.offset[static_cast<size_t>(x)], Layout::kNotInArena);
+  EXPECT_EQ(layout.scratch_offset, 4u * 16 * 4);
+}
+
 TEST_F(MemoryTest, RandomGraphsNeverOverlap) {
   std::mt19937 random(7);
   for (int round = 0; round < 50; ++round) {
