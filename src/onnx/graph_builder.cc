@@ -14,8 +14,9 @@ namespace {
 /// Functions that call functions, and branches in branches.
 constexpr int kMaxDepth = 64;
 /// What all expansions of functions and branches together may add: a few lines of a file can stand
-/// for any number of nodes.
-constexpr size_t kMaxExpandedBytes = size_t{256} << 20;
+/// for any number of nodes. A node costs its size in the file, its name, and itself.
+constexpr size_t kMaxExpandedBytes = size_t{64} << 20;
+constexpr size_t kNodeBytes = 256;
 
 std::string Canonical(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
 
@@ -259,11 +260,14 @@ Status GraphBuilder::Translate(const onnx::NodeProto& node, const std::string& d
   return OkStatus();
 }
 
-Status GraphBuilder::SpendExpansion(const NodeProtos& nodes, const onnx::NodeProto& caller) {
-  for (const auto& node : nodes) expanded_bytes_ += node.ByteSizeLong();
+Status GraphBuilder::SpendExpansion(const NodeProtos& nodes, const onnx::NodeProto& caller,
+                                    const Scope& inner) {
+  for (const auto& node : nodes) {
+    expanded_bytes_ += node.ByteSizeLong() + inner.prefix.size() + kNodeBytes;
+  }
   if (expanded_bytes_ <= kMaxExpandedBytes) return OkStatus();
   return ResourceExhausted(DescribeProto(caller) +
-                           ": the model's functions expand to more than 256 MiB");
+                           ": the model's functions expand to more than 64 MiB");
 }
 
 Status GraphBuilder::BindOutputs(const onnx::NodeProto& node, const std::vector<std::string>& from,
@@ -305,12 +309,12 @@ Status GraphBuilder::ExpandIf(const onnx::NodeProto& node, Scope& scope) {
   if (scope.depth >= kMaxDepth) {
     return ResourceExhausted(DescribeProto(node) + ": more than 64 branches inside each other");
   }
-  VERDICT_RETURN_IF_ERROR(SpendExpansion(branch->node(), node));
   Scope inner{.outer = &scope,
               .opsets = scope.opsets,
               .binding = scope.binding,
               .prefix = scope.prefix + NameOf(node) + "/",
               .depth = scope.depth + 1};
+  VERDICT_RETURN_IF_ERROR(SpendExpansion(branch->node(), node, inner));
   VERDICT_RETURN_IF_ERROR(AddInitializers(*branch, inner));
   VERDICT_RETURN_IF_ERROR(AddNodes(branch->node(), inner));
   std::vector<std::string> outputs;
@@ -324,7 +328,6 @@ Status GraphBuilder::ExpandFunction(const onnx::NodeProto& node,
     return ResourceExhausted(DescribeProto(node) +
                              ": functions call each other more than 64 deep, or in a circle");
   }
-  VERDICT_RETURN_IF_ERROR(SpendExpansion(function.node(), node));
   AttributeBinding binding;
   for (const auto& attribute : function.attribute_proto()) {
     binding[attribute.name()] = &attribute;
@@ -353,6 +356,7 @@ Status GraphBuilder::ExpandFunction(const onnx::NodeProto& node,
                              "' comes twice");
     }
   }
+  VERDICT_RETURN_IF_ERROR(SpendExpansion(function.node(), node, body));
   VERDICT_RETURN_IF_ERROR(AddNodes(function.node(), body));
   return BindOutputs(node, {function.output().begin(), function.output().end()}, body, scope);
 }

@@ -56,7 +56,8 @@ class GraphBuilder {
                         Scope& scope);
   Status SetOutputs(const onnx::GraphProto& graph, const Scope& scope);
   Status CheckOutputs(const onnx::GraphProto& graph) const;
-  Status SpendExpansion(const NodeProtos& nodes, const onnx::NodeProto& caller);
+  /// Counts `nodes`, about to be added in `inner`. Errors: kResourceExhausted over the limit.
+  Status SpendExpansion(const NodeProtos& nodes, const onnx::NodeProto& caller, const Scope& inner);
 
   Result<Shape> ReadShape(const onnx::TensorShapeProto& shape);
   Result<ValueId> Resolve(const onnx::NodeProto& node, const std::string& name,

@@ -26,14 +26,11 @@ Status EmitOneScore(NodeTranslation& translation, ValueId x, const TreeTable& ta
                            .attributes = BinaryRule(table, post_transform)});
 }
 
-/// Leaves vote for the second class only: two scores, the first of which is its base value, and a
-/// label that follows the second alone.
+/// Leaves vote for the second class only: two scores, the first of which is 0, and a label that
+/// follows the second alone.
 Status EmitSecondScore(NodeTranslation& translation, ValueId x, const TreeTable& table,
                        ValueId labels, const std::string& post_transform) {
-  std::vector<double> base_values = table.base_values.values;
-  if (base_values.size() == 1) base_values.push_back(0);
-  VERDICT_ASSIGN_OR_RETURN(const ValueId scores,
-                           EmitTrees(translation, x, table, 2, base_values, "SUM"));
+  VERDICT_ASSIGN_OR_RETURN(const ValueId scores, EmitTrees(translation, x, table, 2, {}, "SUM"));
   if (translation.has_output(0)) {
     VERDICT_ASSIGN_OR_RETURN(
         const ValueId second,
@@ -64,10 +61,12 @@ Status LowerTreeEnsembleClassifier(NodeTranslation& translation) {
   const ValueId labels = translation.AddConstant("labels", label_values);
   const size_t bases = table.base_values.values.size();
   if (classes == 2 && table.targets.size() == 1) {
-    if (bases > 1) {
-      return translation.Unsupported(
-          "two base values where the leaves vote for one class only are not supported; export with "
-          "one base value");
+    // ONNX says nothing about these, and ONNX Runtime's answer changed between versions.
+    if (bases > (*table.targets.begin() == 0 ? 1U : 0U)) {
+      return translation.Unsupported("has " + std::to_string(bases) +
+                                     " base values where the leaves vote for one of two classes; "
+                                     "export with one base value and "
+                                     "votes for the first class, or with votes for both");
     }
     return *table.targets.begin() == 0
                ? EmitOneScore(translation, x, table, labels, post_transform)
