@@ -11,11 +11,17 @@
 
 namespace verdict {
 
+inline constexpr float kMinGoldenTolerance = 1e-5F;
+inline constexpr float kMaxGoldenTolerance = 1e-2F;
+
 /// A few inputs and what the reference kernels make of them, in the graph's order of inputs and
 /// outputs. kString tensors are allowed.
 struct GoldenVector {
   std::vector<Constant> inputs;
   std::vector<Constant> outputs;
+  /// How far float outputs may be off, relative plus absolute; in [kMinGoldenTolerance,
+  /// kMaxGoldenTolerance]. More than the least where the model itself amplifies rounding.
+  float tolerance = kMinGoldenTolerance;
 };
 
 /// A section of an engine file, for `verdict inspect`.

@@ -94,6 +94,7 @@ void ExpectSame(const EngineContents& a, const EngineContents& b) {
   for (size_t i = 0; i < a.golden.size(); ++i) {
     ASSERT_EQ(a.golden[i].inputs.size(), b.golden[i].inputs.size());
     ASSERT_EQ(a.golden[i].outputs.size(), b.golden[i].outputs.size());
+    EXPECT_EQ(a.golden[i].tolerance, b.golden[i].tolerance);
     for (size_t j = 0; j < a.golden[i].inputs.size(); ++j) {
       EXPECT_EQ(Contents(a.golden[i].inputs[j]), Contents(b.golden[i].inputs[j]));
     }

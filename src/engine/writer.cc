@@ -216,6 +216,7 @@ class Writer {
       for (const Constant& output : vector.outputs) {
         FillTensor(output, *vector_message.add_outputs());
       }
+      vector_message.set_tolerance(vector.tolerance);
     }
     return message;
   }

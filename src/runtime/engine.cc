@@ -11,8 +11,6 @@
 namespace verdict {
 namespace {
 
-constexpr double kGoldenTolerance = 1e-5;
-
 TensorSpec SpecOf(const Value& value) {
   TensorSpec spec{value.name, value.dtype, value.shape};
   for (int axis = 0; axis < spec.shape.rank(); ++axis) {
@@ -51,7 +49,7 @@ std::string PlanMismatch(const EngineContents& contents, std::vector<const Tacti
   return {};
 }
 
-Status CompareGolden(const TensorView& expected, const TensorView& actual,
+Status CompareGolden(const TensorView& expected, const TensorView& actual, double tolerance,
                      const std::string& name) {
   if (expected.dtype != actual.dtype || !(expected.shape == actual.shape)) {
     return DataLoss("golden vector: output '" + name + "' has another type or shape");
@@ -66,7 +64,7 @@ Status CompareGolden(const TensorView& expected, const TensorView& actual,
     for (size_t i = 0; i < want.size(); ++i) {
       if (std::isnan(want[i]) && std::isnan(got[i])) continue;
       if (want[i] == got[i]) continue;
-      const double limit = kGoldenTolerance * (1 + std::fabs(static_cast<double>(want[i])));
+      const double limit = tolerance * (1 + std::fabs(static_cast<double>(want[i])));
       if (!(std::fabs(static_cast<double>(want[i]) - got[i]) <= limit)) {
         return differs("element " + std::to_string(i) + " is " + std::to_string(got[i]) +
                        ", expected " + std::to_string(want[i]));
@@ -127,8 +125,8 @@ Status Engine::CheckGolden(const std::shared_ptr<const Engine>& engine) {
     for (const Constant& input : golden.inputs) inputs.push_back(input.view());
     VERDICT_ASSIGN_OR_RETURN(const auto outputs, session->Run(inputs));
     for (size_t i = 0; i < outputs.size(); ++i) {
-      VERDICT_RETURN_IF_ERROR(
-          CompareGolden(golden.outputs[i].view(), outputs[i], engine->outputs_[i].name));
+      VERDICT_RETURN_IF_ERROR(CompareGolden(golden.outputs[i].view(), outputs[i], golden.tolerance,
+                                            engine->outputs_[i].name));
     }
   }
   return OkStatus();

@@ -40,8 +40,8 @@ class Engine {
   /// Per step of the plan, its tactic.
   std::span<const Tactic* const> tactics() const { return tactics_; }
 
-  /// Runs the golden vectors. Errors: kDataLoss with the output and the largest difference where
-  /// one is outside 1e-5 relative + 1e-5 absolute (other types: not equal).
+  /// Runs the golden vectors. Errors: kDataLoss with the output and the difference where a float32
+  /// is further off than the vector's tolerance (other types: not equal).
   static Status CheckGolden(const std::shared_ptr<const Engine>& engine);
 
  private:

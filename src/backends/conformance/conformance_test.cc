@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "backends/planner.h"
@@ -65,11 +66,19 @@ std::vector<Constant> RunTactic(const Tactic& tactic, const Graph& graph,
   return results;
 }
 
+/// Equal to the tolerance; infinities and NaN in the same places.
 void ExpectClose(const Constant& want, const Constant& got) {
   ASSERT_EQ(want.shape, got.shape);
   const auto a = want.view().as<const float>();
   const auto b = got.view().as<const float>();
   for (size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i])) {
+      ASSERT_EQ(std::isnan(a[i]), std::isnan(b[i])) << "element " << i;
+      if (std::isinf(a[i])) {
+        ASSERT_EQ(a[i], b[i]) << "element " << i;
+      }
+      continue;
+    }
     ASSERT_NEAR(a[i], b[i], kTolerance * (1 + std::fabs(a[i]))) << "element " << i;
   }
 }
@@ -144,6 +153,40 @@ TEST(Conformance, FusedGemmActivations) {
       SCOPED_TRACE(activation);
       const Graph graph = GemmGraph(24, n, true, activation);
       const std::vector<Constant> free = {Random({4, 24}, 7, 3.0F)};
+      ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+    }
+  }
+}
+
+TEST(Conformance, FusedGemmActivationsAtTheirLimits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kLimits[] = {0.0F,
+                               -0.0F,
+                               1e-30F,
+                               -1e-30F,
+                               8.9F,
+                               -8.9F,
+                               50.0F,
+                               -50.0F,
+                               88.8F,
+                               -88.8F,
+                               104.5F,
+                               -104.5F,
+                               1000.0F,
+                               -1000.0F,
+                               3e38F,
+                               -3e38F,
+                               kInfinity,
+                               -kInfinity,
+                               std::numeric_limits<float>::quiet_NaN()};
+  constexpr auto kCount = static_cast<int64_t>(std::size(kLimits));
+  for (const char* activation : {"", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Silu"}) {
+    SCOPED_TRACE(activation);
+    for (int64_t n : {1, 16}) {
+      Graph graph = GemmGraph(1, n, false, activation);
+      const std::vector<float> ones(static_cast<size_t>(n), 1.0F);
+      graph.nodes[0].inputs[1] = graph.AddConstant("ones", Constant::Of<float>({1, n}, ones));
+      const std::vector<Constant> free = {Constant::Of<float>({kCount, 1}, std::span(kLimits))};
       ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
     }
   }

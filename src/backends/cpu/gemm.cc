@@ -50,9 +50,20 @@ void PackImpl(const float* b, int64_t row_stride, int64_t column_stride, int64_t
   }
 }
 
+// Highway's Exp and Tanh promise nothing outside a range, nor for NaN, which must come out as it
+// went in.
+
 HWY_INLINE V SigmoidV(D d, V x) {
   const V one = hn::Set(d, 1.0F);
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(x))));
+  const V exp =
+      hn::Exp(d, hn::Min(hn::Neg(x), hn::Set(d, 100.0F)));  // e^100 is infinite: 1 / inf = 0
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Div(one, hn::Add(one, exp)));
+}
+
+HWY_INLINE V TanhV(D d, V x) {
+  const V limit = hn::Set(d, 10.0F);  // tanh is 1 from 9.02 on
+  const V inside = hn::Max(hn::Neg(limit), hn::Min(x, limit));
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Tanh(d, inside));
 }
 
 /// True for what ActivateV computes; the rest is applied afterwards by the scalar functions.
@@ -73,7 +84,7 @@ HWY_INLINE V ActivateV(D d, V x, const Activation& activation) {
     case ActivationKind::kSigmoid:
       return SigmoidV(d, x);
     case ActivationKind::kTanh:
-      return hn::Tanh(d, x);
+      return TanhV(d, x);
     case ActivationKind::kSilu:
       return hn::Mul(x, SigmoidV(d, x));
     default:
@@ -224,10 +235,10 @@ void LstmCellImpl(const float* gates, int64_t hidden, float* cell, float* h) {
     const V input = SigmoidV(d, load(gates));
     const V output = SigmoidV(d, load(gates + hidden));
     const V forget = SigmoidV(d, load(gates + 2 * hidden));
-    const V candidate = hn::Tanh(d, load(gates + 3 * hidden));
+    const V candidate = TanhV(d, load(gates + 3 * hidden));
     const V next = hn::MulAdd(forget, load(cell), hn::Mul(input, candidate));
     store(next, cell);
-    store(hn::Mul(output, hn::Tanh(d, next)), h);
+    store(hn::Mul(output, TanhV(d, next)), h);
   });
 }
 
@@ -238,7 +249,7 @@ void GruCellImpl(const float* x_gates, const float* h_gates, int64_t hidden, con
     const V update = SigmoidV(d, hn::Add(load(x_gates), load(h_gates)));
     const V reset = SigmoidV(d, hn::Add(load(x_gates + hidden), load(h_gates + hidden)));
     const V candidate =
-        hn::Tanh(d, hn::MulAdd(reset, load(h_gates + 2 * hidden), load(x_gates + 2 * hidden)));
+        TanhV(d, hn::MulAdd(reset, load(h_gates + 2 * hidden), load(x_gates + 2 * hidden)));
     // (1 - z) * candidate + z * h
     const V old = load(h_old);
     store(hn::MulAdd(update, hn::Sub(old, candidate), candidate), h_new);
