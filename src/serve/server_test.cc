@@ -234,6 +234,7 @@ TEST_F(ServerTest, ErrorsHaveTheirCodes) {
       {Post(kInfer, ""), 400, "no JSON text"},
       {Post(kInfer, "{}"), 400, "field inputs is missing"},
       {Post(kInfer, std::string(5001, ' ')), 413, "5000 bytes"},
+      {Post(kInfer, std::string(40'000, ' ')), 413, "5000 bytes"},
       {with("Content-Type: multipart/form-data; boundary=x\r\n"), 415, "Content-Type"},
       {with("Content-Encoding: br\r\n"), 415, "Content-Encoding"},
       {with("Content-Encoding: gzip\r\n"), 400, "Content-Encoding"},

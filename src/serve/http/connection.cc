@@ -116,7 +116,8 @@ bool Connection::ConsumeSome(std::string_view* bytes) {
   error_code error;
   const size_t used = parser_->put(asio::buffer(bytes->data(), bytes->size()), error);
   bytes->remove_prefix(used);
-  if (!parser_->is_header_done()) {
+  if (error == boost::beast::http::error::need_more && !parser_->is_header_done()) {
+    // The parser itself counts no fields that it has taken already.
     head_bytes_ += used;
     if (head_bytes_ + bytes->size() > kMaxHeadBytes) {
       error = boost::beast::http::error::header_limit;
