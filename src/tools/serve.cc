@@ -103,46 +103,38 @@ Status Serve(const Flags& flags) {
   return OkStatus();
 }
 
+/// CLI11's range check, without its text in --help.
+template <typename T>
+CLI::Validator Within(T min, T max) {
+  return CLI::Range(min, max).description("");
+}
+
 std::function<Status()> Declare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   ServerOptions& server = flags->server;
-  app.add_option("--repository", server.repository, "folder of <model>/<version>/model.engine")
-      ->required()
-      ->type_name("DIR");
-  app.add_option("--host", server.http_host, "address for inference")
-      ->type_name("HOST")
+  const auto add = [&app](const char* flag, auto& value, const char* type, const char* help) {
+    return app.add_option(flag, value, help)->type_name(type);
+  };
+  add("--repository", server.repository, "DIR", "folder of <model>/<version>/model.engine")
+      ->required();
+  add("--host", server.http_host, "HOST", "address for inference")->capture_default_str();
+  add("--http-port", server.http_port, "PORT", "0 picks a free one")->capture_default_str();
+  add("--metrics-host", server.metrics_host, "HOST", "default 127.0.0.1");
+  add("--metrics-port", server.metrics_port, "PORT", "0 picks a free one")->capture_default_str();
+  add("--io-threads", server.io_threads, "N", "threads that serve; default one a CPU")
+      ->check(Within(1, 1024));
+  add("--max-body-bytes", server.limits.max_body_bytes, "N", "default 64 MiB; larger is told 413")
+      ->check(Within(uint64_t{1}, uint64_t{1} << 40));
+  add("--max-connections", server.limits.max_connections, "N", "default 16384; more are told 503")
+      ->check(Within(1, 1'000'000));
+  add("--drain-ms", flags->drain_ms, "MS", "at SIGTERM, from unready to refusing connections")
+      ->check(Within(int64_t{0}, int64_t{3'600'000}))
       ->capture_default_str();
-  app.add_option("--http-port", server.http_port, "port for inference; 0: a free one")
-      ->type_name("PORT")
+  add("--idle-timeout-s", flags->idle_timeout_s, "S", "closes an idle connection")
+      ->check(Within(int64_t{1}, int64_t{86'400}))
       ->capture_default_str();
-  app.add_option("--metrics-host", server.metrics_host, "address for metrics")
-      ->type_name("HOST")
-      ->capture_default_str();
-  app.add_option("--metrics-port", server.metrics_port, "port for metrics; 0: a free one")
-      ->type_name("PORT")
-      ->capture_default_str();
-  app.add_option("--io-threads", server.io_threads, "threads that serve; default one a CPU")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N");
-  app.add_option("--max-body-bytes", server.limits.max_body_bytes, "largest request body")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
-      ->type_name("N")
-      ->capture_default_str();
-  app.add_option("--max-connections", server.limits.max_connections, "more are told 503")
-      ->check(CLI::Range(1, 1'000'000))
-      ->type_name("N")
-      ->capture_default_str();
-  app.add_option("--drain-ms", flags->drain_ms, "from unready to refusing, at SIGTERM")
-      ->check(CLI::Range(int64_t{0}, int64_t{3'600'000}))
-      ->type_name("MS")
-      ->capture_default_str();
-  app.add_option("--idle-timeout-s", flags->idle_timeout_s, "closes an idle connection")
-      ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
-      ->type_name("S")
-      ->capture_default_str();
-  app.add_option("--read-timeout-s", flags->read_timeout_s, "for a request to arrive")
-      ->check(CLI::Range(int64_t{1}, int64_t{86'400}))
-      ->type_name("S")
+  add("--read-timeout-s", flags->read_timeout_s, "S", "from first to last byte of a request")
+      ->check(Within(int64_t{1}, int64_t{86'400}))
       ->capture_default_str();
   return [flags] { return Serve(*flags); };
 }
@@ -151,7 +143,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kServeCommand = {
     .name = "serve",
-    .summary = "Serves the models of a folder over HTTP, by the v2 inference protocol.",
+    .summary = "Serves a folder of models over HTTP (v2 protocol).",
     .example =
         "  verdict serve --repository models\n"
         "  curl localhost:8000/v2/models/fraud",
