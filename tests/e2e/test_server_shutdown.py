@@ -1,0 +1,165 @@
+"""How the server ends: readiness first, nothing lost, exit status 0. Every test lists the codes it
+requires."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+from serving import Client, Server, get, golden, post, wait_for
+
+INFER = "/v2/models/fraud/infer"
+
+
+def good_request() -> tuple[bytes, list[float]]:
+    inputs, expected = golden("skl_lr_binary")
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 10],
+                        "data": inputs["x"][0].tolist()}],
+            "outputs": [{"name": "probabilities"}]}
+    return post(INFER, body), expected["probabilities"][0].tolist()
+
+
+REQUEST, EXPECTED = good_request()
+
+
+def right(body: dict) -> bool:
+    return bool(np.allclose(body["outputs"][0]["data"], EXPECTED, 1e-5, 1e-5))
+
+
+def test_readiness_fails_before_requests_are_refused(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Scenarios 7 and 9: during the delay 503 for readiness alone; everything else 200, on new and on
+    kept connections; requests do not restart the countdown."""
+    drain_s = 1.5
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", int(drain_s * 1000))
+    kept = [running.client() for _ in range(5)]
+    idle = running.client()
+    for client in kept:
+        assert client.ask(REQUEST).code == 200
+    begin = time.monotonic()
+    running.process.terminate()
+    wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails", 1)
+    assert time.monotonic() - begin < 0.5
+    assert running.metric("verdict_server_ready") == 0
+    assert running.ask(get("/v2/health/live")).code == 200
+    for client in kept:
+        answer = client.ask(REQUEST)
+        assert answer.code == 200 and right(answer.json())
+        assert answer.fields["connection"] == "close"  # so that the client turns elsewhere
+    while time.monotonic() - begin < drain_s - 0.4:
+        answer = running.ask(REQUEST)
+        assert answer.code == 200 and right(answer.json())
+        time.sleep(0.05)
+    assert idle.closed()
+    assert running.process.wait(10) == 0
+    took = time.monotonic() - begin
+    assert drain_s <= took < drain_s + 3
+    with pytest.raises(OSError):
+        Client(running.port)
+    log = running.log()
+    assert "SIGTERM" in log and "stopped" in log
+
+
+def test_requests_under_way_are_answered(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """200 for a request of which a part is here when connections are refused."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 0)
+    half = running.client()
+    half.send(REQUEST[:50])
+    wait_for(lambda: running.metric("verdict_http_connections") == 1, "accepted")
+    time.sleep(0.1)
+    running.process.terminate()
+
+    def refused() -> bool:
+        try:
+            Client(running.port).close()
+            return False
+        except OSError:
+            return True
+
+    wait_for(refused, "new connections are refused")
+    answer = half.ask(REQUEST[50:])
+    assert answer.code == 200 and right(answer.json())
+    assert half.closed()
+    assert running.process.wait(10) == 0
+
+
+def test_no_request_is_lost_under_load(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Clients that obey "Connection: close" get 200 for every request, until none is taken."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 500)
+    problems: list[str] = []
+    answered = [0] * 6
+
+    def work(index: int) -> None:
+        while True:
+            try:
+                client = Client(running.port)
+            except OSError:
+                return  # refused: the server has gone
+            while True:
+                try:
+                    answer = client.ask(REQUEST)
+                except (ConnectionError, OSError) as error:
+                    # Allowed only for a connection on which nothing was ever answered: it was still
+                    # in the listener's queue when that closed.
+                    if client.answered:
+                        problems.append(f"lost: {error}")
+                    break
+                client.answered = True
+                if answer.code != 200 or not right(answer.json()):
+                    problems.append(f"{answer.code}")
+                answered[index] += 1
+                if answer.fields.get("connection") == "close":
+                    break
+            client.close()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(answered))]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) == 0
+    for thread in threads:
+        thread.join()
+    assert not problems, problems[:5]
+    assert min(answered) > 10
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_at_once(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path, first: signal.Signals
+) -> None:
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 60_000)
+    running.process.send_signal(first)
+    wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails")
+    running.process.send_signal(first)
+    try:
+        assert running.process.wait(5) == -first
+    except subprocess.TimeoutExpired:
+        running.process.kill()
+        raise
+
+
+def test_stuck_clients_do_not_hold_the_server(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A request that never ends is cut after the read timeout: 408, exit status 0."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 0, "--read-timeout-s", 1)
+    stuck = running.client()
+    stuck.send(REQUEST[:50])
+    wait_for(lambda: running.metric("verdict_http_connections") == 1, "accepted")
+    time.sleep(0.1)
+    begin = time.monotonic()
+    running.process.terminate()
+    assert stuck.read().code == 408
+    assert running.process.wait(15) == 0
+    assert time.monotonic() - begin < 5
