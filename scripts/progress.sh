@@ -8,10 +8,10 @@ say() { printf '[%4d s] %s\n' "$(($(date +%s) - VERDICT_STARTED))" "$*"; }
 # die MESSAGE...
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# watched LOG WHAT COMMAND...: runs the command with its output in LOG, and says every 15 s how far
-# it is. If the command fails, prints the end of LOG and returns the command's exit status.
+# watched LOG WHAT COMMAND...: runs the command with its output in LOG, and says its newest line
+# every 15 s. If the command fails, prints the end of LOG and returns the command's exit status.
 watched() {
-  local log=$1 what=$2 pid status=0 ticks=0 done_so_far
+  local log=$1 what=$2 pid status=0 ticks=0
   shift 2
   mkdir -p "$(dirname "$log")"
   set -m  # a process group of its own, so that an interrupt ends the command's children too
@@ -23,8 +23,7 @@ watched() {
     sleep 0.2
     ticks=$((ticks + 1))
     if ((ticks % 75 == 0)); then
-      done_so_far=$(grep -aoE '^\[[0-9]+/[0-9]+\]' "$log" | tail -1 || true)
-      say "  $what ...${done_so_far:+ $done_so_far}"
+      say "  $what ... $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c 1-70)"
     fi
   done
   wait "$pid" || status=$?
