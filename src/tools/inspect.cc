@@ -41,7 +41,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kInspectCommand = {
     .name = "inspect",
-    .summary = "Shows a model's or engine's inputs, nodes and memory.",
+    .summary = "Shows a model's or engine's inputs, nodes, memory.",
     .example =
         "  verdict inspect m.engine\n"
         "  verdict inspect m.engine --json | python3 -m json.tool",

@@ -14,11 +14,7 @@ constexpr int kUsage = 2;
 constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
-    &kBuildCommand,
-    &kRunCommand,
-    &kInspectCommand,
-    &kBenchCommand,
-    &kServeCommand,
+    &kBuildCommand, &kRunCommand, &kInspectCommand, &kBenchCommand, &kServeCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {
@@ -43,7 +39,7 @@ int Finish(const std::string& command, const Status& status) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Verdict compiles trained models into engines and scores transactions with them.",
+  CLI::App app("Compiles trained models into engines and scores transactions with them.",
                "verdict");
   app.set_version_flag("--version", "verdict " VERDICT_VERSION);
   app.require_subcommand(1);
@@ -63,7 +59,11 @@ int Main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     const std::string command = CommandName(app);
-    PrintError(command, std::string(error.what()) + "\nSee `" + command + " --help`.");
+    std::string message = error.what();
+    if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
+      message = "there is no subcommand '" + std::string(argv[1]) + "'";
+    }
+    PrintError(command, message + "\nSee `" + command + " --help`.");
     return kUsage;
   }
   const std::string command = CommandName(app);

@@ -96,7 +96,7 @@ Result<NamedTensors> Parse(Bytes bytes) {
     }
     name.resize(name.size() - kSuffix.size());
     const std::string context = "tensor '" + name + "'";
-    if (info.size / kMaxRatio > info.comp_size + kRatioSlack) {
+    if (info.comp_size > bytes.size() || info.size / kMaxRatio > info.comp_size + kRatioSlack) {
       return InvalidArgument(context + ": it claims " + std::to_string(info.size) +
                              " bytes compressed to " + std::to_string(info.comp_size));
     }

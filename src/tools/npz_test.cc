@@ -145,6 +145,9 @@ TEST_F(NpzTest, RefusesAMemberThatClaimsMoreThanItCanHold) {
   ASSERT_NE(entry, std::string::npos);
   for (size_t i = 0; i < 4; ++i) file[entry + 24 + i] = std::byte{0xF0};
   EXPECT_THAT(ParseNpz(file, "bomb").status().message(), HasSubstr("tensor 'x': it claims"));
+  // Nor does it help to claim more compressed bytes than the file has.
+  for (size_t i = 0; i < 4; ++i) file[entry + 20 + i] = std::byte{0xF0};
+  EXPECT_THAT(ParseNpz(file, "bomb").status().message(), HasSubstr("tensor 'x': it claims"));
 }
 
 TEST_F(NpzTest, KeepsAnOlderFileWhenItCannotWrite) {

@@ -65,7 +65,7 @@ std::function<Status()> Declare(CLI::App& app) {
 }  // namespace
 
 const Subcommand kRunCommand = {.name = "run",
-                                .summary = "Runs a model or engine on the arrays of an .npz file.",
+                                .summary = "Runs a model or engine on arrays of an .npz file.",
                                 .example =
                                     "  python3 -c \"import numpy as np;"
                                     " np.savez('in.npz', x=np.zeros((1, 30), 'f'))\"\n"
