@@ -49,7 +49,7 @@ def xgboost_model(trees: int, depth: int, rows: int) -> onnx.ModelProto:
 
     x, y = transactions(rows, 400, missing=0.1)
     fitted = xgboost.XGBClassifier(n_estimators=trees, max_depth=depth, learning_rate=0.05,
-                                   min_child_weight=0, random_state=0, n_jobs=2).fit(x, y)
+                                   min_child_weight=0, random_state=0, n_jobs=1).fit(x, y)
     model = onnxmltools.convert_xgboost(fitted, "R2", [("x", FloatTensorType([None, 400]))],
                                         target_opset=TREE_OPSET)
     return with_symbolic_batch(model)
@@ -62,7 +62,7 @@ def lightgbm_model() -> onnx.ModelProto:
 
     x, y = transactions(30_000, 200, missing=0.05)
     fitted = lightgbm.LGBMClassifier(n_estimators=1_000, num_leaves=64, learning_rate=0.02,
-                                     min_child_samples=5, random_state=0, n_jobs=2,
+                                     min_child_samples=5, random_state=0, n_jobs=1,
                                      deterministic=True, force_col_wise=True, verbose=-1).fit(x, y)
     model = onnxmltools.convert_lightgbm(fitted, "R3", [("x", FloatTensorType([None, 200]))],
                                          target_opset=TREE_OPSET, zipmap=False)
