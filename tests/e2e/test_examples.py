@@ -1,18 +1,14 @@
 """The examples that the guides quote work, against the golden logistic regression."""
 
 import ast
-import os
+import pathlib
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from verdict_lab.server import Server
+from serving import BINARY, GOLDEN, ROOT, Server
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests/golden"
-BINARY = Path(os.environ.get("VERDICT_BINARY", ROOT / "build/verdict")).resolve()
 TOLERANCE = 1e-5
 ROWS = 3
 
@@ -24,13 +20,8 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with one engine in it; returns the engine."""
-    path = tmp_path_factory.mktemp("models") / "fraud/1/model.engine"
-    path.parent.mkdir(parents=True)
-    built = run(BINARY, "build", "--onnx", GOLDEN / "skl_lr_binary.onnx", "--saveEngine", path)
-    assert built.returncode == 0, built.stderr
-    return path
+def engine(repository: pathlib.Path) -> pathlib.Path:
+    return repository / "fraud" / "1" / "model.engine"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +35,7 @@ def probabilities() -> np.ndarray:
 
 
 def test_embedded_engine_scores_a_row(
-    engine: Path, rows: np.ndarray, probabilities: np.ndarray
+    engine: pathlib.Path, rows: np.ndarray, probabilities: np.ndarray
 ) -> None:
     for row, expected in zip(rows, probabilities, strict=True):
         done = run(BINARY.parent / "score_example", engine, *row.tolist())
@@ -54,7 +45,7 @@ def test_embedded_engine_scores_a_row(
         np.testing.assert_allclose([float(v) for v in values], expected, TOLERANCE, TOLERANCE)
 
 
-def test_embedded_engine_says_what_is_wrong(engine: Path, tmp_path: Path) -> None:
+def test_embedded_engine_says_what_is_wrong(engine: pathlib.Path, tmp_path: pathlib.Path) -> None:
     example = BINARY.parent / "score_example"
     missing = run(example, tmp_path / "missing.engine", 1)
     assert missing.returncode == 1 and "missing.engine" in missing.stderr
@@ -63,16 +54,14 @@ def test_embedded_engine_says_what_is_wrong(engine: Path, tmp_path: Path) -> Non
 
 
 def test_client_scores_through_a_running_server(
-    engine: Path, rows: np.ndarray, probabilities: np.ndarray, tmp_path: Path
-) -> None:
+    small_repository: pathlib.Path, rows: np.ndarray, probabilities: np.ndarray,
+    tmp_path: pathlib.Path,
+) -> None:  # fmt: skip
     np.save(tmp_path / "rows.npy", rows)
-    server = Server(BINARY, engine.parents[2], tmp_path / "server.log")
-    try:
-        server.wait_until_ready()
-        client = ROOT / "examples/client/score.py"
-        done = run(sys.executable, client, server.address, "fraud", tmp_path / "rows.npy")
-    finally:
-        server.stop()
+    server = Server(small_repository, tmp_path / "server.log", "--drain-ms", 0)
+    client = ROOT / "examples/client/score.py"
+    done = run(sys.executable, client, server.address, "fraud", tmp_path / "rows.npy")
+    assert server.stop() == 0, server.log()
     assert done.returncode == 0, done.stderr
     answers = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert set(answers) == {"label", "probabilities"}
