@@ -171,7 +171,8 @@ TEST(Pool, OneAxisInEveryMode) {
                             {{1, 0}, 4, 4, 1, 1, 1, {1.5F, 5}, {3, 6}},
                             {{0, 0}, 2, 3, 1, 1, 0, {1.5F, 4.5F}, {2, 5}},
                             {{0, 2}, 3, 2, 2, 1, 1, {3, 8.F / 3, 2.5F}, {5, 5, 5}},
-                            {{1, 1}, 2, 3, 2, 1, 1, {1, 4, 6}, {2, 5, 6}}};
+                            {{1, 1}, 2, 3, 2, 1, 1, {1, 4, 6}, {2, 5, 6}},
+                            {{0, 0}, 4, 3, 2, 1, 0, {3}, {5}}};
   for (const PoolCase& c : cases) {
     Attributes attributes = {{"kernel_shape", Ints{c.kernel}},
                              {"strides", Ints{c.stride}},

@@ -53,9 +53,10 @@ void ResolveAxis(AutoPad auto_pad, bool ceil_mode, WindowAxis& axis) {
     return;
   }
   const int64_t room = axis.input + axis.pad_begin + axis.pad_end - reach;
-  axis.output = room < 0 ? 0 : (ceil_mode ? CeilDiv(room, axis.stride) : room / axis.stride) + 1;
+  axis.output = (ceil_mode ? CeilDiv(room, axis.stride) : FloorDiv(room, axis.stride)) + 1;
   // A window that would start in the end's padding is left out.
   if (ceil_mode && (axis.output - 1) * axis.stride >= axis.input + axis.pad_begin) --axis.output;
+  axis.output = std::max<int64_t>(axis.output, 0);
 }
 
 Window Resolve(const AttributeReader& attributes, std::span<const int64_t> kernel,
