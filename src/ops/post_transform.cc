@@ -21,7 +21,7 @@ float ApproximateErfInverse(float x) {
   constexpr float kPi = 3.14159F;
   const float log = std::log((1 - x) * (1 + x));
   const float half = 2 / (kPi * kA) + 0.5F * log;
-  const float root = std::sqrt(std::sqrt(half * half - log / kA) - half);
+  const float root = std::sqrt(std::sqrt(half * half - 1 / kA * log) - half);
   return x < 0 ? -root : root;
 }
 
