@@ -27,7 +27,9 @@ Status Infer(InferContext& context) {
                          "; convolutions over one and two axes are supported");
   }
   VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "W", x.rank(), x.rank()));
-  if (!w.IsStatic()) return context.Error("the shape of W must be known");
+  if (!w.IsStatic()) {
+    return Unimplemented(Graph::Describe(context.node) + ": the shape of W must be known");
+  }
   const int64_t group = context.attributes().Int("group", 1);
   int64_t channels = 0;
   if (group < 1 || w[0] % group != 0 || !CheckedMul(w[1], group, &channels) ||

@@ -1,6 +1,5 @@
-#include <cstring>
-
 #include "ops/list.h"
+#include "ops/strided.h"
 
 namespace verdict {
 namespace {
@@ -12,8 +11,7 @@ Status Infer(InferContext& context) {
 
 Status Run(KernelContext& context) {
   const TensorView& x = context.inputs[0];
-  std::memcpy(context.outputs[0].data, x.data,
-              static_cast<size_t>(x.size()) * ElementSize(x.dtype));
+  CopyElements(context.outputs[0].data, x.data, x.size(), ElementSize(x.dtype));
   return OkStatus();
 }
 

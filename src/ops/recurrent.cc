@@ -48,7 +48,9 @@ Status InferRecurrent(InferContext& context, const RecurrentKind& kind) {
   const Dim steps = x[batch_first ? 1 : 0];
   const Dim batch = x[batch_first ? 0 : 1];
   const Dim hidden = context.inputs[kRecurrentR].shape[2];
-  if (IsSymbol(hidden)) return context.Error("the shape of R must be known");
+  if (IsSymbol(hidden)) {
+    return Unimplemented(Graph::Describe(context.node) + ": the shape of R must be known");
+  }
   if (attributes.Int("hidden_size", hidden) != hidden) {
     return context.Error("hidden_size is " + std::to_string(attributes.Int("hidden_size", 0)) +
                          " but " + InputText(context, kRecurrentR, "R"));

@@ -12,7 +12,7 @@ Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(RequireType(context, 1, Types<int64_t>{}));
   const int64_t batch_axis = context.attributes().Int("batch_axis", 1);
   const int64_t time_axis = context.attributes().Int("time_axis", 0);
-  if (batch_axis + time_axis != 1 || batch_axis * time_axis != 0) {
+  if (!(batch_axis == 0 && time_axis == 1) && !(batch_axis == 1 && time_axis == 0)) {
     return context.Error("batch_axis and time_axis must be 0 and 1 or 1 and 0, but are " +
                          std::to_string(batch_axis) + " and " + std::to_string(time_axis));
   }
