@@ -124,9 +124,9 @@ def unit_tests(preset: str, folder: str, wanted: Sequence[str] = ()) -> Tally:
         name = f"{preset}/{test['name']}"
         report = RESULTS / f"{preset}-{test['name']}.xml"
         started = time.time()
-        command = [*fixed_layout, *test["command"], f"--gtest_output=xml:{report}"]
         outcome = run(
-            command, PROGRAM_TIMEOUT_S,
+            [*fixed_layout, *test["command"], "--gtest_brief=1", f"--gtest_output=xml:{report}"],
+            PROGRAM_TIMEOUT_S,
             ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
             UBSAN_OPTIONS="print_stacktrace=1",
             TSAN_OPTIONS="second_deadlock_stack=1",
