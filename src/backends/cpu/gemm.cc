@@ -27,6 +27,9 @@ constexpr int64_t kPanelColumns = kLanes * kPanelVectors;
 // 24 accumulators of AVX-512's 32 registers; 12 of AVX2's 16 are left by 3 rows.
 constexpr int kMaxRows = HWY_TARGET == HWY_AVX3 ? 6 : 3;
 
+constexpr int64_t kBlock = 64;
+constexpr int64_t kPrefetchVectors = 32;
+
 int64_t PadTo(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
@@ -122,13 +125,30 @@ HWY_INLINE void Tile(const GemmArgs& args, const float* a, const float* panel, c
       }
     }
   }
-  for (int64_t p = 0; p < args.k; ++p) {
-    V row[kVectors];
-    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, panel + v * kLanes);
-    panel += kVectors * kLanes;
+  // Sums of kBlock products each, then the sum of those: rounding grows with the square root of k /
+  // kBlock + kBlock rather than of k, and the totals rest in the cache, not in registers.
+  for (int64_t begin = 0; begin < args.k; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, args.k);
+    V block[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
-      const V factor = hn::Set(d, a[r * args.lda + p]);
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(factor, row[v], sums[r][v]);
+      for (int v = 0; v < kVectors; ++v) block[r][v] = hn::Zero(d);
+    }
+    for (int64_t p = begin; p < end; ++p) {
+      V row[kVectors];
+      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, panel + v * kLanes);
+      if constexpr (kRows == 1) {
+        // A single row reads weights as fast as the second-level cache gives them; ahead of the
+        // hardware's own guess that took 13 to 20 % less time (R6, R4b at batch 1).
+        for (int v = 0; v < kVectors; ++v) hwy::Prefetch(panel + (kPrefetchVectors + v) * kLanes);
+      }
+      panel += kVectors * kLanes;
+      for (int r = 0; r < kRows; ++r) {
+        const V factor = hn::Set(d, a[r * args.lda + p]);
+        for (int v = 0; v < kVectors; ++v) block[r][v] = hn::MulAdd(factor, row[v], block[r][v]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Add(sums[r][v], block[r][v]);
     }
   }
   for (int r = 0; r < kRows; ++r) {

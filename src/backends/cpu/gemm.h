@@ -22,8 +22,8 @@ void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t k, 
           float* packed);
 
 /// c = act(a * b + start), with a [m, k], packed b [k, n], c [m, n]; rows lda and ldc floats apart.
-/// Each element is summed in the order of k, whatever m is: a row's bits do not depend on its
-/// batch. (One column: vector-wide partial sums over k, combined in a fixed order, likewise
+/// Each element is summed in the order of k, in blocks, whatever m is: a row's bits do not depend
+/// on its batch. (One column: vector-wide partial sums over k, combined in a fixed order, likewise
 /// independent of m.)
 struct GemmArgs {
   int64_t m = 0, k = 0, n = 0;
