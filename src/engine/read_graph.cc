@@ -9,7 +9,7 @@
 namespace verdict {
 namespace {
 
-constexpr Dim kMaxExtent = Dim{1} << 31;
+constexpr Dim kMaxStoredExtent = Dim{1} << 31;
 
 using Bytes = std::span<const std::byte>;
 
@@ -189,7 +189,7 @@ Result<Shape> ReadShape(const proto::Shape& message, int64_t num_symbols) {
   // The most bytes of one element, so that no type's ByteSize can fail later.
   auto bytes = static_cast<int64_t>(ElementSize(DataType::kString));
   for (Dim dim : message.dims()) {
-    if (dim > kMaxExtent || dim < -num_symbols) {
+    if (dim > kMaxStoredExtent || dim < -num_symbols) {
       return Malformed("extent " + std::to_string(dim) + " is out of range");
     }
     if (dim > 0 && !CheckedMul(bytes, dim, &bytes)) {
