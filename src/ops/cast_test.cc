@@ -118,6 +118,9 @@ TEST(Cast, ReadsNumbersFromStrings) {
   const auto integers =
       Cast(kToInt64, Constant::OfStrings({3}, {"9223372036854775807", "-5", "3.7"}));
   EXPECT_THAT(Values<int64_t>((*integers)[0]), ElementsAre(INT64_MAX, -5, 3));
+  const auto scientific = Cast(kToInt64, Constant::OfStrings({1}, {"1e3"}));
+  EXPECT_THAT(Values<int64_t>((*scientific)[0]), ElementsAre(1000));
+  EXPECT_FALSE(Cast(kToInt64, Constant::OfStrings({1}, {"12abc"})).ok());
   for (const char* bad : {"", "x", "1.5kg", "+-1", "--1"}) {
     const auto error = Cast(kToFloat, Constant::OfStrings({2}, {"1", bad}));
     ASSERT_FALSE(error.ok()) << bad;

@@ -148,6 +148,8 @@ TEST(Gather, PicksRowsAlongAnAxis) {
   const auto y = Compute("Gather", {Iota({3, 2}), Tensor<int64_t>({2, 2}, {0, -1, 1, 1})});
   EXPECT_EQ(y.shape, (Shape{2, 2, 2}));
   EXPECT_THAT(Values<float>(y), ElementsAre(0, 1, 4, 5, 2, 3, 2, 3));
+  const auto blocks = Compute("Gather", {Iota({2, 2, 2}), Ints({1, 0})});
+  EXPECT_THAT(Values<float>(blocks), ElementsAre(4, 5, 6, 7, 0, 1, 2, 3));
   const auto column =
       Compute("Gather", {Iota({2, 3}), Tensor<int32_t>({}, {2})}, {{"axis", int64_t{1}}});
   EXPECT_EQ(column.shape, (Shape{2}));

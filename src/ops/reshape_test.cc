@@ -153,6 +153,8 @@ TEST_F(ShapeRule, SliceOfASymbol) {
   EXPECT_EQ(*slice({n_, 2}, 0, INT64_MAX, 1), (Shape{n_, 2}));
   EXPECT_EQ(*slice({n_, 2}, -1, INT64_MIN, -1), (Shape{n_, 2}));
   EXPECT_TRUE(IsNew((*slice({n_, 2}, 1, INT64_MAX, 1))[0], 2));
+  EXPECT_TRUE(IsNew((*slice({n_, 2}, -2, INT64_MIN, -1))[0], 2));
+  EXPECT_TRUE(IsNew((*slice({n_, 2}, 0, 3, 1))[0], 2));
   EXPECT_THAT(slice({n_, 2}, 0, 1, 0).status().message(), HasSubstr("the step of axis 0 is 0"));
 }
 
