@@ -121,6 +121,9 @@ Result<Shape> GraphBuilder::ReadShape(const onnx::TensorShapeProto& proto) {
         return InvalidArgument("has the negative extent " + std::to_string(dim.dim_value()) +
                                "; name a dimension that varies (dim_param) instead");
       }
+      if (dim.dim_value() > kMaxExtent) {
+        return InvalidArgument("has the extent " + std::to_string(dim.dim_value()));
+      }
       shape.push_back(dim.dim_value());
     } else {
       shape.push_back(dim.dim_param().empty() ? graph_.NewSymbol()

@@ -90,6 +90,10 @@ TEST(ImportOnnx, RefusesInputsItCannotType) {
   negative.Input("x", {"-1"}).Node("Relu", {"x"}, {"y"}).Output("y");
   ExpectError(negative.Import(), kInvalid, {"input 'x'", "negative extent -1"});
 
+  TestModel huge;
+  huge.Input("x", {"9223372036854775807"}).Node("Relu", {"x"}, {"y"}).Output("y");
+  ExpectError(huge.Import(), kInvalid, {"input 'x'", "extent 9223372036854775807"});
+
   TestModel deep;
   deep.Input("x", std::vector<std::string>(9, "1")).Node("Relu", {"x"}, {"y"}).Output("y");
   ExpectError(deep.Import(), kUnimplemented, {"input 'x'", "9 dimensions"});
@@ -97,6 +101,13 @@ TEST(ImportOnnx, RefusesInputsItCannotType) {
   TestModel twice = ReluModel();
   twice.Input("x", {"3"});
   ExpectError(twice.Import(), kInvalid, {"input 'x'", "twice"});
+}
+
+TEST(ImportOnnx, RefusesExtentsThatGrowOutOfRange) {
+  TestModel model;
+  model.Input("x", {"1099511627776"}).Node("Concat", {"x", "x"}, {"y"}, {IntAttr("axis", 0)});
+  model.Output("y");
+  ExpectError(model.Import(), kInvalid, {"node 'y' (Concat)", "extent of 2199023255552"});
 }
 
 TEST(ImportOnnx, MakesConstantsOfInputsWithInitializers) {
@@ -339,6 +350,12 @@ TEST(ImportOnnx, RefusesWhatIsNoModel) {
   };
   ExpectError(import(""), kInvalid, {"not an ONNX model"});
   ExpectError(import("this is text"), kInvalid, {"not an ONNX model"});
+  TestModel no_version = ReluModel();
+  no_version.proto.clear_ir_version();
+  ExpectError(no_version.Import(), kInvalid, {"not an ONNX model"});
+  TestModel no_graph = ReluModel();
+  no_graph.proto.clear_graph();
+  ExpectError(no_graph.Import(), kInvalid, {"not an ONNX model"});
   TestModel future = ReluModel();
   future.proto.set_ir_version(99);
   ExpectError(future.Import(), kUnimplemented, {"IR version 99"});

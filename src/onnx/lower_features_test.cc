@@ -146,6 +146,19 @@ TEST(LabelEncoder, SortsKeysAndKeepsTheFirstOfEqualOnes) {
   EXPECT_THAT((RunOnce<int64_t, float>(model, {4}, {1, 3, 5, 4})), ElementsAre(10, 30, 50, -1));
 }
 
+TEST(LabelEncoder, KeepsTheFirstOfManyEqualKeys) {
+  std::vector<int64_t> keys;
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < 300; ++i) {
+    keys.push_back(i % 3);
+    values.push_back(i);
+  }
+  const auto model = OneMlNode("LabelEncoder", {"N"},
+                               {IntsAttr("keys_int64s", keys), IntsAttr("values_int64s", values)},
+                               onnx::TensorProto::INT64);
+  EXPECT_THAT((RunOnce<int64_t, int64_t>(model, {3}, {0, 1, 2})), ElementsAre(0, 1, 2));
+}
+
 TEST(LabelEncoder, MapsStringsBothWays) {
   const auto to_ints =
       OneMlNode("LabelEncoder", {"N"},

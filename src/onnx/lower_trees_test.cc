@@ -338,6 +338,25 @@ TEST(TreeEnsembleRegressor, CastsIntegersAndKeepsDoubles) {
   EXPECT_THAT(Values<float>(from_doubles[0]), ElementsAre(1, 2));
 }
 
+// ONNX Runtime adds in f64 as soon as a threshold is f64.
+TEST(TreeEnsembleRegressor, AddsInDoubleWhereThresholdsAreDouble) {
+  const auto weight_type = [](bool double_splits) {
+    auto attributes =
+        TreeAttributes("target", Stumps(1), {{0, 1, 0, 1}, {0, 2, 0, 2}}, OneTarget());
+    if (double_splits) {
+      attributes[3] = TensorAttr("nodes_values_as_tensor", DoubleTensor("", {3}, {0.5, 0, 0}));
+    }
+    TestModel model;
+    model.Input("x", {"N", "1"}).MlNode("TreeEnsembleRegressor", {"x"}, {"y"}, attributes);
+    model.Output("y");
+    const auto imported = model.Import();
+    if (!imported.ok()) return DataType::kUndefined;
+    return imported->graph.value(imported->graph.nodes[0].inputs[10]).dtype;
+  };
+  EXPECT_EQ(weight_type(false), DataType::kFloat32);
+  EXPECT_EQ(weight_type(true), DataType::kFloat64);
+}
+
 TEST(TreeEnsembleRegressor, TakesAVectorAsOneRow) {
   TestModel model = Regressor(Stumps(1), {{0, 1, 0, 1}, {0, 2, 0, 2}});
   model.graph()

@@ -149,6 +149,11 @@ TEST(OpsetTable, FlattensSoftmaxBeforeVersion13) {
               {"node 'y' (Softmax)", "axis 3"});
 }
 
+TEST(OpsetTable, KeepsAnEmptyDimensionInOldSoftmax) {
+  EXPECT_EQ(RunOnce(OneNode(11, {"1", "2", "N"}, "Softmax", {}), {1, 2, 0}, {}).shape,
+            Shape({1, 2, 0}));
+}
+
 TEST(OpsetTable, KeepsABatchThatVariesInOldSoftmax) {
   const auto model = OneNode(11, {"N", "2", "2"}, "Softmax", {}).Import();
   ASSERT_TRUE(model.ok()) << model.status().ToString();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/cast.h"
+#include "ops/infer.h"
 
 namespace verdict {
 namespace {
@@ -24,6 +25,7 @@ Result<Shape> ShapeOf(const onnx::TensorProto& tensor) {
   Shape shape;
   for (int64_t dim : tensor.dims()) {
     if (dim < 0) return InvalidArgument("has the negative extent " + std::to_string(dim));
+    if (dim > kMaxExtent) return InvalidArgument("has the extent " + std::to_string(dim));
     shape.push_back(dim);
   }
   return shape;

@@ -120,8 +120,10 @@ TEST(ConstantFromProto, RefusesHugeShapesBeforeAllocating) {
   ExpectRefused(Proto(onnx::TensorProto::STRING, {kHuge}), StatusCode::kInvalidArgument, "needs");
   ExpectRefused(Proto(onnx::TensorProto::FLOAT, {kHuge, kHuge}), StatusCode::kInvalidArgument,
                 "more elements");
-  ExpectRefused(Proto(onnx::TensorProto::DOUBLE, {int64_t{1} << 62}), StatusCode::kInvalidArgument,
-                "more bytes");
+  ExpectRefused(Proto(onnx::TensorProto::DOUBLE, {kHuge, int64_t{1} << 22}),
+                StatusCode::kInvalidArgument, "more bytes");
+  ExpectRefused(Proto(onnx::TensorProto::DOUBLE, {int64_t{1} << 62, 0}),
+                StatusCode::kInvalidArgument, "extent 4611686018427387904");
 }
 
 TEST(ConstantFromProto, RefusesMalformedShapes) {

@@ -124,7 +124,15 @@ Status InferNode(const Node& node, std::span<const TensorView> inputs,
     return Unimplemented(Graph::Describe(node) + ": this operator is not supported");
   }
   InferContext context{node, inputs, outputs, graph};
-  return op->infer(context);
+  VERDICT_RETURN_IF_ERROR(op->infer(context));
+  for (const TensorView& output : outputs) {
+    for (Dim extent : output.shape.dims()) {
+      if (extent > kMaxExtent) {
+        return context.Error("makes a tensor with an extent of " + std::to_string(extent));
+      }
+    }
+  }
+  return OkStatus();
 }
 
 struct ShapeInference::State {

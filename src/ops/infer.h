@@ -40,7 +40,11 @@ class ShapeInference {
 Result<std::vector<TensorView>> ResolveShapes(const Graph& graph,
                                               std::span<const Shape> input_shapes);
 
-/// Runs one node's shape rule. inputs/outputs: as InferContext.
+/// Extents beyond this are refused, so that shape rules can calculate with them without overflow.
+inline constexpr Dim kMaxExtent = Dim{1} << 40;
+
+/// Runs one node's shape rule. inputs/outputs: as InferContext. Errors: the rule's;
+/// kInvalidArgument where an output has an extent beyond kMaxExtent.
 Status InferNode(const Node& node, std::span<const TensorView> inputs,
                  std::span<TensorView> outputs, Graph* graph);
 
