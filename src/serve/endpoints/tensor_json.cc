@@ -4,6 +4,7 @@
 #include <limits>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "serve/endpoints/datatype.h"
 

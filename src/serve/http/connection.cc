@@ -5,6 +5,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
+#include <exception>
 #include <utility>
 
 namespace verdict {
@@ -148,7 +149,11 @@ void Connection::Answer() {
   HttpResponse& response = worker_.response;
   response.Clear();
   HttpRequest request{head_, body_};
-  worker_.shared.handler.Handle(worker_.index, request, &response);
+  try {
+    worker_.shared.handler.Handle(worker_.index, request, &response);
+  } catch (const std::exception&) {  // no memory for the response: this request fails, not all
+    SetError(503, "no memory to answer this request", &response);
+  }
   Send(parser_->keep_alive());
 }
 

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <utility>
 
@@ -11,9 +12,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// As LoadedModel::Load; a model that memory cannot hold is an error of that model alone.
+Result<std::shared_ptr<const LoadedModel>> TryLoad(const std::string& model,
+                                                   const VersionFile& file, Metrics* metrics) {
+  try {
+    return LoadedModel::Load(model, file, metrics);
+  } catch (const std::exception& error) {
+    return ResourceExhausted(file.engine.string() + ": cannot be loaded: " + error.what());
+  }
+}
+
 ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metrics* metrics) {
   const auto start = Clock::now();
-  auto loaded = LoadedModel::Load(model, file, metrics);
+  auto loaded = TryLoad(model, file, metrics);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   metrics->Model(model, std::to_string(file.version))->SetLoaded(loaded.ok(), seconds);
   if (!loaded.ok()) {
