@@ -40,7 +40,7 @@ struct EngineContents {
   std::shared_ptr<const void> packed_owner;
   std::vector<GoldenVector> golden;
   std::map<std::string, std::string>
-      metadata;  // "builder", "source_sha256", "created", producer, …
+      metadata;  // "builder", "source", "source_sha256", "producer_name", …
 
   // Set by reading alone.
   std::string sha256;  // hex, of the whole file

@@ -217,7 +217,7 @@ Result<std::vector<GoldenVector>> ReadGolden(const proto::Golden& message, const
     // Written so that NaN fails.
     if (status.ok() &&
         !(vector.tolerance >= kMinGoldenTolerance && vector.tolerance <= kMaxGoldenTolerance)) {
-      status = DataLoss("its tolerance is not in [1e-5, 1e-2]");
+      status = Malformed("its tolerance is not in [1e-5, 1e-2]");
     }
     if (!status.ok()) return status.WithContext(context);
     vectors.push_back(std::move(vector));

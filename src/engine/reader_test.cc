@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "engine/engine_test.h"
 
 namespace verdict {
@@ -312,7 +314,13 @@ TEST(EngineReader, RefusesHostileGoldenVectors) {
         "number of bytes"},
        {"too few strings", [&](G& g) { s(g)->clear_strings(); }, "number of strings"},
        {"more rows than strings", [&](G& g) { s(g)->mutable_shape()->set_dims(0, 1 << 30); },
-        "number of strings"}});
+        "number of strings"},
+       {"tolerance too small", [](G& g) { g.mutable_vectors(0)->clear_tolerance(); },
+        "golden vector 0: its tolerance is not in [1e-5, 1e-2]"},
+       {"tolerance too large", [](G& g) { g.mutable_vectors(0)->set_tolerance(1); },
+        "its tolerance is not in"},
+       {"tolerance not a number", [](G& g) { g.mutable_vectors(0)->set_tolerance(NAN); },
+        "its tolerance is not in"}});
 }
 
 TEST(EngineReader, RefusesOtherHostileMessages) {
