@@ -149,7 +149,7 @@ Status Bench(const Flags& flags) {
   const std::string& model = flags.engine.empty() ? flags.onnx : flags.engine;
   const std::string title = "verdict.bench [verdict " VERDICT_VERSION "] # " + model;
   std::printf("&&&& RUNNING %s\n", title.c_str());
-  const Status status = Measure(flags);
+  Status status = Measure(flags);
   std::printf("&&&& %s %s\n", status.ok() ? "PASSED" : "FAILED", title.c_str());
   return status;
 }

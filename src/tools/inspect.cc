@@ -39,12 +39,11 @@ std::function<Status()> Declare(CLI::App& app) {
 
 }  // namespace
 
-const Subcommand kInspectCommand = {
-    .name = "inspect",
-    .summary = "Shows a model's or engine's inputs, nodes, memory.",
-    .example =
-        "  verdict inspect m.engine\n"
-        "  verdict inspect m.engine --json | python3 -m json.tool",
-    .declare = Declare};
+const Subcommand kInspectCommand = {.name = "inspect",
+                                    .summary = "Shows a model's or engine's inputs, nodes, memory.",
+                                    .example =
+                                        "  verdict inspect m.engine\n"
+                                        "  verdict inspect m.engine --json | python3 -m json.tool",
+                                    .declare = Declare};
 
 }  // namespace verdict

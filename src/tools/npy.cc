@@ -267,7 +267,8 @@ std::vector<std::byte> FileOf(const std::string& descr, const Shape& shape, size
     file.insert(file.end(), bytes, bytes + size);
   };
   add(kMagic.data(), kMagic.size());
-  add("\1\0", 2);
+  constexpr std::array<uint8_t, 2> kVersion = {1, 0};
+  add(kVersion.data(), kVersion.size());
   add(&length, sizeof(length));
   add(header.data(), header.size());
   return file;
