@@ -147,6 +147,7 @@ const Subcommand kServeCommand = {
     .example =
         "  verdict serve --repository models\n"
         "  curl localhost:8000/v2/models/fraud",
-    .declare = Declare};
+    .declare = Declare,
+};
 
 }  // namespace verdict
