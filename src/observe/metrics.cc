@@ -55,7 +55,10 @@ struct ModelSample {
   double load_seconds;
 };
 
-double Microseconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds / 1000); }
+double Microseconds(uint64_t nanoseconds) {
+  const uint64_t whole = nanoseconds / 1000;
+  return static_cast<double>(whole);
+}
 
 /// One metric of each model, read from its sample.
 struct ModelMetric {
