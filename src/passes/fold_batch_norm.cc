@@ -63,9 +63,9 @@ bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size();) {
     const Node& node = graph.nodes[index];
-    const Uses uses(graph);
     const int32_t producer =
         node.op == "BatchNormalization" ? uses.ProducerIndex(node.inputs[0]) : -1;
     bool folded = false;
@@ -80,6 +80,7 @@ Result<bool> Run(Graph& graph) {
         if (affine && FoldInto(graph, linear, *affine)) {
           linear.outputs[0] = output;
           graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
+          uses.Refresh();
           folded = true;
         }
       }

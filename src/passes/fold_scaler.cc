@@ -63,10 +63,9 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
   return affine;
 }
 
-bool FoldOne(Graph& graph, size_t index) {
+bool FoldOne(Graph& graph, const Uses& uses, size_t index) {
   Node& gemm = graph.nodes[index];
   if (gemm.op != "FusedGemm") return false;
-  const Uses uses(graph);
   const ValueId x = gemm.inputs[0];
   const Node* node = uses.Producer(x);
   if (node == nullptr || !uses.HasSingleUse(x)) return false;
@@ -104,8 +103,10 @@ bool FoldOne(Graph& graph, size_t index) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size();) {
-    if (FoldOne(graph, index)) {
+    if (FoldOne(graph, uses, index)) {
+      uses.Refresh();
       changed = true;
       --index;  // the gemm moved up; another scaler may stand before it
     } else {

@@ -66,13 +66,14 @@ ValueId MatchGelu(const Graph& graph, const Uses& uses, const Node& mul) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  Uses uses(graph);
   for (Node& node : graph.nodes) {
-    const Uses uses(graph);
     const ValueId x = MatchGelu(graph, uses, node);
     if (x == kNoValue) continue;
     node.op = "Gelu";
     node.inputs = {x};
     node.attributes.clear();
+    uses.Refresh();
     changed = true;  // what fed the product is dead now
   }
   return changed;

@@ -39,11 +39,10 @@ void Absorb(Graph& graph, int32_t gemm_index, size_t index, std::string activati
   graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
 }
 
-bool FuseOne(Graph& graph, size_t index) {
+bool FuseOne(Graph& graph, const Uses& uses, size_t index) {
   const Node& node = graph.nodes[index];
   const std::string activation = ActivationOf(node);
   if (activation.empty()) return false;
-  const Uses uses(graph);
   if (!IsPlainGemm(uses.Producer(node.inputs[0])) || !uses.HasSingleUse(node.inputs[0])) {
     return false;
   }
@@ -52,17 +51,15 @@ bool FuseOne(Graph& graph, size_t index) {
 }
 
 /// Mul(y, Sigmoid(y)) of a product y is Silu: how PyTorch exports it.
-bool FuseSilu(Graph& graph, size_t index) {
+bool FuseSilu(Graph& graph, const Uses& uses, size_t index) {
   const Node& mul = graph.nodes[index];
   if (mul.op != "Mul") return false;
-  const Uses uses(graph);
-  const std::vector<int32_t> counts = graph.UseCounts();
   for (size_t side = 0; side < 2; ++side) {
     const ValueId y = mul.inputs[side];
     const ValueId gate = mul.inputs[1 - side];
     const Node* sigmoid = uses.Producer(gate);
     if (sigmoid == nullptr || sigmoid->op != "Sigmoid" || sigmoid->inputs[0] != y) continue;
-    if (!uses.HasSingleUse(gate) || counts[static_cast<size_t>(y)] != 2) continue;
+    if (!uses.HasSingleUse(gate) || uses.Count(y) != 2) continue;
     if (!IsPlainGemm(uses.Producer(y))) continue;
     const int32_t gemm = uses.ProducerIndex(y);
     const int32_t sigmoid_index = uses.ProducerIndex(gate);
@@ -75,10 +72,13 @@ bool FuseSilu(Graph& graph, size_t index) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size();) {
-    if (FuseOne(graph, index)) {
+    if (FuseOne(graph, uses, index)) {
+      uses.Refresh();
       changed = true;
-    } else if (FuseSilu(graph, index)) {
+    } else if (FuseSilu(graph, uses, index)) {
+      uses.Refresh();
       changed = true;
       index = 0;  // two nodes went; their neighbours moved
     } else {

@@ -76,10 +76,9 @@ void MakeFusedGemm(Node& node, const Linear& linear) {
 
 /// Add(FusedGemm(x, W), bias): the sum goes into the product, and the Add's output becomes its
 /// output.
-bool FuseAdd(Graph& graph, size_t index) {
+bool FuseAdd(Graph& graph, const Uses& uses, size_t index) {
   const Node& add = graph.nodes[index];
   if (add.op != "Add") return false;
-  const Uses uses(graph);
   for (size_t side = 0; side < 2; ++side) {
     const ValueId product = add.inputs[side];
     const ValueId addend = add.inputs[1 - side];
@@ -113,8 +112,10 @@ Result<bool> Run(Graph& graph) {
     MakeFusedGemm(node, linear);
     changed = true;
   }
+  Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size();) {
-    if (FuseAdd(graph, index)) {
+    if (FuseAdd(graph, uses, index)) {
+      uses.Refresh();
       changed = true;
     } else {
       ++index;

@@ -77,8 +77,8 @@ const Node* OnlyReader(const Graph& graph, const Uses& uses, ValueId id) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
-    const Uses uses(graph);
     const auto match = MatchNormalized(graph, uses, graph.nodes[index]);
     if (!match) continue;
     const Shape& shape = graph.value(match->x).shape;
@@ -99,6 +99,7 @@ Result<bool> Run(Graph& graph) {
     target.inputs = {match->x, gamma};
     if (beta != kNoValue) target.inputs.push_back(beta);
     target.attributes = {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(match->epsilon)}};
+    uses.Refresh();
     changed = true;  // what led here is dead now
   }
   return changed;

@@ -9,11 +9,17 @@
 namespace verdict {
 
 /// Who makes and who reads each value: what rewrites match against. A snapshot: nodes may be
-/// changed in place, but once uses change, take a new one.
+/// changed in place, but once uses change, it has to be refreshed. One costs O(nodes), so that a
+/// pass takes one for all nodes, not one for each.
 class Uses {
  public:
   explicit Uses(const Graph& graph)
       : graph_(graph), producers_(graph.Producers()), counts_(graph.UseCounts()) {}
+
+  void Refresh() {
+    producers_ = graph_.Producers();
+    counts_ = graph_.UseCounts();
+  }
 
   /// The node that makes `id`, or null.
   const Node* Producer(ValueId id) const {
@@ -23,8 +29,10 @@ class Uses {
   int32_t ProducerIndex(ValueId id) const {
     return id == kNoValue ? -1 : producers_[static_cast<size_t>(id)];
   }
+  /// How often nodes and graph outputs read `id`.
+  int32_t Count(ValueId id) const { return counts_[static_cast<size_t>(id)]; }
   /// True if exactly one node (and no graph output) reads `id`, once.
-  bool HasSingleUse(ValueId id) const { return counts_[static_cast<size_t>(id)] == 1; }
+  bool HasSingleUse(ValueId id) const { return Count(id) == 1; }
 
  private:
   const Graph& graph_;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -171,6 +172,31 @@ TEST(Passes, EveryPassHasCasesThatRewriteAndCasesThatDecline) {
     EXPECT_TRUE(std::ranges::any_of(cases, declines)) << pass->name;
     EXPECT_FALSE(std::ranges::all_of(cases, declines)) << pass->name;
   }
+}
+
+TEST(Passes, LongModelsTakeTimeInProportionToTheirNodes) {
+  constexpr int kNodes = 60000;
+  Graph graph;
+  ValueId last = graph.AddInput("x", DataType::kFloat32, Shape{graph.Symbol("N"), 4});
+  for (int i = 0; i < kNodes; ++i) {
+    const ValueId next = graph.AddValue("", DataType::kFloat32, graph.value(last).shape);
+    const char* op = i % 3 == 0 ? "Add" : i % 3 == 1 ? "Mul" : "Tanh";
+    Node& node = graph.nodes.emplace_back();
+    node.op = op;
+    node.inputs = {last};
+    if (i % 3 != 2) node.inputs.push_back(graph.inputs[0]);
+    node.outputs = {next};
+    last = next;
+  }
+  graph.outputs = {last};
+  for (const Pass* pass : kPasses) {
+    const auto start = std::chrono::steady_clock::now();
+    ASSERT_TRUE(pass->run(graph).ok()) << pass->name;
+    // Ten times and more what it takes under the sanitizers; work for each pair of nodes takes
+    // minutes.
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << pass->name;
+  }
+  EXPECT_EQ(graph.nodes.size(), size_t{kNodes});
 }
 
 }  // namespace
