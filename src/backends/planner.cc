@@ -47,24 +47,31 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
   PlannedGraph planned;
   planned.plan.target = TargetFingerprint();
   std::vector<const Tactic*> tactics;
+  std::vector<const Tactic*> accepted;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
     const Node& node = graph.nodes[index];
-    const Tactic* choice = nullptr;
+    accepted.clear();
     for (const Backend* backend : backends) {
+      // Beside a backend that was asked for, the reference backend only takes what that one
+      // declines.
+      if (!options.backend.empty() && !accepted.empty()) break;
       for (const Tactic* tactic : backend->candidates(node.op)) {
-        if (const Status status = tactic->accepts(graph, node); !status.ok()) {
+        if (const Status status = tactic->accepts(graph, node); status.ok()) {
+          accepted.push_back(tactic);
+        } else {
           log(Graph::Describe(node) + ": " + std::string(tactic->id) +
               " declines: " + status.message());
-          continue;
         }
-        choice = tactic;
-        break;
       }
-      if (choice != nullptr) break;
     }
-    if (choice == nullptr) {
+    if (accepted.empty()) {
       return Unimplemented(Graph::Describe(node) + ": no backend can compute it");
     }
+    size_t index_of_choice = 0;
+    if (options.choose && accepted.size() > 1) {
+      VERDICT_ASSIGN_OR_RETURN(index_of_choice, options.choose(node, accepted));
+    }
+    const Tactic* choice = accepted[index_of_choice];
     log(Graph::Describe(node) + ": " + std::string(choice->id));
     Step step{.node = static_cast<int32_t>(index), .tactic = std::string(choice->id)};
     if (choice->pack != nullptr) {

@@ -14,11 +14,14 @@ struct PlannedGraph {
 struct PlannerOptions {
   /// Use only this backend (and the reference backend for what it declines); empty: all.
   std::string backend;
+  /// Chooses among the candidates that accept a node (two or more), best guess first; empty: the
+  /// first.
+  std::function<Result<size_t>(const Node& node, std::span<const Tactic* const> candidates)> choose;
   /// Called with one line per candidate that declined and per choice made; may be empty.
   std::function<void(const std::string&)> log;
 };
 
-/// Chooses for every node the first candidate that accepts it, packs its weights and lays out
+/// Chooses for every node among the candidates that accept it, packs its weights and lays out
 /// memory for every profile. Errors: as MakeLayout; kUnavailable if the backend asked for cannot be
 /// used here.
 Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> profiles,

@@ -3,6 +3,7 @@
 #include "backends/planner.h"
 #include "compile/golden.h"
 #include "compile/pipeline.h"
+#include "tune/tuner.h"
 
 namespace verdict {
 
@@ -18,9 +19,23 @@ Result<CompileResult> Compile(Graph graph, const CompileOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(result.passes, RunPasses(graph, options.disabled_passes));
   contents.profiles.push_back(std::move(profile));
 
-  VERDICT_ASSIGN_OR_RETURN(
-      PlannedGraph planned,
-      PlanGraph(graph, contents.profiles, {.backend = options.backend, .log = options.log}));
+  TimingCache cache;
+  if (!options.timing_cache.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(cache, TimingCache::Load(options.timing_cache));
+  }
+  VERDICT_ASSIGN_OR_RETURN(Tuner tuner,
+                           Tuner::Create(graph, contents.profiles,
+                                         {.cache = &cache,
+                                          .error_on_cache_miss = options.error_on_timing_cache_miss,
+                                          .log = options.log}));
+  PlannerOptions planner{.backend = options.backend, .log = options.log};
+  planner.choose = [&](const Node& node, std::span<const Tactic* const> candidates) {
+    return tuner.Choose(node, candidates);
+  };
+  VERDICT_ASSIGN_OR_RETURN(PlannedGraph planned, PlanGraph(graph, contents.profiles, planner));
+  if (!options.timing_cache.empty() && cache.changed()) {
+    VERDICT_RETURN_IF_ERROR(cache.Save(options.timing_cache));
+  }
   contents.graph = std::move(graph);
   contents.plan = std::move(planned.plan);
   auto packed = std::make_shared<std::vector<std::byte>>(std::move(planned.packed));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ struct CompileOptions {
   std::vector<std::string>
       disabled_passes;  // names; an unknown one is an error that lists the known
   std::string backend;  // empty: best available
+  /// Where measured times are kept; read if it exists, written if it grew. Empty: nothing is kept.
+  std::filesystem::path timing_cache;
+  bool error_on_timing_cache_miss = false;
   uint64_t golden_seed = 1;
   std::function<void(const std::string&)> log;  // --verbose lines; may be empty
 };

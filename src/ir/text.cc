@@ -443,6 +443,15 @@ class Parser {
 
 }  // namespace
 
+std::string PrintAttributes(const Attributes& attributes) {
+  std::string text = "{";
+  for (const auto& [name, attribute] : attributes) {
+    if (text.size() > 1) text += ", ";
+    text += name + "=" + AttributeText(attribute);
+  }
+  return text + "}";
+}
+
 std::string PrintGraph(const Graph& graph) {
   std::string text = "graph " + Quote(graph.name) + " {\n";
   for (ValueId id : graph.inputs) {
@@ -473,12 +482,8 @@ std::string PrintGraph(const Graph& graph) {
       text += node.inputs[i] == kNoValue ? "_" : NameText(graph.value(node.inputs[i]).name);
     }
     text += ")";
-    const char* separator = " {";
-    for (const auto& [name, attribute] : node.attributes) {
-      text += separator + name + "=" + AttributeText(attribute);
-      separator = ", ";
-    }
-    text += node.attributes.empty() ? "\n" : "}\n";
+    if (!node.attributes.empty()) text += " " + PrintAttributes(node.attributes);
+    text += "\n";
   }
   for (ValueId id : graph.outputs) text += "  output " + NameText(graph.value(id).name) + "\n";
   return text + "}\n";

@@ -20,6 +20,9 @@ namespace verdict {
 /// the same bits.
 std::string PrintGraph(const Graph& graph);
 
+/// "{alpha=1.0, transB=0}": as PrintGraph writes them.
+std::string PrintAttributes(const Attributes& attributes);
+
 /// Reads what PrintGraph writes; also `= fill(v)`, and `= seed(n)` for reproducible pseudo-random
 /// floats in [-1, 1). Types and shapes of node outputs may be left out (`%y = Add(%a, %b)`): shape
 /// inference fills them in. Errors: kInvalidArgument with the line number.

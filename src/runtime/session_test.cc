@@ -187,7 +187,7 @@ TEST(Engine, PlansAgainForAnotherMachine) {
 TEST(Engine, PlansAgainWhereAPackedSizeIsWrong) {
   Graph graph = ParseGraph(kModel).value();
   ASSERT_TRUE(InferShapes(graph).ok());
-  auto compiled = Compile(std::move(graph), {}).value();
+  auto compiled = Compile(std::move(graph), {.backend = "cpu"}).value();
   for (Step& step : compiled.contents.plan.steps) step.packed_bytes /= 2;
   const auto engine = Engine::FromContents(std::move(compiled.contents)).value();
   EXPECT_THAT(engine->notice(), HasSubstr("packs"));

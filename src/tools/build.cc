@@ -7,6 +7,7 @@
 #include "compile/pipeline.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
+#include "tools/terminal_text.h"
 
 namespace verdict {
 namespace {
@@ -16,6 +17,8 @@ struct Flags {
   std::string shapes, min_shapes, opt_shapes, max_shapes;
   std::vector<std::string> disabled_passes;
   std::string backend;
+  std::string timing_cache;
+  bool error_on_timing_cache_miss = false;
   bool verbose = false;
 };
 
@@ -46,8 +49,12 @@ Result<CompileOptions> OptionsOf(const Flags& flags) {
   VERDICT_ASSIGN_OR_RETURN(options.max_shapes, parse(flags.max_shapes));
   options.disabled_passes = flags.disabled_passes;
   options.backend = flags.backend;
+  options.timing_cache = flags.timing_cache;
+  options.error_on_timing_cache_miss = flags.error_on_timing_cache_miss;
   if (flags.verbose) {
-    options.log = [](const std::string& line) { std::printf("  %s\n", line.c_str()); };
+    options.log = [](const std::string& line) {
+      std::printf("  %s\n", TerminalText(line).c_str());
+    };
   }
   return options;
 }
@@ -117,6 +124,10 @@ std::function<Status()> Declare(CLI::App& app) {
   app.add_option("--backend", flags->backend, "compute on this backend alone")
       ->type_name("NAME")
       ->check(CLI::IsMember(std::move(backends)).description(""));
+  app.add_option("--timingCacheFile", flags->timing_cache, "measured times, kept between builds")
+      ->type_name("FILE");
+  app.add_flag("--errorOnTimingCacheMiss", flags->error_on_timing_cache_miss,
+               "measure nothing: what the cache lacks is an error");
   app.add_flag("--verbose", flags->verbose, "show passes, tactics and why others declined");
   return [flags] { return Build(*flags); };
 }
