@@ -19,7 +19,8 @@ Result<Shape> ParseExtents(std::string_view text, std::string_view whole) {
     const size_t end = std::min(text.find('x'), text.size());
     int64_t extent = 0;
     const auto [stop, error] = std::from_chars(text.data(), text.data() + end, extent);
-    if (error != std::errc() || stop != text.data() + end || extent < 0 || extent > kMaxFlagExtent) {
+    if (error != std::errc() || stop != text.data() + end || extent < 0 ||
+        extent > kMaxFlagExtent) {
       return InvalidArgument("shape '" + std::string(whole) + "': '" +
                              std::string(text.substr(0, end)) +
                              "' is not an extent; write a shape as name:1x30");

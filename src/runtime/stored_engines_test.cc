@@ -1,4 +1,5 @@
-// Engine files that earlier versions wrote, kept in tests/data, must load and compute what they did then.
+// Engine files that earlier versions wrote, kept in tests/data, must load and compute what they did
+// then.
 #include <gtest/gtest.h>
 
 #include "runtime/engine.h"
