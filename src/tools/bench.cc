@@ -11,6 +11,7 @@
 #include "tools/load_generator.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
+#include "tools/terminal_text.h"
 
 namespace verdict {
 namespace {
@@ -127,14 +128,14 @@ Status Measure(const Flags& flags) {
     VERDICT_ASSIGN_OR_RETURN(inputs, ReadNpz(flags.inputs));
   }
   VERDICT_ASSIGN_OR_RETURN(const auto engine, LoadEngine(flags, shapes, inputs));
-  if (!engine->notice().empty()) std::printf("Note: %s\n", engine->notice().c_str());
+  if (!engine->notice().empty()) std::printf("Note: %s\n", TerminalText(engine->notice()).c_str());
   if (flags.inputs.empty()) {
     VERDICT_ASSIGN_OR_RETURN(inputs, RandomInputs(*engine, shapes));
   }
   const std::string source = flags.inputs.empty() ? "random inputs" : flags.inputs;
   VERDICT_ASSIGN_OR_RETURN(const auto views, BindInputs(engine->graph(), inputs, source));
   for (size_t i = 0; i < views.size(); ++i) {
-    std::printf("Input %s: %s%s\n", engine->inputs()[i].name.c_str(),
+    std::printf("Input %s: %s%s\n", TerminalText(engine->inputs()[i].name).c_str(),
                 std::string(DataTypeName(views[i].dtype)).c_str(),
                 ToString(views[i].shape).c_str());
   }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tools/subcommand.h"
+#include "tools/terminal_text.h"
 
 namespace verdict {
 namespace {
@@ -31,7 +32,7 @@ std::string CommandName(const CLI::App& app) {
 int Finish(const std::string& command, const Status& status) {
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   if (!status.ok()) {
-    PrintError(command, status.message());
+    PrintError(command, TerminalText(status.message()));
   } else if (!written) {
     PrintError(command, "cannot write to standard output");
   }
@@ -72,7 +73,7 @@ int Main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     PrintError(command, "out of memory");
   } catch (const std::exception& error) {
-    PrintError(command, error.what());
+    PrintError(command, TerminalText(error.what()));
   }
   return kFailure;
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "plan/profile.h"
+#include "tools/terminal_text.h"
 
 namespace verdict {
 
@@ -42,7 +43,8 @@ CLI::Option* AddShapesFlag(CLI::App& app, const std::string& flag, std::string& 
 
 std::string TensorText(const Graph& graph, ValueId id) {
   const Value& value = graph.value(id);
-  return value.name + " " + std::string(DataTypeName(value.dtype)) + graph.ShapeText(value.shape);
+  return TerminalText(value.name + " " + std::string(DataTypeName(value.dtype)) +
+                      graph.ShapeText(value.shape));
 }
 
 }  // namespace verdict

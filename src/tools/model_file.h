@@ -24,7 +24,7 @@ Result<CompileResult> CompileImported(ImportedModel model, const std::filesystem
 CLI::Option* AddShapesFlag(CLI::App& app, const std::string& flag, std::string& text,
                            const std::string& description);
 
-/// "x f32[N,30]".
+/// "x f32[N,30]", fit for a terminal.
 std::string TensorText(const Graph& graph, ValueId id);
 
 }  // namespace verdict

@@ -5,6 +5,7 @@
 #include "tools/bind_inputs.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
+#include "tools/terminal_text.h"
 
 namespace verdict {
 namespace {
@@ -30,7 +31,8 @@ Result<std::shared_ptr<const Engine>> LoadModel(const Flags& flags, const NamedT
 Status RunModel(const Flags& flags) {
   VERDICT_ASSIGN_OR_RETURN(const NamedTensors inputs, ReadNpz(flags.inputs));
   VERDICT_ASSIGN_OR_RETURN(const auto engine, LoadModel(flags, inputs));
-  if (!engine->notice().empty()) std::fprintf(stderr, "note: %s\n", engine->notice().c_str());
+  if (!engine->notice().empty())
+    std::fprintf(stderr, "note: %s\n", TerminalText(engine->notice()).c_str());
   VERDICT_ASSIGN_OR_RETURN(const auto views, BindInputs(engine->graph(), inputs, flags.inputs));
   VERDICT_ASSIGN_OR_RETURN(const auto session, Session::Create(engine));
   const auto results = session->Run(views);
@@ -44,7 +46,7 @@ Status RunModel(const Flags& flags) {
             std::string(DataTypeName(output.dtype)) + ToString(output.shape);
   }
   VERDICT_RETURN_IF_ERROR(WriteNpz(flags.outputs, outputs));
-  std::printf("%s: %s\n", flags.outputs.c_str(), text.c_str());
+  std::printf("%s: %s\n", flags.outputs.c_str(), TerminalText(text).c_str());
   return OkStatus();
 }
 

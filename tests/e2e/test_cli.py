@@ -275,6 +275,17 @@ def test_run_refuses_other_files_as_inputs(engine: pathlib.Path, tmp_path: pathl
     assert "Python objects" in fail(FAILURE, "run", engine, "--inputs", path, "--outputs", outputs)
 
 
+def test_names_from_files_do_not_reach_the_terminal(engine: pathlib.Path,
+                                                    tmp_path: pathlib.Path) -> None:
+    header = b"{'descr': '\x1b[2J\x00', 'fortran_order': False, 'shape': (1,), }"
+    path = tmp_path / "in.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    text = fail(FAILURE, "run", engine, "--inputs", path, "--outputs", tmp_path / "out.npz")
+    assert r"'\x1b[2J\x00' is not supported" in text
+    assert "\x1b" not in text
+
+
 def test_run_names_a_model_it_cannot_read(tmp_path: pathlib.Path) -> None:
     path = save(tmp_path / "in.npz", x=np.zeros((1, 10), "f4"))
     text = fail(FAILURE, "run", GOLDEN / "models.json", "--inputs", path, "--outputs", "out.npz")
