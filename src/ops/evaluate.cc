@@ -11,6 +11,20 @@ namespace {
 /// machine down.
 constexpr size_t kMaxTensorBytes = size_t{4} << 30;
 
+/// A kernel's strings point into its inputs; these own their characters.
+Result<Constant> OwnStrings(const Node& node, const Constant& strings) {
+  const auto views = strings.view().as<const std::string_view>();
+  size_t bytes = 0;
+  for (std::string_view view : views) {
+    bytes += view.size();
+    if (bytes > kMaxTensorBytes) {
+      return ResourceExhausted(Graph::Describe(node) + ": its strings would take more than " +
+                               std::to_string(kMaxTensorBytes) + " bytes");
+    }
+  }
+  return Constant::OfStrings(strings.shape, {views.begin(), views.end()});
+}
+
 }  // namespace
 
 Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const TensorView> inputs) {
@@ -37,6 +51,10 @@ Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const Ten
   std::span<std::byte> scratch;
   if (op->scratch_bytes != nullptr) {
     const size_t bytes = op->scratch_bytes(node, inputs, outputs);
+    if (bytes > kMaxTensorBytes) {
+      return ResourceExhausted(Graph::Describe(node) + ": it would take " + std::to_string(bytes) +
+                               " bytes of scratch");
+    }
     auto [constant, data] =
         Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(bytes)});
     scratch_owner = std::move(constant);
@@ -44,6 +62,10 @@ Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const Ten
   }
   KernelContext context{node, inputs, outputs, scratch, {}};
   VERDICT_RETURN_IF_ERROR(op->run(context));
+  for (Constant& result : results) {
+    if (result.dtype != DataType::kString) continue;
+    VERDICT_ASSIGN_OR_RETURN(result, OwnStrings(node, result));
+  }
   return results;
 }
 

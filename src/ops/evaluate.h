@@ -8,13 +8,15 @@
 namespace verdict {
 
 /// Runs one node with its reference kernel on fresh memory. Returns a constant per output (an empty
-/// one where the node leaves it out). Errors: as the shape rule and the kernel.
+/// one where the node leaves it out), which owns its contents, strings too. Errors: as the shape
+/// rule and the kernel; kResourceExhausted where a tensor, its strings or the scratch would take
+/// more than 4 GiB.
 Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const TensorView> inputs);
 
 /// Interprets the graph with reference kernels, allocating as it goes: the oracle of tests, of
 /// constant folding and of golden vectors, not the way to serve. inputs: one per graph input, in
-/// order. Returns one constant per graph output; kString outputs may point into the inputs' and the
-/// graph's strings, which must outlive them.
+/// order. Returns one constant per graph output; an output that is a graph input passed through
+/// points into the caller's memory.
 Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs);
 
 }  // namespace verdict

@@ -37,7 +37,7 @@ inline Result<std::vector<Constant>> RunOp(const Node& node, const std::vector<C
   return EvaluateNode(node, views);
 }
 
-/// Output 0 of `op` on these inputs, which must succeed. String outputs point into `inputs`.
+/// Output 0 of `op` on these inputs, which must succeed.
 inline Constant Compute(const std::string& op, const std::vector<Constant>& inputs,
                         Attributes attributes = {}) {
   auto result = RunOp(MakeNode(op, inputs.size(), std::move(attributes)), inputs);
