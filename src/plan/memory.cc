@@ -124,13 +124,15 @@ Result<Layout> PlanLayout(const Graph& graph, const Plan& plan, const Profile& p
         placed, offset, {}, [&](size_t other) { return layout.offset[other]; });
     placed.insert(position, id);
   }
-  layout.scratch_offset = layout.arena_bytes;
-  layout.scratch_bytes = AlignUp(layout.scratch_bytes, kAlignment);
-  layout.arena_bytes += layout.scratch_bytes;
-  if (layout.arena_bytes > kMaxArenaBytes) {
+  // Each is bounded before they are added.
+  if (layout.scratch_bytes > kMaxArenaBytes ||
+      layout.arena_bytes + layout.scratch_bytes > kMaxArenaBytes) {
     return ResourceExhausted(
         "an operator needs more than 16 GiB of scratch; give smaller --maxShapes");
   }
+  layout.scratch_offset = layout.arena_bytes;
+  layout.scratch_bytes = AlignUp(layout.scratch_bytes, kAlignment);
+  layout.arena_bytes += layout.scratch_bytes;
   return layout;
 }
 

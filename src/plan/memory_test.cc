@@ -134,5 +134,20 @@ TEST_F(MemoryTest, RefusesAnArenaOver16GiB) {
   EXPECT_EQ(layout.status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST_F(MemoryTest, RefusesScratchOver16GiB) {
+  const ValueId x = graph_.AddInput("x", DataType::kFloat32, Shape{1});
+  graph_.outputs = {Add(x, x)};
+  plan_.steps.push_back({.node = 0});
+  PlanStorage(graph_, plan_);
+  Profile profile;
+  profile.inputs.push_back({"x", Shape{1}, Shape{1}, Shape{1}});
+  for (const size_t scratch : {(size_t{16} << 30) + 1, SIZE_MAX / 2, SIZE_MAX}) {
+    const auto layout =
+        PlanLayout(graph_, plan_, profile, [&](size_t, auto, auto) { return scratch; });
+    ASSERT_FALSE(layout.ok()) << scratch;
+    EXPECT_EQ(layout.status().code(), StatusCode::kResourceExhausted);
+  }
+}
+
 }  // namespace
 }  // namespace verdict

@@ -8,13 +8,10 @@ namespace {
 
 constexpr int64_t kGates = 3;
 
-/// Floats of scratch: input gates of all steps [T * B, 3H], state gates [B, 3H], then h [B, H].
-size_t ScratchFloats(const Shape& x, int64_t hidden) {
-  return static_cast<size_t>((x[0] + 1) * x[1] * kGates * hidden + x[1] * hidden);
-}
-
+/// Scratch: input gates of all steps [T * B, 3H], state gates [B, 3H], then h [B, H].
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  return ScratchFloats(inputs[0].shape, inputs[2].shape[2]) * sizeof(float);
+  const Shape& x = inputs[0].shape;
+  return Recurrent::VectorBytes((x[0] + 1) * kGates + 1, x[1], inputs[2].shape[2]);
 }
 
 Status Run(KernelContext& context) {
@@ -23,7 +20,8 @@ Status Run(KernelContext& context) {
   const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
   const int64_t hidden = layer.hidden(), columns = layer.gate_columns();
   const int64_t state = batch * hidden;
-  const std::span<float> scratch = context.Scratch<float>(ScratchFloats(x, hidden));
+  const std::span<float> scratch =
+      context.Scratch<float>(static_cast<size_t>(((steps + 1) * kGates + 1) * state));
   float* x_gates = scratch.data();
   float* h_gates = x_gates + steps * batch * columns;
   float* h = h_gates + batch * columns;

@@ -8,13 +8,10 @@ namespace {
 
 constexpr int64_t kGates = 4;
 
-/// Floats of scratch: gates of all steps [T * B, 4H], then h and c [B, H].
-size_t ScratchFloats(const Shape& x, int64_t hidden) {
-  return static_cast<size_t>(x[0] * x[1] * kGates * hidden + 2 * x[1] * hidden);
-}
-
+/// Scratch: gates of all steps [T * B, 4H], then h and c [B, H].
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  return ScratchFloats(inputs[0].shape, inputs[2].shape[2]) * sizeof(float);
+  const Shape& x = inputs[0].shape;
+  return Recurrent::VectorBytes(x[0] * kGates + 2, x[1], inputs[2].shape[2]);
 }
 
 void CopyState(const KernelContext& context, size_t input, int64_t offset, int64_t count,
@@ -32,7 +29,8 @@ Status Run(KernelContext& context) {
   const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
   const int64_t hidden = layer.hidden();
   const int64_t state = batch * hidden;
-  const std::span<float> scratch = context.Scratch<float>(ScratchFloats(x, hidden));
+  const std::span<float> scratch =
+      context.Scratch<float>(static_cast<size_t>((steps * kGates + 2) * state));
   float* gates = scratch.data();
   float* h = gates + steps * batch * layer.gate_columns();
   float* cell = h + state;

@@ -1,7 +1,10 @@
 #include "backends/cpu/recurrent.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
+
+#include "base/checked_math.h"
 
 namespace verdict::cpu {
 namespace {
@@ -47,6 +50,14 @@ size_t Recurrent::FloatsPerDirection() const {
   const int64_t columns = gate_columns();
   return 2 * static_cast<size_t>(PaddedColumns(columns)) + PackedFloats(input_, columns) +
          PackedFloats(hidden_, columns);
+}
+
+size_t Recurrent::VectorBytes(int64_t vectors, int64_t batch, int64_t hidden) {
+  size_t bytes = sizeof(float);
+  for (int64_t extent : {vectors, batch, hidden}) {
+    if (!CheckedMul(bytes, static_cast<size_t>(extent), &bytes)) return SIZE_MAX / 2;
+  }
+  return bytes;
 }
 
 size_t Recurrent::PackedBytes(const Graph& graph, const Node& node, int64_t gates) {

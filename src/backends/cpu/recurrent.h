@@ -22,6 +22,8 @@ class Recurrent {
   /// OK if the options are those of the usual layer: default activations, no clip, no peepholes, no
   /// sequence_lens, layout 0.
   static Status Accepts(const Graph& graph, const Node& node, int64_t gates);
+  /// Bytes of `vectors` float vectors [batch, hidden]; what no machine has where that overflows.
+  static size_t VectorBytes(int64_t vectors, int64_t batch, int64_t hidden);
   static size_t PackedBytes(const Graph& graph, const Node& node, int64_t gates);
   static Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node,
                                                     int64_t gates);
