@@ -1,0 +1,92 @@
+#include "compile/golden.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "ir/text.h"
+#include "ops/infer.h"
+#include "plan/profile.h"
+
+namespace verdict {
+namespace {
+
+std::vector<GoldenVector> VectorsOf(const std::string& text, const std::string& shapes) {
+  Graph graph = ParseGraph(text).value();
+  VERDICT_CHECK(InferShapes(graph).ok());
+  const NamedShapes named = ParseShapes(shapes).value();
+  const Profile profile = MakeProfile(graph, named, named, named).value();
+  auto vectors = MakeGoldenVectors(graph, profile, 1);
+  EXPECT_TRUE(vectors.ok()) << vectors.status().ToString();
+  return vectors.ok() ? *std::move(vectors) : std::vector<GoldenVector>{};
+}
+
+TEST(Golden, ATableOfOneRowGetsIndexZero) {
+  const auto vectors = VectorsOf(R"(graph "g" {
+    input %i: i64[N]
+    const %table: f32[1,2] = [3, 4]
+    %y = Gather(%table, %i)
+    output %y
+  })",
+                                 "i:16");
+  ASSERT_EQ(vectors.size(), 2u);
+  for (const GoldenVector& golden : vectors) {
+    for (int64_t index : golden.inputs[0].view().as<const int64_t>()) EXPECT_EQ(index, 0);
+    EXPECT_EQ(golden.outputs[0].view().as<const float>()[1], 4);
+  }
+}
+
+TEST(Golden, AStringThatMustBeANumberIsZero) {
+  const auto vectors = VectorsOf(R"(graph "g" {
+    input %s: str[N]
+    %y = Cast(%s) {to=1}
+    output %y
+  })",
+                                 "s:3");
+  ASSERT_EQ(vectors.size(), 2u);
+  EXPECT_EQ(vectors[0].inputs[0].view().as<const std::string_view>()[2], "0");
+  EXPECT_EQ(vectors[0].outputs[0].view().as<const float>()[2], 0);
+}
+
+TEST(Golden, AModelThatRefusesZerosTooHasNoVectors) {
+  EXPECT_TRUE(VectorsOf(R"(graph "g" {
+    input %i: i64[N]
+    const %table: f32[0,2] = fill(0)
+    %y = Gather(%table, %i)
+    output %y
+  })",
+                        "i:4")
+                  .empty());
+}
+
+TEST(Golden, RandomInputsWhereTheModelTakesThem) {
+  const auto vectors = VectorsOf(R"(graph "g" {
+    input %i: i64[N]
+    const %table: f32[2,1] = [3, 4]
+    %y = Gather(%table, %i)
+    output %y
+  })",
+                                 "i:64");
+  ASSERT_EQ(vectors.size(), 2u);
+  const auto indices = vectors[0].inputs[0].view().as<const int64_t>();
+  EXPECT_EQ(std::set<int64_t>(indices.begin(), indices.end()), (std::set<int64_t>{0, 1}));
+}
+
+TEST(Golden, AFloat64OutputHasItsToleranceMeasured) {
+  // A sine that turns many times within a unit of x amplifies the last place of x.
+  const auto vectors = VectorsOf(R"(graph "g" {
+    input %x: f32[N]
+    const %large: f32[] = [1000000]
+    %scaled = Mul(%x, %large)
+    %s = Sin(%scaled)
+    %y = Cast(%s) {to=11}
+    output %y
+  })",
+                                 "x:64");
+  ASSERT_EQ(vectors.size(), 2u);
+  EXPECT_EQ(vectors[0].outputs[0].dtype, DataType::kFloat64);
+  EXPECT_GT(vectors[0].tolerance, kMinGoldenTolerance);
+}
+
+}  // namespace
+}  // namespace verdict
