@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "base/crc32c.h"
@@ -15,8 +16,8 @@ std::span<const std::byte> Bytes(const Constant& constant) {
 }
 
 /// Equal constants become one value, so that nodes that differ in nothing else are seen to be
-/// equal.
-void MergeConstants(Graph& graph) {
+/// equal: writes the one that stays over the others in `replacement`.
+void MergeConstants(const Graph& graph, std::vector<ValueId>& replacement) {
   std::multimap<uint32_t, ValueId> seen;
   for (ValueId id = 0; id < graph.num_values(); ++id) {
     const Constant* constant = graph.constant(id);
@@ -32,7 +33,7 @@ void MergeConstants(Graph& graph) {
     if (same == end) {
       seen.emplace(hash, id);
     } else if (std::ranges::count(graph.outputs, id) == 0) {
-      graph.ReplaceUses(id, same->second);
+      replacement[static_cast<size_t>(id)] = same->second;
     }
   }
 }
@@ -67,10 +68,15 @@ bool IsGraphOutput(const Graph& graph, const Node& node) {
 Result<bool> Run(Graph& graph) {
   // Merging what was merged before changes no use.
   const std::vector<int32_t> before = graph.UseCounts();
-  MergeConstants(graph);
+  std::vector<ValueId> replacement(static_cast<size_t>(graph.num_values()));
+  std::iota(replacement.begin(), replacement.end(), ValueId{0});
+  MergeConstants(graph, replacement);
   std::map<std::tuple<std::string, std::vector<ValueId>, Attributes, size_t>, size_t> seen;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
     Node& node = graph.nodes[index];
+    for (ValueId& id : node.inputs) {
+      if (id != kNoValue) id = replacement[static_cast<size_t>(id)];
+    }
     const auto [it, added] = seen.try_emplace(
         std::tuple(node.op, node.inputs, WithFloatBits(node.attributes), node.outputs.size()),
         index);
@@ -82,7 +88,9 @@ Result<bool> Run(Graph& graph) {
     }
     if (!all_there) continue;
     for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (node.outputs[i] != kNoValue) graph.ReplaceUses(node.outputs[i], first.outputs[i]);
+      if (node.outputs[i] != kNoValue) {
+        replacement[static_cast<size_t>(node.outputs[i])] = first.outputs[i];
+      }
     }
   }
   return graph.UseCounts() != before;

@@ -5,8 +5,8 @@
 namespace verdict {
 namespace {
 
-/// Drops nodes none of whose outputs anybody reads, optional outputs nobody reads are kept where
-/// the node is; then unused constants and symbols.
+/// Drops nodes none of whose outputs anybody reads (a node that stays keeps its unread optional
+/// outputs), then unused constants and symbols.
 Result<bool> Run(Graph& graph) {
   std::vector<int32_t> uses = graph.UseCounts();
   const auto is_read = [&](ValueId id) {

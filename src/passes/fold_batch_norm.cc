@@ -45,8 +45,8 @@ bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
     if (!given) return false;
     bias = *std::move(given);
   }
-  const size_t filter =
-      weights->size() / channels;  // Conv: elements of one output channel's filter
+  // Conv: elements of one output channel's filter.
+  const size_t filter = weights->size() / channels;
   for (size_t i = 0; i < weights->size(); ++i) {
     (*weights)[i] *= affine.scale[is_gemm ? i % channels : i / filter];
   }

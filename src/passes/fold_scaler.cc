@@ -63,55 +63,91 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
   return affine;
 }
 
-bool FoldOne(Graph& graph, const Uses& uses, size_t index) {
-  Node& gemm = graph.nodes[index];
-  if (gemm.op != "FusedGemm") return false;
-  const ValueId x = gemm.inputs[0];
+/// The elementwise nodes that lead to one FusedGemm, as one step.
+struct Chain {
+  Affine affine;               // from `source` to the product's input
+  ValueId source = kNoValue;   // what the first of them reads
+  std::vector<int32_t> nodes;  // indices, the last node first
+};
+
+/// May the node that makes `x` go into what alone reads `x`, as far as shapes and readers go?
+bool IsFoldable(const Graph& graph, const Uses& uses, ValueId x) {
   const Node* node = uses.Producer(x);
-  if (node == nullptr || !uses.HasSingleUse(x)) return false;
+  if (node == nullptr || !uses.HasSingleUse(x) || node->inputs.empty()) return false;
   const ValueId source = node->inputs[0];
   // Not where the node casts, or broadcasts its input to more rows.
-  if (source == kNoValue || graph.constant(source) != nullptr ||
-      graph.value(source).dtype != DataType::kFloat32 ||
-      !(graph.value(source).shape == graph.value(x).shape)) {
-    return false;
+  return source != kNoValue && graph.constant(source) == nullptr &&
+         graph.value(source).dtype == DataType::kFloat32 &&
+         graph.value(source).shape == graph.value(x).shape;
+}
+
+/// Gathers from the product outwards, so that every shift is judged at the scale at which it
+/// reaches the weights. All or nothing: weights do not tell which scale they took in, so that a
+/// second look would judge what was left before them by its own shift alone.
+std::optional<Chain> GatherChain(const Graph& graph, const Uses& uses, ValueId x, int64_t k) {
+  const auto size = static_cast<size_t>(k);
+  Chain chain{.affine = {std::vector<double>(size, 1.0), std::vector<double>(size, 0.0)},
+              .source = x};
+  while (IsFoldable(graph, uses, chain.source)) {
+    const Node& node = *uses.Producer(chain.source);
+    const auto step = AffineOf(graph, node, k);
+    if (!step) break;
+    auto& [scale, shift] = chain.affine;
+    for (size_t row = 0; row < size; ++row) {
+      const double step_shift = scale[row] * step->shift[row];
+      shift[row] += step_shift;
+      scale[row] *= step->scale[row];
+      const bool is_small =
+          std::fabs(step_shift) <= kMaxShift && std::fabs(shift[row]) <= kMaxShift;
+      if (!is_small || !std::isfinite(scale[row])) return std::nullopt;
+    }
+    chain.nodes.push_back(uses.ProducerIndex(chain.source));
+    chain.source = node.inputs[0];
   }
+  if (chain.nodes.empty()) return std::nullopt;
+  return chain;
+}
+
+/// Returns how many nodes before the one at `index` went into it.
+size_t FoldInto(Graph& graph, const Uses& uses, size_t index) {
+  Node& gemm = graph.nodes[index];
+  if (gemm.op != "FusedGemm") return 0;
+  auto weights = FloatConstant(graph, gemm.inputs[1]);
+  if (!weights) return 0;
   const Shape shape = graph.value(gemm.inputs[1]).shape;
   const int64_t k = shape[0], n = shape[1];
-  const auto affine = AffineOf(graph, *node, k);
-  if (!affine) return false;
-  if (std::ranges::any_of(affine->shift, [](double s) { return std::fabs(s) > kMaxShift; })) {
-    return false;
-  }
-  auto weights = FloatConstant(graph, gemm.inputs[1]);
   std::vector<double> bias(static_cast<size_t>(n), 0.0);
-  if (gemm.inputs.size() > 2) bias = *FloatConstant(graph, gemm.inputs[2]);
+  if (gemm.inputs.size() > 2 && gemm.inputs[2] != kNoValue) {
+    auto given = FloatConstant(graph, gemm.inputs[2]);
+    if (!given) return 0;
+    bias = *std::move(given);
+  }
+  const auto chain = GatherChain(graph, uses, gemm.inputs[0], k);
+  if (!chain) return 0;
   for (int64_t row = 0; row < k; ++row) {
     for (int64_t column = 0; column < n; ++column) {
       double& weight = (*weights)[static_cast<size_t>(row * n + column)];
-      bias[static_cast<size_t>(column)] += affine->shift[static_cast<size_t>(row)] * weight;
-      weight *= affine->scale[static_cast<size_t>(row)];
+      bias[static_cast<size_t>(column)] += chain->affine.shift[static_cast<size_t>(row)] * weight;
+      weight *= chain->affine.scale[static_cast<size_t>(row)];
     }
   }
   const std::string name = graph.value(gemm.inputs[1]).name;
   const ValueId new_weights = AddFloats(graph, name, shape, *weights);
   const ValueId new_bias = AddFloats(graph, name + "/bias", Shape{n}, bias);
-  gemm.inputs = {source, new_weights, new_bias};
-  graph.nodes.erase(graph.nodes.begin() + uses.ProducerIndex(x));
-  return true;
+  gemm.inputs = {chain->source, new_weights, new_bias};
+  for (int32_t node : chain->nodes) graph.nodes.erase(graph.nodes.begin() + node);
+  return chain->nodes.size();
 }
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   Uses uses(graph);
-  for (size_t index = 0; index < graph.nodes.size();) {
-    if (FoldOne(graph, uses, index)) {
-      uses.Refresh();
-      changed = true;
-      --index;  // the gemm moved up; another scaler may stand before it
-    } else {
-      ++index;
-    }
+  for (size_t index = 0; index < graph.nodes.size(); ++index) {
+    const size_t folded = FoldInto(graph, uses, index);
+    if (folded == 0) continue;
+    uses.Refresh();
+    changed = true;
+    index -= folded;  // the gemm moved up
   }
   return changed;
 }

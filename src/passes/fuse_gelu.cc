@@ -69,7 +69,8 @@ Result<bool> Run(Graph& graph) {
   Uses uses(graph);
   for (Node& node : graph.nodes) {
     const ValueId x = MatchGelu(graph, uses, node);
-    if (x == kNoValue) continue;
+    // A 0.5 of more axes than x gives the product more axes, too.
+    if (x == kNoValue || !(graph.value(node.outputs[0]).shape == graph.value(x).shape)) continue;
     node.op = "Gelu";
     node.inputs = {x};
     node.attributes.clear();

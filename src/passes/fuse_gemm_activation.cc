@@ -80,7 +80,7 @@ Result<bool> Run(Graph& graph) {
     } else if (FuseSilu(graph, uses, index)) {
       uses.Refresh();
       changed = true;
-      index = 0;  // two nodes went; their neighbours moved
+      --index;  // the Sigmoid before it went, too
     } else {
       ++index;
     }

@@ -94,6 +94,8 @@ Result<bool> Run(Graph& graph) {
     const ValueId beta =
         add == nullptr ? kNoValue : ChannelOperand(graph, *add, "Add", mul->outputs[0], channels);
     const Node* last = beta == kNoValue ? mul : add;
+    // An epsilon or exponent of more axes than x gives the result more axes, too.
+    if (!(graph.value(last->outputs[0]).shape == shape)) continue;
     Node& target = graph.nodes[static_cast<size_t>(last - graph.nodes.data())];
     target.op = "LayerNormalization";
     target.inputs = {match->x, gamma};

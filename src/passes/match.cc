@@ -1,7 +1,5 @@
 #include "passes/match.h"
 
-#include <algorithm>
-
 namespace verdict {
 
 std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id) {
@@ -43,15 +41,6 @@ ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
                   std::span<const double> values) {
   const std::vector<float> floats(values.begin(), values.end());
   return graph.AddConstant(name, Constant::Of<float>(shape, floats));
-}
-
-void TakeOver(Graph& graph, ValueId old_output, ValueId new_output) {
-  const bool is_output = std::ranges::count(graph.outputs, old_output) > 0;
-  graph.ReplaceUses(old_output, new_output);
-  if (!is_output) return;
-  const std::string name = graph.value(old_output).name;
-  graph.RenameValue(old_output, "");
-  graph.RenameValue(new_output, name);
 }
 
 }  // namespace verdict

@@ -40,8 +40,7 @@ class Uses {
   std::vector<int32_t> counts_;
 };
 
-/// The constant's elements as doubles, for f32 and f64 constants; empty optional for everything
-/// else.
+/// The constant's elements as doubles, for f32 and f64 constants; nothing for everything else.
 std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id);
 
 /// The value of a float constant that has exactly one element.
@@ -55,9 +54,5 @@ std::optional<std::vector<double>> ChannelConstant(const Graph& graph, ValueId i
 /// A new f32 constant.
 ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
                   std::span<const double> values);
-
-/// Gives `node`'s single output the place of `old_output`: readers read it, and if `old_output` is
-/// a graph output the new one takes its name.
-void TakeOver(Graph& graph, ValueId old_output, ValueId new_output);
 
 }  // namespace verdict

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <chrono>
 #include <cmath>
@@ -197,6 +198,32 @@ TEST(Passes, LongModelsTakeTimeInProportionToTheirNodes) {
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << pass->name;
   }
   EXPECT_EQ(graph.nodes.size(), size_t{kNodes});
+}
+
+TEST(Passes, ManyRewritesTakeTimeInProportionToTheirNumber) {
+  constexpr int kNodes = 60000;
+  Graph graph;
+  const ValueId x = graph.AddInput("x", DataType::kFloat32, Shape{graph.Symbol("N"), 4});
+  ValueId last = x;
+  for (int i = 0; i < kNodes; ++i) {
+    // Identities of the last sum, and equal nodes with equal constants.
+    const ValueId next = graph.AddValue("", DataType::kFloat32, graph.value(x).shape);
+    Node node{.op = "Identity", .inputs = {last}, .outputs = {next}};
+    if (i % 2 != 0) {
+      const std::array<float, 1> one = {1};
+      node.op = "Add";
+      node.inputs = {x, graph.AddConstant("", Constant::Of<float>(Shape{1}, one))};
+    }
+    graph.nodes.push_back(std::move(node));
+    last = next;
+  }
+  graph.outputs = {last};
+  for (const Pass* pass : {&kRemoveNoOps, &kEliminateCommonSubexpressions, &kEliminateDeadCode}) {
+    const auto start = std::chrono::steady_clock::now();
+    ASSERT_TRUE(pass->run(graph).ok()) << pass->name;
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << pass->name;
+  }
+  EXPECT_EQ(graph.nodes.size(), 1U);  // the last Add, whose name is the output's
 }
 
 }  // namespace

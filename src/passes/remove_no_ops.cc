@@ -1,7 +1,6 @@
-#include <algorithm>
+#include <numeric>
 
 #include "ops/op.h"
-#include "passes/match.h"
 #include "passes/pass.h"
 
 namespace verdict {
@@ -32,28 +31,42 @@ bool IsNoOp(const Graph& graph, const Node& node) {
 }
 
 Result<bool> Run(Graph& graph) {
-  bool changed = false;
-  for (size_t index = 0; index < graph.nodes.size();) {
-    const Node& node = graph.nodes[index];
+  const auto slot = [](ValueId id) { return static_cast<size_t>(id); };
+  std::vector<ValueId> replacement(slot(graph.num_values()));  // who stands for each value
+  std::iota(replacement.begin(), replacement.end(), ValueId{0});
+  std::vector<bool> is_output(replacement.size()), is_input(replacement.size());
+  for (ValueId id : graph.outputs) is_output[slot(id)] = true;
+  for (ValueId id : graph.inputs) is_input[slot(id)] = true;
+
+  std::vector<Node> kept;
+  kept.reserve(graph.nodes.size());
+  for (Node& node : graph.nodes) {
+    for (ValueId& id : node.inputs) {
+      if (id != kNoValue) id = replacement[slot(id)];
+    }
     if (!IsNoOp(graph, node)) {
-      ++index;
+      kept.push_back(std::move(node));
       continue;
     }
     const ValueId x = node.inputs[0];
     const ValueId y = node.outputs[0];
     // A graph output keeps its name: the producer's output takes it over, unless the source is
     // itself a graph input, a constant or another graph output.
-    if (std::ranges::count(graph.outputs, y) > 0) {
-      const bool is_input = std::ranges::count(graph.inputs, x) > 0;
-      if (is_input || graph.constant(x) != nullptr || std::ranges::count(graph.outputs, x) > 0) {
-        ++index;
+    if (is_output[slot(y)]) {
+      if (is_input[slot(x)] || graph.constant(x) != nullptr || is_output[slot(x)]) {
+        kept.push_back(std::move(node));
         continue;
       }
+      is_output[slot(x)] = true;
+      const std::string name = graph.value(y).name;
+      graph.RenameValue(y, "");
+      graph.RenameValue(x, name);
     }
-    graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
-    TakeOver(graph, y, x);
-    changed = true;
+    replacement[slot(y)] = x;
   }
+  const bool changed = kept.size() != graph.nodes.size();
+  graph.nodes = std::move(kept);
+  for (ValueId& id : graph.outputs) id = replacement[slot(id)];
   return changed;
 }
 
