@@ -75,7 +75,6 @@ class Walk {
   }
 
  private:
- private:
   bool AreOutputsSmall() const {
     return std::ranges::all_of(outputs_, [](const TensorView& output) {
       const auto count = NumElements(output.shape);

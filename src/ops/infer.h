@@ -34,9 +34,8 @@ class ShapeInference {
 
 /// As InferShapes, for static input shapes, without touching the graph.
 /// input_shapes: one per graph input, in order. Returns: per value of the graph its type and static
-/// shape
-/// (`data` null). Errors: kInvalidArgument where a rule refuses; kUnimplemented, naming the node,
-/// where an extent depends on the data.
+/// shape (`data` null). Errors: kInvalidArgument where a rule refuses; kUnimplemented, naming the
+/// node, where an extent depends on the data.
 Result<std::vector<TensorView>> ResolveShapes(const Graph& graph,
                                               std::span<const Shape> input_shapes);
 
