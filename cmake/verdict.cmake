@@ -22,7 +22,6 @@ endif()
 
 function(verdict_library)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;TESTS;TEST_DEPS;FUZZ" ${ARGN})
-  include(/tmp/lenient.cmake OPTIONAL)
   add_library(verdict_${ARG_NAME} STATIC ${ARG_SRCS})
   target_link_libraries(verdict_${ARG_NAME} PUBLIC verdict_flags ${ARG_DEPS})
   if(VERDICT_TESTS AND ARG_TESTS)

@@ -12,7 +12,6 @@
 #include "backends/cpu/gemm.h"
 
 #include <algorithm>
-#include <cstring>
 
 HWY_BEFORE_NAMESPACE();
 namespace verdict::cpu::HWY_NAMESPACE {
@@ -28,7 +27,7 @@ constexpr int64_t kPanelColumns = kLanes * kPanelVectors;
 // 24 accumulators of AVX-512's 32 registers; 12 of AVX2's 16 are left by 3 rows.
 constexpr int kMaxRows = HWY_TARGET == HWY_AVX3 ? 6 : 3;
 
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = 128;
 constexpr int64_t kPrefetchVectors = 32;
 
 int64_t PadTo(int64_t value, int64_t multiple) {
@@ -96,16 +95,16 @@ HWY_INLINE V ActivateV(D d, V x, const Activation& activation) {
   }
 }
 
+// The first `count` lanes. AVX2 and AVX-512 touch no memory behind a masked-out lane; the baseline
+// has one lane, and so nothing partial. (SSE4 would read whole vectors: another reason to leave it
+// out above.)
+
 HWY_INLINE V LoadPartial(D d, const float* from, int64_t count) {
-  alignas(64) float buffer[kLanes] = {};
-  std::memcpy(buffer, from, static_cast<size_t>(count) * sizeof(float));
-  return hn::Load(d, buffer);
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
 }
 
 HWY_INLINE void StorePartial(D d, V value, float* to, int64_t count) {
-  alignas(64) float buffer[kLanes];
-  hn::Store(value, d, buffer);
-  std::memcpy(to, buffer, static_cast<size_t>(count) * sizeof(float));
+  hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(count)), d, to);
 }
 
 /// `kRows` rows of one panel that is `kVectors` vectors wide, of which the last `columns` counts
@@ -126,13 +125,16 @@ HWY_INLINE void Tile(const GemmArgs& args, const float* a, const float* panel, c
       }
     }
   }
-  // Sums of kBlock products each, then the sum of those: rounding grows with the square root of k /
-  // kBlock + kBlock rather than of k, and the totals rest in the cache, not in registers.
-  for (int64_t begin = 0; begin < args.k; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, args.k);
+  // Sums of about kBlock products each, then the sum of those: rounding grows with the square root
+  // of k / kBlock + kBlock rather than of k. Blocks are of equal length, so that none has a few
+  // products only.
+  const int64_t blocks = std::max<int64_t>((args.k + kBlock / 2) / kBlock, 1);
+  const int64_t length = (args.k + blocks - 1) / blocks;
+  for (int64_t begin = 0; begin < args.k; begin += length) {
+    const int64_t end = std::min(begin + length, args.k);
     V block[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) block[r][v] = hn::Zero(d);
+      for (int v = 0; v < kVectors; ++v) block[r][v] = begin == 0 ? sums[r][v] : hn::Zero(d);
     }
     for (int64_t p = begin; p < end; ++p) {
       V row[kVectors];
@@ -149,8 +151,16 @@ HWY_INLINE void Tile(const GemmArgs& args, const float* a, const float* panel, c
       }
     }
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Add(sums[r][v], block[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] = begin == 0 ? block[r][v] : hn::Add(sums[r][v], block[r][v]);
+      }
     }
+  }
+  if (args.activation.kind == ActivationKind::kNone && columns >= kVectors * kLanes) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[r][v], d, c + r * args.ldc + v * kLanes);
+    }
+    return;
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
