@@ -13,9 +13,12 @@ namespace verdict {
 /// The passes in the order in which they run.
 std::span<const Pass* const> Pipeline();
 
-/// Runs the pipeline: after every pass that changed something come shape inference and the
-/// verifier. disabled: names of passes to leave out. Errors: kInvalidArgument for an unknown name,
-/// with the known ones; kInternal, naming the pass, if a pass leaves a graph that does not verify.
-Result<std::vector<PassTiming>> RunPasses(Graph& graph, std::span<const std::string> disabled);
+/// Runs `passes`: after every one that changed something come shape inference, the verifier, and
+/// a check that the graph's outputs are still as many and have the names, types, ranks and fixed
+/// extents that they had before. disabled: names of passes to leave out. Errors: kInvalidArgument
+/// for an unknown name, with the known ones; kInternal, naming the pass, if a pass leaves a graph
+/// that fails a check.
+Result<std::vector<PassTiming>> RunPasses(Graph& graph, std::span<const std::string> disabled,
+                                          std::span<const Pass* const> passes = Pipeline());
 
 }  // namespace verdict
