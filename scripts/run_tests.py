@@ -25,7 +25,11 @@ PROGRAM_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
 TSAN_FOLDERS = ("base", "runtime", "observe", "release", "serve")
 # Files that fuzzing starts from, besides those in tests/fuzz/<target>/.
-FUZZ_SEEDS = {"import_fuzz": "tests/golden/*.onnx", "npz_fuzz": "tests/golden/*.inputs.npz"}
+FUZZ_SEEDS = {
+    "engine_fuzz": "tests/data/*.engine",
+    "import_fuzz": "tests/golden/*.onnx",
+    "npz_fuzz": "tests/golden/*.inputs.npz",
+}
 MAX_SEED_BYTES = 32768  # larger ones slow every mutation down
 
 STARTED = int(os.environ.get("VERDICT_STARTED", time.time()))

@@ -1,10 +1,13 @@
 #include "runtime/engine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "backends/planner.h"
 #include "backends/registry.h"
+#include "ops/half.h"
+#include "ops/infer.h"
 #include "plan/memory.h"
 #include "runtime/session.h"
 
@@ -49,36 +52,74 @@ std::string PlanMismatch(const EngineContents& contents, std::vector<const Tacti
   return {};
 }
 
+/// A session infers shapes once per set of input shapes and trusts them from then on, so none may
+/// depend on the data. A stored plan is no proof of that.
+Status CheckShapesResolve(const Graph& graph, std::span<const Profile> profiles) {
+  for (size_t index = 0; index < profiles.size(); ++index) {
+    const std::vector<InputRange>& ranges = profiles[index].inputs;
+    for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
+      std::vector<Shape> shapes;
+      for (const InputRange& range : ranges) shapes.push_back(range.*corner);
+      const auto views = ResolveShapes(graph, shapes);
+      if (!views.ok()) return views.status().WithContext("profile " + std::to_string(index));
+    }
+  }
+  return OkStatus();
+}
+
+double ToDouble(double value) { return value; }
+double ToDouble(Float16 value) { return static_cast<double>(value.ToFloat()); }
+double ToDouble(BFloat16 value) { return static_cast<double>(value.ToFloat()); }
+
+/// Empty, or the first element that is further off than the tolerance, relative plus absolute.
+template <typename T>
+std::string FloatDifference(const TensorView& expected, const TensorView& actual,
+                            double tolerance) {
+  const auto wanted = expected.as<const T>();
+  const auto gotten = actual.as<const T>();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const double want = ToDouble(wanted[i]), got = ToDouble(gotten[i]);
+    if (want == got || (std::isnan(want) && std::isnan(got))) continue;
+    if (!(std::fabs(want - got) <= tolerance * (1 + std::fabs(want)))) {
+      return "element " + std::to_string(i) + " is " + std::to_string(got) + ", expected " +
+             std::to_string(want);
+    }
+  }
+  return {};
+}
+
+std::string Difference(const TensorView& expected, const TensorView& actual, double tolerance) {
+  switch (expected.dtype) {
+    case DataType::kFloat32:
+      return FloatDifference<float>(expected, actual, tolerance);
+    case DataType::kFloat64:
+      return FloatDifference<double>(expected, actual, tolerance);
+    case DataType::kFloat16:
+      return FloatDifference<Float16>(expected, actual, std::max(tolerance, 1e-3));
+    case DataType::kBFloat16:
+      return FloatDifference<BFloat16>(expected, actual, std::max(tolerance, 1e-2));
+    case DataType::kString: {
+      const auto want = expected.as<const std::string_view>();
+      const auto got = actual.as<const std::string_view>();
+      return std::equal(want.begin(), want.end(), got.begin()) ? "" : "a string";
+    }
+    default: {
+      const size_t bytes = ByteSize(expected.dtype, expected.shape).value();
+      const bool equal = bytes == 0 || std::memcmp(expected.data, actual.data, bytes) == 0;
+      return equal ? "" : "not equal";
+    }
+  }
+}
+
 Status CompareGolden(const TensorView& expected, const TensorView& actual, double tolerance,
                      const std::string& name) {
   if (expected.dtype != actual.dtype || !(expected.shape == actual.shape)) {
     return DataLoss("golden vector: output '" + name + "' has another type or shape");
   }
-  const auto differs = [&](const std::string& detail) {
-    return DataLoss("golden vector: output '" + name + "' differs from the reference: " + detail +
-                    "; rebuild the engine on this machine");
-  };
-  if (expected.dtype == DataType::kFloat32) {
-    const auto want = expected.as<const float>();
-    const auto got = actual.as<const float>();
-    for (size_t i = 0; i < want.size(); ++i) {
-      if (std::isnan(want[i]) && std::isnan(got[i])) continue;
-      if (want[i] == got[i]) continue;
-      const double limit = tolerance * (1 + std::fabs(static_cast<double>(want[i])));
-      if (!(std::fabs(static_cast<double>(want[i]) - got[i]) <= limit)) {
-        return differs("element " + std::to_string(i) + " is " + std::to_string(got[i]) +
-                       ", expected " + std::to_string(want[i]));
-      }
-    }
-    return OkStatus();
-  }
-  if (expected.dtype == DataType::kString) {
-    const auto want = expected.as<const std::string_view>();
-    const auto got = actual.as<const std::string_view>();
-    return std::equal(want.begin(), want.end(), got.begin()) ? OkStatus() : differs("a string");
-  }
-  const size_t bytes = ByteSize(expected.dtype, expected.shape).value();
-  return std::memcmp(expected.data, actual.data, bytes) == 0 ? OkStatus() : differs("not equal");
+  const std::string difference = Difference(expected, actual, tolerance);
+  if (difference.empty()) return OkStatus();
+  return DataLoss("golden vector: output '" + name + "' differs from the reference: " + difference +
+                  "; rebuild the engine on this machine");
 }
 
 }  // namespace
@@ -92,6 +133,7 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
 
 Result<std::shared_ptr<const Engine>> Engine::FromContents(EngineContents contents) {
   std::shared_ptr<Engine> engine(new Engine());
+  VERDICT_RETURN_IF_ERROR(CheckShapesResolve(contents.graph, contents.profiles));
   std::vector<const Tactic*> tactics;
   if (std::string why = PlanMismatch(contents, tactics); !why.empty()) {
     VERDICT_ASSIGN_OR_RETURN(PlannedGraph planned,

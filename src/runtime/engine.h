@@ -23,7 +23,8 @@ struct TensorSpec {
 class Engine {
  public:
   /// Loads and verifies a file; plans again from the IR where the stored plan was made for another
-  /// machine (notice() then says so). Errors: as ReadEngineFile and PlanGraph.
+  /// machine (notice() then says so). Errors: as ReadEngineFile, PlanGraph and ResolveShapes: the
+  /// input shapes alone must say what every shape is.
   static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& path);
   /// From contents in memory (just compiled, or read).
   static Result<std::shared_ptr<const Engine>> FromContents(EngineContents contents);
@@ -40,8 +41,9 @@ class Engine {
   /// Per step of the plan, its tactic.
   std::span<const Tactic* const> tactics() const { return tactics_; }
 
-  /// Runs the golden vectors. Errors: kDataLoss with the output and the difference where a float32
-  /// is further off than the vector's tolerance (other types: not equal).
+  /// Runs the golden vectors. Errors: kDataLoss with the output and the difference where a float is
+  /// further off than the vector's tolerance (at least 1e-3 for f16 and 1e-2 for bf16, about one
+  /// unit in their last place); other types: where they are not equal.
   static Status CheckGolden(const std::shared_ptr<const Engine>& engine);
 
  private:

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <thread>
 
+#include "backends/registry.h"
 #include "compile/compile.h"
 #include "ir/text.h"
 #include "ops/evaluate.h"
+#include "ops/half.h"
 #include "ops/infer.h"
 #include "runtime/allocation_count_test.h"
 
@@ -194,6 +197,71 @@ TEST(Engine, PlansAgainWhereAPackedSizeIsWrong) {
   const auto session = Session::Create(engine).value();
   auto x = Rows(3, 1);
   ExpectScores(*session, x, Expected(x));
+}
+
+TEST(Engine, RefusesAShapeThatDependsOnTheData) {
+  EngineContents contents;
+  contents.graph = ParseGraph(R"(graph "hostile" {
+    input %x: f32[64,2]
+    input %axes: i64[1]
+    %y = ReduceSum(%x, %axes) {keepdims=1}
+    output %y
+  })")
+                       .value();
+  ASSERT_TRUE(InferShapes(contents.graph).ok());
+  contents.profiles = {{{{"x", {64, 2}, {64, 2}, {64, 2}}, {"axes", {1}, {1}, {1}}}}};
+  // A plan that fits this machine, with room for the sums over the first axis alone.
+  contents.plan.target = TargetFingerprint();
+  contents.plan.steps = {{0, "reference"}};
+  contents.plan.storage = {0, 1, 2};
+  Layout layout;
+  layout.offset = {Layout::kNotInArena, Layout::kNotInArena, 0};
+  layout.capacity = {512, 8, 8};
+  layout.scratch_offset = layout.arena_bytes = 64;
+  contents.plan.layouts = {layout};
+  const auto engine = Engine::FromContents(std::move(contents));
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.status().code(), StatusCode::kUnimplemented);
+  EXPECT_THAT(engine.status().message(), HasSubstr("profile 0"));
+  EXPECT_THAT(engine.status().message(), HasSubstr("depends on the data"));
+}
+
+/// The status of golden vectors of a model whose output is a Cast to type number `to`, after
+/// `change` was made to the first expected element.
+template <typename T>
+Status CheckCast(int to, const std::function<T(T)>& change) {
+  Graph graph = ParseGraph(R"(graph "cast" {
+    input %x: f32[N,6]
+    const %w: f32[6,20] = seed(1)
+    %h = MatMul(%x, %w)
+    %p = Softmax(%h)
+    %y = Cast(%p) {to=)" + std::to_string(to) +
+                           "}\n    output %y\n  }\n")
+                    .value();
+  VERDICT_CHECK(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {}).value();
+  Constant& output = compiled.contents.golden.at(0).outputs.at(0);
+  auto [copy, data] = Constant::Allocate(output.dtype, output.shape);
+  std::memcpy(data, output.data, ByteSize(output.dtype, output.shape).value());
+  T& first = *static_cast<T*>(data);
+  first = change(first);
+  output = copy;
+  return Engine::CheckGolden(Engine::FromContents(std::move(compiled.contents)).value());
+}
+
+TEST(Engine, GoldenDoublesAndHalvesAreComparedByValue) {
+  EXPECT_TRUE(CheckCast<double>(11, [](double x) { return x + 1e-7; }).ok());
+  EXPECT_EQ(CheckCast<double>(11, [](double x) { return x + 1e-3; }).code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(
+      CheckCast<Float16>(10, [](Float16 x) { return Float16::Of(x.ToFloat() + 5e-4F); }).ok());
+  EXPECT_EQ(
+      CheckCast<Float16>(10, [](Float16 x) { return Float16::Of(x.ToFloat() + 5e-3F); }).code(),
+      StatusCode::kDataLoss);
+  EXPECT_TRUE(
+      CheckCast<BFloat16>(16, [](BFloat16 x) { return BFloat16::Of(x.ToFloat() + 5e-3F); }).ok());
+  EXPECT_EQ(
+      CheckCast<BFloat16>(16, [](BFloat16 x) { return BFloat16::Of(x.ToFloat() + 0.1F); }).code(),
+      StatusCode::kDataLoss);
 }
 
 TEST(Engine, GoldenVectorsPassAndFail) {

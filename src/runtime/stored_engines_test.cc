@@ -2,26 +2,58 @@
 // then.
 #include <gtest/gtest.h>
 
-#include "runtime/engine.h"
+#include "runtime/allocation_count_test.h"
+#include "runtime/session.h"
 
 namespace verdict {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(VERDICT_SOURCE_DIR) / "tests/data";
 
-TEST(StoredEngines, LoadAndPassTheirGoldenVectors) {
-  int count = 0;
+std::vector<std::filesystem::path> StoredEngines() {
+  std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
-    if (entry.path().extension() != ".engine") continue;
-    SCOPED_TRACE(entry.path().filename().string());
-    ++count;
-    const auto engine = Engine::Load(entry.path());
+    if (entry.path().extension() == ".engine") paths.push_back(entry.path());
+  }
+  EXPECT_GE(paths.size(), 3u);
+  return paths;
+}
+
+TEST(StoredEngines, LoadAndPassTheirGoldenVectors) {
+  for (const auto& path : StoredEngines()) {
+    SCOPED_TRACE(path.filename().string());
+    const auto engine = Engine::Load(path);
     ASSERT_TRUE(engine.ok()) << engine.status().ToString();
     EXPECT_FALSE((*engine)->contents().golden.empty());
     const Status status = Engine::CheckGolden(*engine);
     EXPECT_TRUE(status.ok()) << status.ToString();
   }
-  EXPECT_GE(count, 3);
+}
+
+TEST(StoredEngines, AllocateNothingInARun) {
+  if (!kCountsAllocations) GTEST_SKIP() << "a sanitizer brings its own malloc";
+  for (const auto& path : StoredEngines()) {
+    SCOPED_TRACE(path.filename().string());
+    const auto engine = Engine::Load(path).value();
+    const auto session = Session::Create(engine).value();
+    std::vector<std::vector<TensorView>> batches;
+    for (const GoldenVector& golden : engine->contents().golden) {
+      batches.emplace_back();
+      for (const Constant& input : golden.inputs) batches.back().push_back(input.view());
+    }
+    ASSERT_GE(batches.size(), 2u);
+    const auto allocations_of = [&](const std::vector<TensorView>& inputs) {
+      const int64_t before = AllocationCount();
+      const bool ok = session->Run(inputs).ok();
+      const int64_t after = AllocationCount();
+      EXPECT_TRUE(ok);
+      return after - before;
+    };
+    allocations_of(batches[0]);  // warm
+    EXPECT_EQ(allocations_of(batches[0]), 0) << "the same inputs again";
+    EXPECT_EQ(allocations_of(batches[1]), 0) << "another batch";
+    EXPECT_EQ(allocations_of(batches[0]), 0) << "after another batch";
+  }
 }
 
 }  // namespace
