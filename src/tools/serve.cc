@@ -48,6 +48,9 @@ class StopSignals {
     sigaddset(&signals_, SIGTERM);
     sigaddset(&signals_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    // A shell starts its background jobs with SIGINT ignored, and children inherit that.
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);
   }
   /// The signal that has come within `milliseconds`, or 0.

@@ -138,7 +138,12 @@ def test_no_request_is_lost_under_load(
 def test_second_signal_ends_at_once(
     small_repository: pathlib.Path, tmp_path: pathlib.Path, first: signal.Signals
 ) -> None:
-    running = Server(small_repository, tmp_path / "log", "--drain-ms", 60_000)
+    # As a shell starts a background job: the child inherits the ignored SIGINT.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        running = Server(small_repository, tmp_path / "log", "--drain-ms", 60_000)
+    finally:
+        signal.signal(signal.SIGINT, previous)
     running.process.send_signal(first)
     wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails")
     running.process.send_signal(first)
