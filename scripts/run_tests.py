@@ -6,6 +6,7 @@ and a build that fails count as one test each.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -194,10 +195,22 @@ def tsan_stage() -> Tally:
     return unit_tests("tsan", "build-tsan", TSAN_FOLDERS)
 
 
+def fuzz_verdict(target: str, status: int, output: str) -> Tally:
+    """A target's outcome. One that has executed no input has shown nothing."""
+    found = re.search(r"^stat::number_of_executed_units:\s*(\d+)", output, re.MULTILINE)
+    inputs = int(found[1]) if found else 0
+    say(f"fuzz/{target}: {inputs} inputs")
+    if status == 0 and inputs == 0:
+        return one(f"fuzz/{target}: executed no inputs", 1, output)
+    return one(f"fuzz/{target}", status, output)
+
+
 def fuzz_stage() -> Tally:
     if not build("fuzz", ["fuzz_targets"]):
         return Tally(failed=["fuzz build"])
     targets = (ROOT / "build-fuzz/fuzz_targets.txt").read_text().split()
+    if not targets:
+        return one("fuzz: no targets found", 1, "build-fuzz/fuzz_targets.txt is empty")
 
     artifacts = RESULTS / "fuzz"
     artifacts.mkdir()
@@ -216,10 +229,7 @@ def fuzz_stage() -> Tally:
         if dictionary.exists():
             options.append(f"-dict={dictionary}")
         command = ["setarch", "-R", f"build-fuzz/{target}", str(corpus), *options]
-        status, output = run(command, FUZZ_SECONDS + 120)
-        runs = [line.split()[-1] for line in output.splitlines() if "number_of_executed" in line]
-        say(f"fuzz/{target}: {runs[0] if runs else 'no'} inputs, {len(seeds)} seeds")
-        return one(f"fuzz/{target}", status, output)
+        return fuzz_verdict(target, *run(command, FUZZ_SECONDS + 120))
 
     total = Tally()
     with ThreadPoolExecutor(CORES) as pool:
