@@ -25,6 +25,7 @@ from .server import Server, ServerError
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BATCH = 512
 ONE_BY_ONE = 6_000  # requests a model, one transaction each
+MIN_CUSTOMERS = 100  # fewer leave too little fraud to learn from
 SCORE_TOLERANCE = 1e-5
 AUC_TOLERANCE = 1e-6
 
@@ -54,10 +55,20 @@ def main() -> int:
     parser.add_argument("--verdict", type=Path, default=ROOT / "build/verdict", help="the binary")
     parser.add_argument("--seed", type=int, default=1, help="another world (default 1)")
     parser.add_argument("--keep", action="store_true", help="leave the server running")
+    usual = simulator.Config.customers
+    parser.add_argument(
+        "--customers", type=int, default=usual, help=f"the world's size (default {usual})"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build/quickstart", help="for models, engines and logs"
+    )
     arguments = parser.parse_args()
+    if arguments.customers < MIN_CUSTOMERS:
+        parser.error(f"--customers must be at least {MIN_CUSTOMERS}")
+    config = simulator.Config(seed=arguments.seed, customers=arguments.customers)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return _run(arguments.verdict, arguments.seed, arguments.keep)
+        return _run(arguments.verdict, config, arguments.folder.resolve(), arguments.keep)
     except (QuickstartError, ServerError) as error:
         print(f"quickstart: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -65,11 +76,14 @@ def main() -> int:
     return 1
 
 
-def _run(verdict: Path, seed: int, keep: bool) -> int:
+def _run(verdict: Path, config: simulator.Config, base: Path, keep: bool) -> int:
     if not os.access(verdict, os.X_OK):
         raise QuickstartError(f"{verdict} is missing; ./quickstart.sh builds it")
-    folder = ROOT / "build/quickstart" / f"{_fingerprint()}-seed{seed}"
-    prepared = _prepare(folder, seed)
+    world = f"seed{config.seed}"
+    if config.customers != simulator.Config.customers:
+        world += f"-customers{config.customers}"
+    folder = base / f"{_fingerprint()}-{world}"
+    prepared = _prepare(folder, config)
     repository = folder / "repository"
     _build_engines(verdict, prepared, repository)
 
@@ -97,9 +111,8 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def _prepare(folder: Path, seed: int) -> Prepared:
+def _prepare(folder: Path, config: simulator.Config) -> Prepared:
     say("simulating customers, terminals and thieves")
-    config = simulator.Config(seed=seed)
     stream = simulator.simulate(config)
     frauds = np.bincount(stream.pattern, minlength=len(simulator.PATTERNS))[1:]
     named = zip(frauds, simulator.PATTERNS[1:], strict=True)
@@ -131,7 +144,8 @@ def _prepare(folder: Path, seed: int) -> Prepared:
         # One thread: the matrices are small, and spinning threads are slow on a busy machine.
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # "not converged": a fixed number of epochs is meant
-            model = train(x[split.train], stream.is_fraud[split.train].astype(np.int64), seed)
+            is_fraud = stream.is_fraud[split.train].astype(np.int64)
+            model = train(x[split.train], is_fraud, config.seed)
         scores[name] = training.library_scores(model, test_features)
         from . import export  # slow to import, and needed on a first run only
 
@@ -219,7 +233,7 @@ def _score_and_report(server: Server, prepared: Prepared) -> bool:
 
 
 def _say_what_next(server: Server, prepared: Prepared, repository: Path) -> None:
-    request = ROOT / "build/quickstart/request.json"
+    request = repository.parent.parent / "request.json"
     riskiest = int(np.argmax(prepared.library_scores["gbm"]))
     row = prepared.test_features[riskiest]
     request.write_text(
@@ -230,12 +244,17 @@ def _say_what_next(server: Server, prepared: Prepared, repository: Path) -> None
     print(
         f"The server goes on: process {server.pid}. Try\n"
         f"  curl {url}/v2/models/gbm\n"
-        f"  curl -d @{request.relative_to(ROOT)} {url}/v2/models/gbm/infer\n"
+        f"  curl -d @{_from_root(request)} {url}/v2/models/gbm/infer\n"
         f"  curl http://127.0.0.1:{server.metrics_port}/metrics\n"
-        f"  build/verdict inspect {repository.relative_to(ROOT)}/gbm/1/model.engine\n"
+        f"  build/verdict inspect {_from_root(repository)}/gbm/1/model.engine\n"
         f"and stop it with\n"
         f"  kill {server.pid}"
     )
+
+
+def _from_root(path: Path) -> Path:
+    """As one types it in the project's root."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 _STARTED = time.time()
