@@ -18,8 +18,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 /// The elements of output 0.
 template <typename T>
-std::vector<T> Out(const std::string& op, const std::vector<Constant>& inputs,
-                   Attributes attributes = {}) {
+auto Out(const std::string& op, const std::vector<Constant>& inputs, Attributes attributes = {}) {
   return Values<T>(Compute(op, inputs, std::move(attributes)));
 }
 

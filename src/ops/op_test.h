@@ -4,6 +4,8 @@
 
 #include <numeric>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "ops/evaluate.h"
@@ -71,13 +73,14 @@ inline Constant Bools(const Shape& shape, std::initializer_list<bool> values) {
   return Constant::Of<bool>(shape, std::span(values.begin(), values.size()));
 }
 
-/// The elements of a tensor, copied.
-template <typename T>
-std::vector<T> Values(const Constant& tensor) {
+/// The elements of a tensor, copied; strings with their characters, which may end with the tensor.
+template <typename T,
+          typename Copy = std::conditional_t<std::is_same_v<T, std::string_view>, std::string, T>>
+std::vector<Copy> Values(const Constant& tensor) {
   if (tensor.dtype == DataType::kUndefined) return {};  // Compute has reported why
   const auto view = tensor.view();
   const auto span = view.as<const T>();
-  return {span.begin(), span.end()};
+  return std::vector<Copy>(span.begin(), span.end());
 }
 
 }  // namespace verdict
