@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "ops/gather_index.h"
 #include "ops/list.h"
 #include "ops/scatter.h"
@@ -69,7 +71,7 @@ Status ForEachBlock(const KernelContext& context, const Blocks& blocks, F&& func
   int64_t batches = 1;
   for (int axis = 0; axis < blocks.batch; ++axis) batches *= data[axis];
   const int64_t count = indices.size() / blocks.depth;
-  const int64_t per_batch = batches > 0 ? count / batches : 0;
+  const int64_t per_batch = std::max<int64_t>(batches > 0 ? count / batches : 0, 1);
   const int64_t batch_step = blocks.batch > 0 ? strides[static_cast<size_t>(blocks.batch - 1)] : 0;
   for (int64_t i = 0; i < count; ++i) {
     int64_t offset = i / per_batch * batch_step;
