@@ -169,7 +169,7 @@ std::shared_ptr<ModelMetrics> Metrics::Model(const std::string& model, const std
   return metrics;
 }
 
-std::string Metrics::Text() const {
+std::string Metrics::Text(bool server_ready) const {
   std::vector<ModelSample> samples;
   {
     std::lock_guard lock(mutex_);
@@ -186,7 +186,7 @@ std::string Metrics::Text() const {
   families.push_back(Single("verdict_server_ready",
                             "1 if the server takes traffic: a model is loaded and no shutdown has "
                             "begun",
-                            MetricType::Gauge, ready_.load(std::memory_order_relaxed) ? 1 : 0));
+                            MetricType::Gauge, server_ready ? 1 : 0));
   return prometheus::TextSerializer().Serialize(families);
 }
 

@@ -38,16 +38,13 @@ class Metrics {
 
   /// Counts a connection that was closed at once because there were too many. Threads: any.
   void CountRefusedConnection() { refused_.fetch_add(1, std::memory_order_relaxed); }
-  /// Threads: any.
-  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
 
-  /// The scrape. Threads: any.
-  std::string Text() const;
+  /// The scrape. server_ready: whether the server takes traffic at this moment. Threads: any.
+  std::string Text(bool server_ready) const;
 
  private:
   std::vector<HttpMetrics> http_;
   std::atomic<uint64_t> refused_{0};
-  std::atomic<bool> ready_{false};
   mutable std::mutex mutex_;  // guards models_
   std::map<std::pair<std::string, std::string>, std::shared_ptr<ModelMetrics>> models_;
 };

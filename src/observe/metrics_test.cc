@@ -58,7 +58,7 @@ TEST(Metrics, NamesTypesAndLabelsArePinned) {
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line[0] != '#') pinned.insert(line);
   }
-  EXPECT_EQ(Names(metrics.Text()), pinned)
+  EXPECT_EQ(Names(metrics.Text(true)), pinned)
       << "dashboards depend on these names: change tests/golden/metrics.txt only on purpose";
 }
 
@@ -75,7 +75,7 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   model->RecordFailure(1, FailureReason::kOther, 1'000);
   model->SetLoaded(true, 0.25);
   EXPECT_EQ(model->Sum().last_inference_ms, 7u);
-  const std::string text = metrics.Text();
+  const std::string text = metrics.Text(true);
   const std::string labels = "{model=\"fraud\",version=\"3\"} ";
   EXPECT_THAT(text, HasSubstr("nv_inference_request_success" + labels + "2\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_count" + labels + "9\n"));
@@ -100,7 +100,7 @@ TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
     times.total_ns = ns;
     model->RecordSuccess(0, 1, 0, times);
   }
-  const std::string text = metrics.Text();
+  const std::string text = metrics.Text(true);
   const std::string bucket = "verdict_request_duration_us_bucket{model=\"m\",version=\"1\",le=";
   EXPECT_THAT(text, HasSubstr(bucket + "\"10\"} 1\n"));
   EXPECT_THAT(text, HasSubstr(bucket + "\"20\"} 2\n"));
@@ -122,12 +122,18 @@ TEST(Metrics, ConnectionsAndResponses) {
   metrics.http(0).responses[404].Add(2);
   metrics.http(1).responses[404].Add(1);
   metrics.CountRefusedConnection();
-  const std::string text = metrics.Text();
+  const std::string text = metrics.Text(true);
   EXPECT_THAT(text, HasSubstr("verdict_http_connections 4\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_connections_total 5\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_connections_refused_total 1\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"404\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"200\"} 0\n"));
+}
+
+TEST(Metrics, ServerReadyIsWhatTheScrapeIsTold) {
+  const Metrics metrics(1);
+  EXPECT_THAT(metrics.Text(true), HasSubstr("verdict_server_ready 1\n"));
+  EXPECT_THAT(metrics.Text(false), HasSubstr("verdict_server_ready 0\n"));
 }
 
 TEST(Metrics, RecordingWhileScrapingLosesNothing) {
@@ -141,7 +147,7 @@ TEST(Metrics, RecordingWhileScrapingLosesNothing) {
       for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, 2, 0, {});
     });
   }
-  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text().empty());
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text(true).empty());
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(model->Sum().success, uint64_t{kWorkers} * kRequests);
   EXPECT_EQ(model->Sum().inferences, uint64_t{kWorkers} * kRequests * 2);

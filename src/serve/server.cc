@@ -32,7 +32,7 @@ Server::Server(const ServerOptions& options)
     : options_(Completed(options)),
       service_(options_.io_threads),
       inference_handler_(service_, options_.limits.max_body_bytes),
-      metrics_handler_(service_.metrics()) {}
+      metrics_handler_(service_) {}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));

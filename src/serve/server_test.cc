@@ -156,6 +156,14 @@ class ServerTest : public testing::Test {
   Response Ask(const std::string& bytes) { return Client(port()).Ask(bytes); }
   std::string Scrape() { return Client(PortOf(server_->metrics_url())).Ask(Get("/metrics")).body; }
 
+  /// How many responses with that code have been counted.
+  int Answered(int code) {
+    const std::string scrape = Scrape();
+    const std::string name = "verdict_http_responses_total{code=\"" + std::to_string(code) + "\"} ";
+    const size_t at = scrape.find(name);
+    return at == std::string::npos ? 0 : std::stoi(scrape.substr(at + name.size()));
+  }
+
   ServerOptions options_;
   std::unique_ptr<Server> server_;
 };
@@ -353,6 +361,50 @@ TEST_F(ServerTest, SlowAndSilentClientsAreCutOff) {
   EXPECT_EQ(Ask(Get("/v2")).code, 200);
 }
 
+TEST_F(ServerTest, UnreadAnswersAreWithinTheMemoryBudget) {
+  options_.limits.max_held_body_bytes = size_t{64} << 20;
+  Start();
+  // 2 MB in, 12 MB out (JSON writes the character 1 as \u0001): more than sockets hold back.
+  const uint32_t length = 2'000'000;
+  std::string raw(sizeof(length), '\0');
+  std::memcpy(raw.data(), &length, sizeof(length));
+  raw.append(length, '\1');
+  const std::string json =
+      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]},{"name":"text",)"
+      R"("datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":)" +
+      std::to_string(raw.size()) + "}}]}";
+  const std::string request =
+      Post(kInfer, json + raw,
+           "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n");
+  const auto is_whole = [&](const Response& response) {
+    return response.code == 200 && response.body.size() > 6 * size_t{length};
+  };
+
+  constexpr int kClients = 8;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(std::make_unique<Client>(port()));
+    ASSERT_TRUE(clients.back()->Send(request));
+    const auto patience = std::chrono::steady_clock::now() + 20s;
+    while (Answered(200) + Answered(503) <= i) {
+      ASSERT_LT(std::chrono::steady_clock::now(), patience);
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+  // At most five answers fit. The first client's does, and it leaves without reading it.
+  int whole = 0;
+  for (int i = 1; i < kClients; ++i) whole += is_whole(clients[static_cast<size_t>(i)]->Read());
+  EXPECT_GE(whole, 1);
+  EXPECT_LT(whole, 5);
+  clients.clear();
+
+  // All of it is given back when the clients have gone, and after each answer that is read.
+  bool given_back = false;
+  for (int i = 0; i < 100 && !given_back; ++i) given_back = is_whole(Ask(request));
+  EXPECT_TRUE(given_back);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(is_whole(Ask(request))) << i;
+}
+
 TEST_F(ServerTest, ClientsThatDieMidBodyHurtNobody) {
   Start();
   Client other(port());
@@ -440,6 +492,15 @@ TEST_F(ServerTest, ShutdownFailsReadinessFirstAndServesOn) {
   shutdown.join();
   EXPECT_FALSE(Client(port()).connected());
   EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+}
+
+TEST_F(ServerTest, LoadingThatEndsInAShutdownDoesNotMakeItReady) {
+  Start();
+  EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 1\n"));
+  server_->service().BeginDrain();
+  server_->service().FinishLoading(true);
+  EXPECT_FALSE(server_->service().ready());
+  EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 0\n"));
 }
 
 TEST_F(ServerTest, PortInUseIsSaidSo) {

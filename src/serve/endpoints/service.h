@@ -30,14 +30,8 @@ class Service {
   /// begun.
   bool ready() const { return loaded_.load() && !draining_.load(); }
   /// All models of the start have been tried; `any` of them can answer.
-  void FinishLoading(bool any) {
-    loaded_.store(any);
-    metrics_.SetReady(ready());
-  }
-  void BeginDrain() {
-    draining_.store(true);
-    metrics_.SetReady(false);
-  }
+  void FinishLoading(bool any) { loaded_.store(any); }
+  void BeginDrain() { draining_.store(true); }
 
  private:
   static std::vector<std::unique_ptr<Scratch>> Scratches(int workers) {

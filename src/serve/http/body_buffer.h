@@ -8,8 +8,8 @@
 
 namespace verdict {
 
-/// Bytes that all request bodies together may hold, so that many clients with big bodies cannot
-/// take all memory. Threads: any.
+/// Bytes that all request bodies and unread responses together may hold, so that many clients
+/// cannot take all memory. Threads: any.
 class MemoryBudget {
  public:
   explicit MemoryBudget(size_t bytes) : limit_(bytes) {}
@@ -43,7 +43,10 @@ class BodyBuffer {
   /// Empties it and keeps no more than a little memory.
   void Reset();
 
-  std::string_view text() const { return {memory_.get() + offset_, size_}; }
+  std::string_view text() const {
+    if (size_ == 0) return {};  // there may be no memory to point into
+    return {memory_.get() + offset_, size_};
+  }
   size_t size() const { return size_; }
   MemoryBudget& budget() const { return budget_; }
 

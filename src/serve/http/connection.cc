@@ -20,6 +20,9 @@ constexpr std::chrono::milliseconds kLingerTime{1000};
 constexpr size_t kMaxUnparsed = kMaxHeadBytes + 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Empties the string and frees its memory, which an assignment would keep.
+void Free(std::string* text) { std::string().swap(*text); }
+
 }  // namespace
 
 Connection::Connection(Worker& worker, tcp::socket socket)
@@ -29,6 +32,7 @@ Connection::Connection(Worker& worker, tcp::socket socket)
 }
 
 Connection::~Connection() {
+  DropPending();
   worker_.load.fetch_sub(1, std::memory_order_relaxed);
   worker_.shared.connections.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -104,7 +108,7 @@ void Connection::Consume(std::string_view bytes) {
   while (ConsumeSome(&bytes)) {
   }
   if (state_ == State::kLingering || state_ == State::kClosed) {
-    unparsed_ = {};
+    Free(&unparsed_);
   } else {
     unparsed_.assign(bytes);
   }
@@ -178,6 +182,11 @@ void Connection::Send(bool keep_alive) {
     return Close();
   }
   if (sent == worker_.response_head.size() + response.body.size()) return OnSent();
+  // What a client leaves unread counts against the same budget as what it sends. Saying 503 is out
+  // of the question: the answer may have begun.
+  const size_t bytes = response.body.capacity();
+  if (!worker_.shared.body_budget.Take(bytes)) return Close();
+  pending_bytes_ = bytes;
   pending_head_ = worker_.response_head;
   pending_body_ = std::move(response.body);
   Enter(State::kWriting);
@@ -194,8 +203,7 @@ void Connection::SendRest(size_t sent) {
       [self = shared_from_this()](const error_code& error, size_t) {
         if (self->state_ == State::kClosed) return;
         if (error) return self->Close();
-        self->pending_head_ = {};
-        self->pending_body_ = {};
+        self->DropPending();
         self->OnSent();
         if (self->state_ == State::kIdle) {
           self->Consume({});  // what came behind the request that was answered
@@ -204,6 +212,12 @@ void Connection::SendRest(size_t sent) {
           self->WaitToRead();
         }
       });
+}
+
+void Connection::DropPending() {
+  Free(&pending_head_);
+  Free(&pending_body_);
+  worker_.shared.body_budget.Return(std::exchange(pending_bytes_, 0));
 }
 
 void Connection::OnSent() {

@@ -51,7 +51,8 @@ Status Inflate(std::string_view compressed, size_t max_bytes, BodyBuffer* out) {
                         " bytes once decompressed");
     }
     if (!out->Append({chunk, produced})) {
-      return ResourceExhausted("too many request bodies are held at this moment; try again");
+      return ResourceExhausted(
+          "too many requests and responses are held at this moment; try again");
     }
     if (result == Z_STREAM_END) break;
     if (produced == 0 && stream.avail_in == 0) {

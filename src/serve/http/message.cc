@@ -34,7 +34,7 @@ void RequestHead::Clear() {
 void HttpResponse::Clear() {
   code = 200;
   content_type = "application/json";
-  if (body.capacity() > kKeepBytes) body = {};
+  if (body.capacity() > kKeepBytes) std::string().swap(body);  // "= {}" would keep its memory
   body.clear();
   inference_header_length.reset();
   allow = {};

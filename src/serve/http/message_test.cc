@@ -79,5 +79,13 @@ TEST(StatusMap, EveryCodeHasOneThatClientsUnderstand) {
   }
 }
 
+TEST(HttpResponse, ClearFreesALargeBody) {
+  HttpResponse response;
+  response.body.assign(size_t{8} << 20, 'x');
+  response.Clear();
+  EXPECT_TRUE(response.body.empty());
+  EXPECT_LE(response.body.capacity(), size_t{1} << 20);
+}
+
 }  // namespace
 }  // namespace verdict

@@ -13,7 +13,7 @@ void MetricsHandler::Handle(int, HttpRequest& request, HttpResponse* response) {
     return;
   }
   response->content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response->body = metrics_.Text();
+  response->body = service_.metrics().Text(service_.ready());
 }
 
 }  // namespace verdict

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "observe/metrics.h"
+#include "serve/endpoints/service.h"
 #include "serve/http/message.h"
 
 namespace verdict {
@@ -8,7 +8,7 @@ namespace verdict {
 /// Serves GET /metrics, for Prometheus.
 class MetricsHandler : public HttpHandler {
  public:
-  explicit MetricsHandler(const Metrics& metrics) : metrics_(metrics) {}
+  explicit MetricsHandler(Service& service) : service_(service) {}
 
   void Handle(int worker, HttpRequest& request, HttpResponse* response) override;
   // The scrapes themselves are not counted.
@@ -17,7 +17,7 @@ class MetricsHandler : public HttpHandler {
   void CountRefused() override {}
 
  private:
-  const Metrics& metrics_;
+  Service& service_;
 };
 
 }  // namespace verdict

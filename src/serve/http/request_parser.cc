@@ -113,7 +113,7 @@ void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, error_co
 
 size_t RequestParser::on_body_impl(string_view bytes, error_code& error) {
   if (!body_->Append({bytes.data(), bytes.size()})) {
-    Refuse(503, "too many request bodies are held at this moment; try again", error);
+    Refuse(503, "too many requests and responses are held at this moment; try again", error);
   }
   return bytes.size();
 }

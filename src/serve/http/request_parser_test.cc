@@ -92,6 +92,15 @@ TEST(RequestParser, RawTensorsBeginAligned) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(parse.body.text().data() + 5) % 64, 0u);
 }
 
+TEST(RequestParser, AlignedBodyWithoutBytesIsEmptyText) {
+  Parse parse(
+      "POST / HTTP/1.1\r\nInference-Header-Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "0\r\n\r\n");
+  ASSERT_TRUE(parse.done) << parse.message;
+  EXPECT_TRUE(parse.body.text().empty());
+  EXPECT_EQ(parse.body.text().data(), nullptr) << "there is no memory to point into";
+}
+
 TEST(RequestParser, OldProtocolClosesUnlessAsked) {
   Parse closes("GET / HTTP/1.0\r\n\r\n");
   EXPECT_TRUE(closes.head.http10);
