@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
 
+#include "backends/cpu/isa.h"
 #include "backends/planner.h"
 #include "backends/registry.h"
 #include "ops/evaluate.h"
@@ -283,6 +285,40 @@ TEST(Conformance, RecurrentTacticsDeclineWhatTheyDoNotCompute) {
   graph.nodes[0].attributes["clip"] = 3.0F;
   const std::vector<Constant> free = {Random({4, 1, 9}, 7)};
   EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 1) << "the reference kernel only";
+}
+
+// The runs of this suite on lower instruction sets must not be runs on the best one.
+TEST(Isa, IsTheOneAskedForOrTheBest) {
+  const cpu::Isa hardware = cpu::HardwareIsa();
+  const char* asked = std::getenv("VERDICT_CPU_ISA");
+  const std::string wanted(asked == nullptr ? cpu::IsaName(hardware) : asked);
+  for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+    if (cpu::IsaName(level) == wanted && level > hardware) {
+      GTEST_SKIP() << "this processor has no " << wanted << ", only " << cpu::IsaName(hardware);
+    }
+  }
+  EXPECT_EQ(TargetFingerprint(), "cpu:" + wanted);
+}
+
+TEST(Isa, NamesAreParsed) {
+  for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+    EXPECT_EQ(cpu::ParseIsa(cpu::IsaName(level)), level);
+  }
+  for (const char* other : {"", "AVX2", "avx", "avx22"}) {
+    EXPECT_EQ(cpu::ParseIsa(other), std::nullopt) << other;
+  }
+}
+
+TEST(IsaDeathTest, MisspeltValueIsSaidOnceAndTheBestIsTaken) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a fresh process: nothing is decided yet
+  EXPECT_EXIT(
+      {
+        ::setenv("VERDICT_CPU_ISA", "avx-2", 1);
+        const bool best = cpu::CurrentIsa() == cpu::HardwareIsa();
+        std::exit(best && cpu::CurrentIsa() == cpu::HardwareIsa() ? 0 : 1);
+      },
+      testing::ExitedWithCode(0),
+      "^verdict: VERDICT_CPU_ISA=avx-2 is ignored: it is none of baseline, avx2, avx512\n$");
 }
 
 TEST(Registry, ReferenceComesLastAndHasEveryOperator) {

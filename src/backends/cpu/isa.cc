@@ -3,24 +3,23 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 namespace verdict::cpu {
 namespace {
 
-Isa HardwareIsa() {
-  const int64_t targets = hwy::SupportedTargets();
-  if ((targets & HWY_AVX3) != 0) return Isa::kAvx512;
-  if ((targets & HWY_AVX2) != 0) return Isa::kAvx2;
-  return Isa::kBaseline;
-}
-
 Isa Choose() {
   const Isa hardware = HardwareIsa();
   Isa chosen = hardware;
   if (const char* wanted = std::getenv("VERDICT_CPU_ISA")) {
-    for (Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-      if (IsaName(level) == wanted) chosen = std::min(level, hardware);
+    if (const auto level = ParseIsa(wanted)) {
+      chosen = std::min(*level, hardware);
+    } else {
+      std::fprintf(stderr,
+                   "verdict: VERDICT_CPU_ISA=%.40s is ignored: it is none of baseline, avx2, "
+                   "avx512\n",
+                   wanted);
     }
   }
   // Highway's own dispatch follows.
@@ -36,6 +35,21 @@ Isa Choose() {
 Isa CurrentIsa() {
   static const Isa isa = Choose();
   return isa;
+}
+
+Isa HardwareIsa() {
+  // Read once: Choose makes Highway report fewer.
+  static const int64_t targets = hwy::SupportedTargets();
+  if ((targets & HWY_AVX3) != 0) return Isa::kAvx512;
+  if ((targets & HWY_AVX2) != 0) return Isa::kAvx2;
+  return Isa::kBaseline;
+}
+
+std::optional<Isa> ParseIsa(std::string_view name) {
+  for (Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (IsaName(level) == name) return level;
+  }
+  return std::nullopt;
 }
 
 std::string_view IsaName(Isa isa) {

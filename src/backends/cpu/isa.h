@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 namespace verdict::cpu {
@@ -8,9 +9,15 @@ namespace verdict::cpu {
 enum class Isa { kBaseline, kAvx2, kAvx512 };
 
 /// The best level of this processor, or a lower one if VERDICT_CPU_ISA=baseline|avx2|avx512 asks
-/// for it. Decided at the first call; every kernel of this backend is of this level.
+/// for it; any other value is said to be ignored, on stderr. Decided at the first call; every
+/// kernel of this backend is of this level. Threads: any.
 Isa CurrentIsa();
 
+/// The best level of this processor, whatever was asked for. Threads: any.
+Isa HardwareIsa();
+
 std::string_view IsaName(Isa isa);
+/// The level of that name, or nothing.
+std::optional<Isa> ParseIsa(std::string_view name);
 
 }  // namespace verdict::cpu
