@@ -17,7 +17,7 @@ namespace verdict {
 namespace {
 
 constexpr double kUnstable = 0.025;  // trtexec warns above this coefficient of variation
-constexpr int kMaxThreads = 1024;
+constexpr int kMaxStreams = 1024;
 
 struct Flags {
   std::string engine, onnx, shapes, inputs, times;
@@ -170,7 +170,7 @@ std::function<Status()> Declare(CLI::App& app) {
       ->type_name("S")
       ->check(CLI::Range(0.0, 1e6).description(""))
       ->capture_default_str();
-  app.add_option("--iterations", flags->load.iterations, "least runs a thread")
+  app.add_option("--iterations", flags->load.iterations, "least runs a stream")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 26).description(""))
       ->capture_default_str();
@@ -179,9 +179,9 @@ std::function<Status()> Declare(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::Range(0.0, 100.0).description(""))
       ->default_str("90,95,99");
-  app.add_option("--threads", flags->load.threads, "sessions, each on a thread of its own")
+  app.add_option("--streams", flags->load.threads, "sessions, each on a thread of its own")
       ->type_name("N")
-      ->check(CLI::Range(1, kMaxThreads).description(""))
+      ->check(CLI::Range(1, kMaxStreams).description(""))
       ->capture_default_str();
   app.add_option("--exportTimes", flags->times, "every run's times, as JSON")->type_name("FILE");
   app.parse_complete_callback([flags] {

@@ -359,7 +359,7 @@ def test_bench_prints_the_summary_of_trtexec(engine: pathlib.Path) -> None:
 
 def test_bench_exports_the_times(engine: pathlib.Path, tmp_path: pathlib.Path) -> None:
     times = tmp_path / "times.json"
-    text = succeed("bench", "--loadEngine", engine, "--threads", 2, "--iterations", 7,
+    text = succeed("bench", "--loadEngine", engine, "--streams", 2, "--iterations", 7,
                    "--warmUp", 0, "--duration", 0, "--percentile", "50,99.9", "--exportTimes", times)
     assert "percentile(50%) = " in text and "percentile(99.9%) = " in text
     runs = json.loads(times.read_text())
