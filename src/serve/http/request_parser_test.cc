@@ -69,6 +69,16 @@ TEST(RequestParser, ReadsWholeAndInPieces) {
   }
 }
 
+TEST(RequestParser, TakesNoChunksInPieces) {
+  const std::string text = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET";
+  for (size_t step = 1; step <= text.size(); ++step) {
+    Parse parse(text, step);
+    ASSERT_TRUE(parse.done) << parse.message;
+    EXPECT_EQ(parse.body.size(), 0U);
+    EXPECT_EQ(parse.rest, std::string("GET").substr(0, parse.rest.size()));
+  }
+}
+
 TEST(RequestParser, ChunksAreJoinedAndTrailersIgnored) {
   const std::string text =
       "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
