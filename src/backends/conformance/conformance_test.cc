@@ -20,6 +20,7 @@ namespace verdict {
 namespace {
 
 constexpr double kTolerance = 1e-5;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Constant Random(const Shape& shape, uint32_t seed, float scale = 1.0F) {
   std::mt19937 random(seed);
@@ -160,28 +161,29 @@ TEST(Conformance, FusedGemmActivations) {
   }
 }
 
+/// Where activations saturate, overflow or must pass a value on.
+constexpr float kLimits[] = {0.0F,
+                             -0.0F,
+                             1e-30F,
+                             -1e-30F,
+                             8.9F,
+                             -8.9F,
+                             50.0F,
+                             -50.0F,
+                             88.8F,
+                             -88.8F,
+                             104.5F,
+                             -104.5F,
+                             1000.0F,
+                             -1000.0F,
+                             3e38F,
+                             -3e38F,
+                             kInfinity,
+                             -kInfinity,
+                             std::numeric_limits<float>::quiet_NaN()};
+constexpr auto kCount = static_cast<int64_t>(std::size(kLimits));
+
 TEST(Conformance, FusedGemmActivationsAtTheirLimits) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kLimits[] = {0.0F,
-                               -0.0F,
-                               1e-30F,
-                               -1e-30F,
-                               8.9F,
-                               -8.9F,
-                               50.0F,
-                               -50.0F,
-                               88.8F,
-                               -88.8F,
-                               104.5F,
-                               -104.5F,
-                               1000.0F,
-                               -1000.0F,
-                               3e38F,
-                               -3e38F,
-                               kInfinity,
-                               -kInfinity,
-                               std::numeric_limits<float>::quiet_NaN()};
-  constexpr auto kCount = static_cast<int64_t>(std::size(kLimits));
   for (const char* activation : {"", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Silu"}) {
     SCOPED_TRACE(activation);
     for (int64_t n : {1, 16}) {
@@ -280,11 +282,58 @@ TEST(Conformance, RecurrentLayers) {
   }
 }
 
+TEST(Conformance, RecurrentCellsAtTheirLimits) {
+  for (const char* op : {"LSTM", "GRU"}) {
+    SCOPED_TRACE(op);
+    const RecurrentCase test{op, "forward", 2, kCount, 1, 17, false, false};
+    Graph graph = RecurrentGraph(test);
+    const int64_t rows = (std::string(op) == "LSTM" ? 4 : 3) * test.hidden;
+    const std::vector<float> ones(static_cast<size_t>(rows), 1.0F);
+    graph.nodes[0].inputs[1] = graph.AddConstant("ones", Constant::Of<float>({1, rows, 1}, ones));
+    std::vector<float> steps(std::begin(kLimits), std::end(kLimits));
+    steps.insert(steps.end(), std::rbegin(kLimits), std::rend(kLimits));
+    const std::vector<Constant> free = {Constant::Of<float>({2, kCount, 1}, steps)};
+    ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+  }
+}
+
+// A state of zeros takes a shortcut, for a whole batch only.
+TEST(Conformance, RecurrentRowsDoNotDependOnTheirBatch) {
+  constexpr int64_t kHidden = 20;
+  for (const char* op : {"LSTM", "GRU"}) {
+    SCOPED_TRACE(op);
+    Graph graph = RecurrentGraph({op, "forward", 1, 2, 9, kHidden, true, true});
+    std::vector<float> state(2 * kHidden, 0.0F);
+    std::fill(state.begin() + kHidden, state.end(), 0.5F);
+    graph.nodes[0].inputs[5] = graph.AddConstant("h", Constant::Of<float>({1, 2, kHidden}, state));
+    Graph first = RecurrentGraph({op, "forward", 1, 1, 9, kHidden, true, true});
+    first.nodes[0].inputs[5] = first.AddConstant(
+        "h", Constant::Of<float>({1, 1, kHidden}, std::span(state).first(kHidden)));
+    const std::vector<Constant> both = {Random({1, 2, 9}, 7)};
+    std::vector<Constant> alone = both;
+    alone[0].shape = Shape{1, 1, 9};
+    for (const Backend* backend : AllBackends()) {
+      for (const Tactic* tactic : backend->candidates(op)) {
+        const auto together = RunTactic(*tactic, graph, NodeInputs(graph, both));
+        const auto single = RunTactic(*tactic, first, NodeInputs(first, alone));
+        EXPECT_EQ(std::memcmp(together[0].data, single[0].data, kHidden * sizeof(float)), 0)
+            << tactic->id;
+      }
+    }
+  }
+}
+
 TEST(Conformance, RecurrentTacticsDeclineWhatTheyDoNotCompute) {
   Graph graph = RecurrentGraph({"LSTM", "forward", 4, 1, 9, 8, true, false});
   graph.nodes[0].attributes["clip"] = 3.0F;
   const std::vector<Constant> free = {Random({4, 1, 9}, 7)};
   EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 1) << "the reference kernel only";
+
+  Graph infinite = RecurrentGraph({"LSTM", "forward", 1, 1, 9, 1, true, false});
+  const std::vector<float> r = {0.5F, kInfinity, 0.5F, 0.5F};
+  infinite.nodes[0].inputs[2] = infinite.AddConstant("inf", Constant::Of<float>({1, 4, 1}, r));
+  const std::vector<Constant> step = {Random({1, 1, 9}, 7)};
+  EXPECT_EQ(CheckAllTactics(infinite, NodeInputs(infinite, step)), 1) << "0 * inf is not 0";
 }
 
 // The runs of this suite on lower instruction sets must not be runs on the best one.

@@ -1,6 +1,7 @@
 #include "backends/cpu/recurrent.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 
@@ -22,6 +23,10 @@ Status Recurrent::Accepts(const Graph& graph, const Node& node, int64_t gates) {
     if (constant == nullptr || constant->dtype != DataType::kFloat32) {
       return Unimplemented("W, R or B is not a float32 constant");
     }
+  }
+  const auto r = graph.constant(node.inputs[2])->view().as<const float>();
+  if (!std::ranges::all_of(r, [](float weight) { return std::isfinite(weight); })) {
+    return Unimplemented("R is not finite");
   }
   if (!IsLeftOut(node, 4)) return Unimplemented("sequence_lens is given");
   if (!IsLeftOut(node, 7)) return Unimplemented("peepholes are given");
@@ -116,16 +121,23 @@ void Recurrent::ProjectInput(const Weights& weights, const float* x, int64_t row
 
 void Recurrent::ProjectState(const Weights& weights, const float* h, int64_t batch, bool accumulate,
                              float* gates) const {
+  const int64_t columns = gate_columns();
+  if (std::all_of(h, h + batch * hidden_, [](float value) { return value == 0.0F; })) {
+    for (int64_t row = 0; !accumulate && row < batch; ++row) {
+      std::copy_n(weights.r_bias, columns, gates + row * columns);
+    }
+    return;
+  }
   Gemm({.m = batch,
         .k = hidden_,
-        .n = gate_columns(),
+        .n = columns,
         .a = h,
         .lda = hidden_,
         .packed = weights.r,
         .bias = weights.r_bias,
         .accumulate = accumulate,
         .c = gates,
-        .ldc = gate_columns()});
+        .ldc = columns});
 }
 
 }  // namespace verdict::cpu

@@ -20,7 +20,7 @@ class Recurrent {
         reverse_(AttributeReader(node).String("direction", "forward") == "reverse") {}
 
   /// OK if the options are those of the usual layer: default activations, no clip, no peepholes, no
-  /// sequence_lens, layout 0.
+  /// sequence_lens, layout 0; and R is finite.
   static Status Accepts(const Graph& graph, const Node& node, int64_t gates);
   /// Bytes of `vectors` float vectors [batch, hidden]; what no machine has where that overflows.
   static size_t VectorBytes(int64_t vectors, int64_t batch, int64_t hidden);
@@ -43,7 +43,8 @@ class Recurrent {
 
   /// gates [rows, G*H] = x [rows, input] * W^T + bias
   void ProjectInput(const Weights& weights, const float* x, int64_t rows, float* gates) const;
-  /// gates [batch, G*H] = h [batch, H] * R^T + bias, or added to gates if `accumulate`.
+  /// gates [batch, G*H] = h [batch, H] * R^T + bias, or added to gates if `accumulate`. A state of
+  /// zeros, as most sequences begin with, costs no product (1/7 of R6's).
   void ProjectState(const Weights& weights, const float* h, int64_t batch, bool accumulate,
                     float* gates) const;
 
