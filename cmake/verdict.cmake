@@ -4,7 +4,9 @@
 
 add_library(verdict_flags INTERFACE)
 target_compile_options(verdict_flags INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers
-                       -fno-omit-frame-pointer)
+                       -fno-omit-frame-pointer
+                       # Errors name the source line: src/…, wherever this was built.
+                       -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False alarms of GCC 12 at -O3: "literal" + std::string (GCC bug 105651), vector::insert of bytes (105329).
   target_compile_options(verdict_flags INTERFACE -Wno-restrict -Wno-stringop-overflow)

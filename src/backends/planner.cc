@@ -1,5 +1,7 @@
 #include "backends/planner.h"
 
+#include <algorithm>
+
 #include "backends/registry.h"
 #include "base/checked_math.h"
 #include "plan/memory.h"
@@ -36,6 +38,19 @@ Result<std::vector<const Backend*>> ChooseBackends(const std::string& name) {
   return chosen;
 }
 
+/// packed: each step's weights, empty where it has none; bytes: what all take where they lie.
+void PackTogether(std::span<const std::vector<std::byte>> packed, uint64_t bytes,
+                  PlannedGraph& planned) {
+  auto [section, data] = Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(bytes)});
+  const std::span<std::byte> to(static_cast<std::byte*>(data), bytes);
+  std::ranges::fill(to, std::byte{0});  // the gaps go into the file
+  for (size_t step = 0; step < packed.size(); ++step) {
+    std::ranges::copy(packed[step], to.subspan(planned.plan.steps[step].packed_offset).begin());
+  }
+  planned.packed = to;
+  planned.packed_owner = section.owner;
+}
+
 }  // namespace
 
 Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> profiles,
@@ -46,6 +61,8 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
   };
   PlannedGraph planned;
   planned.plan.target = TargetFingerprint();
+  std::vector<std::vector<std::byte>> packed;  // one per step
+  uint64_t packed_size = 0;
   std::vector<const Tactic*> tactics;
   std::vector<const Tactic*> accepted;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
@@ -74,16 +91,17 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
     const Tactic* choice = accepted[index_of_choice];
     log(Graph::Describe(node) + ": " + std::string(choice->id));
     Step step{.node = static_cast<int32_t>(index), .tactic = std::string(choice->id)};
+    packed.emplace_back();
     if (choice->pack != nullptr) {
-      VERDICT_ASSIGN_OR_RETURN(const std::vector<std::byte> packed, choice->pack(graph, node));
-      step.packed_offset = AlignUp(planned.packed.size(), kPackedAlignment);
-      step.packed_bytes = packed.size();
-      planned.packed.resize(step.packed_offset);
-      planned.packed.insert(planned.packed.end(), packed.begin(), packed.end());
+      VERDICT_ASSIGN_OR_RETURN(packed.back(), choice->pack(graph, node));
+      step.packed_offset = AlignUp(packed_size, kPackedAlignment);
+      step.packed_bytes = packed.back().size();
+      packed_size = step.packed_offset + step.packed_bytes;
     }
     planned.plan.steps.push_back(std::move(step));
     tactics.push_back(choice);
   }
+  PackTogether(packed, packed_size, planned);
   PlanStorage(graph, planned.plan);
   const ScratchRule scratch = [&](size_t step, auto inputs, auto outputs) -> size_t {
     const Tactic& tactic = *tactics[step];

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "backends/backend.h"
 
@@ -8,7 +9,9 @@ namespace verdict {
 
 struct PlannedGraph {
   Plan plan;
-  std::vector<std::byte> packed;  // the packed section: all steps' weights, each 64-byte aligned
+  /// The packed section: all steps' weights, each 64-byte aligned.
+  std::span<const std::byte> packed;
+  std::shared_ptr<const void> packed_owner;
 };
 
 struct PlannerOptions {

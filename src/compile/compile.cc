@@ -38,9 +38,8 @@ Result<CompileResult> Compile(Graph graph, const CompileOptions& options) {
   }
   contents.graph = std::move(graph);
   contents.plan = std::move(planned.plan);
-  auto packed = std::make_shared<std::vector<std::byte>>(std::move(planned.packed));
-  contents.packed = *packed;
-  contents.packed_owner = std::move(packed);
+  contents.packed = planned.packed;
+  contents.packed_owner = std::move(planned.packed_owner);
   return result;
 }
 

@@ -47,11 +47,11 @@ bool AttributeReader::Has(std::string_view name) const {
   return node_.attributes.find(name) != node_.attributes.end();
 }
 
-Status InferContext::Error(std::string message, std::source_location place) const {
+Status InferContext::Error(const std::string& message, std::source_location place) const {
   return {StatusCode::kInvalidArgument, Graph::Describe(node) + ": " + message, place};
 }
 
-Status KernelContext::Error(std::string message, std::source_location place) const {
+Status KernelContext::Error(const std::string& message, std::source_location place) const {
   return {StatusCode::kInvalidArgument, Graph::Describe(node) + ": " + message, place};
 }
 

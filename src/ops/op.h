@@ -47,7 +47,7 @@ struct InferContext {
   /// caller of the rule reports (the shape is not static).
   Dim UnknownDim() const { return graph != nullptr ? graph->NewSymbol() : Dim{-1}; }
   /// kInvalidArgument with the node's description before `message`.
-  Status Error(std::string message,
+  Status Error(const std::string& message,
                std::source_location place = std::source_location::current()) const;
 };
 
@@ -85,7 +85,7 @@ struct KernelContext {
     return {reinterpret_cast<T*>(scratch.data() + offset_bytes), count};
   }
   /// kInvalidArgument with the node's description before `message`.
-  Status Error(std::string message,
+  Status Error(const std::string& message,
                std::source_location place = std::source_location::current()) const;
 };
 

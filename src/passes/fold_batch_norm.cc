@@ -1,32 +1,9 @@
-#include <cmath>
-
 #include "ops/op.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 
 namespace verdict {
 namespace {
-
-/// y = x * scale + shift per channel, in double.
-struct Affine {
-  std::vector<double> scale, shift;
-};
-
-std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node) {
-  const auto gamma = FloatConstant(graph, node.inputs[1]);
-  const auto beta = FloatConstant(graph, node.inputs[2]);
-  const auto mean = FloatConstant(graph, node.inputs[3]);
-  const auto variance = FloatConstant(graph, node.inputs[4]);
-  if (!gamma || !beta || !mean || !variance) return std::nullopt;
-  const double epsilon = AttributeReader(node).Float("epsilon", 1e-5F);
-  Affine affine;
-  for (size_t c = 0; c < gamma->size(); ++c) {
-    affine.scale.push_back((*gamma)[c] / std::sqrt((*variance)[c] + epsilon));
-    affine.shift.push_back((*beta)[c] - (*mean)[c] * affine.scale[c]);
-    if (!std::isfinite(affine.scale[c]) || !std::isfinite(affine.shift[c])) return std::nullopt;
-  }
-  return affine;
-}
 
 /// Folds into the columns of a FusedGemm or the filters of a Conv.
 bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
@@ -73,9 +50,9 @@ Result<bool> Run(Graph& graph) {
       Node& linear = graph.nodes[static_cast<size_t>(producer)];
       // A FusedGemm's channels are its last axis; BatchNormalization's are axis 1.
       const bool gemm = linear.op == "FusedGemm" && graph.value(node.inputs[0]).shape.rank() == 2 &&
-                        AttributeReader(linear).String("activation", "") == "";
+                        AttributeReader(linear).String("activation", "").empty();
       if (gemm || linear.op == "Conv") {
-        const auto affine = BatchNormAffine(graph, node);
+        const auto affine = BatchNormAffine(graph, node, graph.value(node.inputs[1]).shape[0]);
         const ValueId output = node.outputs[0];
         if (affine && FoldInto(graph, linear, *affine)) {
           linear.outputs[0] = output;

@@ -14,11 +14,6 @@ namespace {
 /// magnitude inside the 1e-5 we promise; beyond it the scaler is left alone.
 constexpr double kMaxShift = 8.0;
 
-/// y = x * scale + shift along the last axis, in double.
-struct Affine {
-  std::vector<double> scale, shift;
-};
-
 std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t channels) {
   Affine affine{std::vector<double>(static_cast<size_t>(channels), 1.0),
                 std::vector<double>(static_cast<size_t>(channels), 0.0)};
@@ -34,13 +29,7 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
     }
   } else if (node.op == "BatchNormalization") {
     if (graph.value(node.inputs[0]).shape.rank() != 2) return std::nullopt;
-    const auto gamma = channel(1), beta = channel(2), mean = channel(3), variance = channel(4);
-    if (!gamma || !beta || !mean || !variance) return std::nullopt;
-    const double epsilon = AttributeReader(node).Float("epsilon", 1e-5F);
-    for (size_t c = 0; c < affine.scale.size(); ++c) {
-      affine.scale[c] = (*gamma)[c] / std::sqrt((*variance)[c] + epsilon);
-      affine.shift[c] = (*beta)[c] - (*mean)[c] * affine.scale[c];
-    }
+    return BatchNormAffine(graph, node, channels);
   } else if (node.op == "Sub" || node.op == "Add") {
     const auto addend = channel(1);
     if (!addend) return std::nullopt;
@@ -56,10 +45,7 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
   } else {
     return std::nullopt;
   }
-  const auto usable = [](double value) { return std::isfinite(value); };
-  if (!std::ranges::all_of(affine.scale, usable) || !std::ranges::all_of(affine.shift, usable)) {
-    return std::nullopt;
-  }
+  if (!affine.IsFinite()) return std::nullopt;
   return affine;
 }
 

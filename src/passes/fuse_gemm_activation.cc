@@ -21,7 +21,7 @@ std::string ActivationOf(const Node& node) {
 
 bool IsPlainGemm(const Node* node) {
   return node != nullptr && node->op == "FusedGemm" &&
-         AttributeReader(*node).String("activation", "") == "";
+         AttributeReader(*node).String("activation", "").empty();
 }
 
 void Absorb(Graph& graph, int32_t gemm_index, size_t index, std::string activation) {

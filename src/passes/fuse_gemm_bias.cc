@@ -86,7 +86,7 @@ bool FuseAdd(Graph& graph, const Uses& uses, size_t index) {
     if (producer < 0 || !uses.HasSingleUse(product)) continue;
     Node& gemm = graph.nodes[static_cast<size_t>(producer)];
     if (gemm.op != "FusedGemm" || gemm.inputs.size() > 2 ||
-        AttributeReader(gemm).String("activation", "") != "") {
+        !AttributeReader(gemm).String("activation", "").empty()) {
       continue;
     }
     const Shape& weights = graph.value(gemm.inputs[1]).shape;

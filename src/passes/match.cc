@@ -1,5 +1,10 @@
 #include "passes/match.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "ops/op.h"
+
 namespace verdict {
 
 std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id) {
@@ -35,6 +40,27 @@ std::optional<std::vector<double>> ChannelConstant(const Graph& graph, ValueId i
                            shape[shape.rank() - 1] == channels;
   if (!is_channels) return std::nullopt;
   return values;
+}
+
+bool Affine::IsFinite() const {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  return std::ranges::all_of(scale, finite) && std::ranges::all_of(shift, finite);
+}
+
+std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node, int64_t channels) {
+  const auto channel = [&](size_t input) {
+    return ChannelConstant(graph, node.inputs[input], channels);
+  };
+  const auto gamma = channel(1), beta = channel(2), mean = channel(3), variance = channel(4);
+  if (!gamma || !beta || !mean || !variance) return std::nullopt;
+  const double epsilon = AttributeReader(node).Float("epsilon", 1e-5F);
+  Affine affine;
+  for (size_t c = 0; c < gamma->size(); ++c) {
+    affine.scale.push_back((*gamma)[c] / std::sqrt((*variance)[c] + epsilon));
+    affine.shift.push_back((*beta)[c] - (*mean)[c] * affine.scale[c]);
+  }
+  if (!affine.IsFinite()) return std::nullopt;
+  return affine;
 }
 
 ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,

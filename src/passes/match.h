@@ -51,6 +51,16 @@ std::optional<double> ScalarConstant(const Graph& graph, ValueId id);
 std::optional<std::vector<double>> ChannelConstant(const Graph& graph, ValueId id,
                                                    int64_t channels);
 
+/// y = x * scale + shift per channel, in double.
+struct Affine {
+  std::vector<double> scale, shift;
+  bool IsFinite() const;
+};
+
+/// What a BatchNormalization of `channels` channels does; nothing where its parameters are no float
+/// constants, or make an infinity or NaN.
+std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node, int64_t channels);
+
 /// A new f32 constant.
 ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
                   std::span<const double> values);

@@ -6,6 +6,7 @@
 #include "base/checked_math.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "plan/profile.h"
 
 namespace verdict {
 namespace {
@@ -44,9 +45,8 @@ std::vector<Lifetime> Lifetimes(const Graph& graph, const Plan& plan) {
 Status Measure(const Graph& graph, const Plan& plan, const Profile& profile,
                const ScratchRule& scratch, Layout& layout) {
   for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
-    std::vector<Shape> shapes;
-    for (const InputRange& range : profile.inputs) shapes.push_back(range.*corner);
-    VERDICT_ASSIGN_OR_RETURN(const std::vector<TensorView> views, ResolveShapes(graph, shapes));
+    VERDICT_ASSIGN_OR_RETURN(const std::vector<TensorView> views,
+                             ResolveShapes(graph, CornerShapes(profile, corner)));
     std::vector<TensorView> inputs, outputs;
     for (size_t step = 0; step < plan.steps.size(); ++step) {
       const Node& node = graph.nodes[static_cast<size_t>(plan.steps[step].node)];

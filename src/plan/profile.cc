@@ -173,6 +173,12 @@ bool Inside(const InputRange& range, const Shape& shape) {
 
 }  // namespace
 
+std::vector<Shape> CornerShapes(const Profile& profile, Shape InputRange::*corner) {
+  std::vector<Shape> shapes;
+  for (const InputRange& range : profile.inputs) shapes.push_back(range.*corner);
+  return shapes;
+}
+
 bool Covers(const Profile& profile, std::span<const Shape> shapes) {
   return std::ranges::equal(profile.inputs, shapes, Inside);
 }

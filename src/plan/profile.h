@@ -24,6 +24,9 @@ Result<NamedShapes> ParseShapes(std::string_view text);
 Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const NamedShapes& opt,
                             const NamedShapes& max);
 
+/// The least, expected or largest shapes, one per input: `corner` is &InputRange::min, opt or max.
+std::vector<Shape> CornerShapes(const Profile& profile, Shape InputRange::*corner);
+
 /// True if `shapes` (one per input, in order) lie within the profile. Never allocates.
 bool Covers(const Profile& profile, std::span<const Shape> shapes);
 

@@ -9,6 +9,7 @@
 #include "ops/half.h"
 #include "ops/infer.h"
 #include "plan/memory.h"
+#include "plan/profile.h"
 #include "runtime/session.h"
 
 namespace verdict {
@@ -56,11 +57,8 @@ std::string PlanMismatch(const EngineContents& contents, std::vector<const Tacti
 /// depend on the data. A stored plan is no proof of that.
 Status CheckShapesResolve(const Graph& graph, std::span<const Profile> profiles) {
   for (size_t index = 0; index < profiles.size(); ++index) {
-    const std::vector<InputRange>& ranges = profiles[index].inputs;
     for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
-      std::vector<Shape> shapes;
-      for (const InputRange& range : ranges) shapes.push_back(range.*corner);
-      const auto views = ResolveShapes(graph, shapes);
+      const auto views = ResolveShapes(graph, CornerShapes(profiles[index], corner));
       if (!views.ok()) return views.status().WithContext("profile " + std::to_string(index));
     }
   }
@@ -139,9 +137,8 @@ Result<std::shared_ptr<const Engine>> Engine::FromContents(EngineContents conten
     VERDICT_ASSIGN_OR_RETURN(PlannedGraph planned,
                              PlanGraph(contents.graph, contents.profiles, {}));
     contents.plan = std::move(planned.plan);
-    auto owner = std::make_shared<std::vector<std::byte>>(std::move(planned.packed));
-    contents.packed = *owner;
-    contents.packed_owner = std::move(owner);
+    contents.packed = planned.packed;
+    contents.packed_owner = std::move(planned.packed_owner);
     engine->notice_ = why + "; planned again from the IR";
     tactics.clear();
     for (const Step& step : contents.plan.steps) {

@@ -8,6 +8,7 @@
 #include "backends/registry.h"
 #include "ir/text.h"
 #include "ops/infer.h"
+#include "plan/profile.h"
 
 namespace verdict {
 namespace {
@@ -75,9 +76,8 @@ Result<Tuner> Tuner::Create(const Graph& graph, std::span<const Profile> profile
   Tuner tuner(graph, options);
   for (const Profile& profile : profiles) {
     for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt}) {
-      std::vector<Shape> shapes;
-      for (const InputRange& range : profile.inputs) shapes.push_back(range.*corner);
-      VERDICT_ASSIGN_OR_RETURN(std::vector<TensorView> values, ResolveShapes(graph, shapes));
+      VERDICT_ASSIGN_OR_RETURN(std::vector<TensorView> values,
+                               ResolveShapes(graph, CornerShapes(profile, corner)));
       tuner.shapes_.push_back(std::move(values));
     }
   }
@@ -85,7 +85,7 @@ Result<Tuner> Tuner::Create(const Graph& graph, std::span<const Profile> profile
 }
 
 Result<double> Tuner::Time(const Tactic& tactic, const Node& node,
-                           std::span<const TensorView> values) {
+                           std::span<const TensorView> values, Constant& packed) {
   std::vector<Constant> owners;
   const auto place = [&](std::span<const ValueId> ids, bool allocate,
                          std::vector<TensorView>& views) -> Status {
@@ -120,14 +120,12 @@ Result<double> Tuner::Time(const Tactic& tactic, const Node& node,
     return ResourceExhausted(Graph::Describe(node) + ": needs more than 4 GiB of scratch");
   }
   VERDICT_ASSIGN_OR_RETURN(const Constant scratch, AllocateBytes(scratch_bytes));
-  Constant packed;
-  size_t packed_bytes = 0;
-  if (tactic.pack != nullptr) {
+  if (tactic.pack != nullptr && packed.data == nullptr) {
     VERDICT_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, tactic.pack(graph_, node));
-    packed_bytes = bytes.size();
-    VERDICT_ASSIGN_OR_RETURN(packed, AllocateBytes(packed_bytes));
+    VERDICT_ASSIGN_OR_RETURN(packed, AllocateBytes(bytes.size()));
     std::ranges::copy(bytes, static_cast<std::byte*>(const_cast<void*>(packed.data)));
   }
+  const size_t packed_bytes = packed.data == nullptr ? 0 : static_cast<size_t>(packed.shape[0]);
   KernelContext context{node,
                         inputs,
                         outputs,
@@ -144,8 +142,9 @@ Result<size_t> Tuner::Choose(const Node& node, std::span<const Tactic* const> ca
   std::string line = Graph::Describe(node) + ": measured";
   for (size_t index = 0; index < candidates.size(); ++index) {
     double total = 0;
+    Constant packed;
     for (const auto& values : shapes_) {
-      VERDICT_ASSIGN_OR_RETURN(const double time, Time(*candidates[index], node, values));
+      VERDICT_ASSIGN_OR_RETURN(const double time, Time(*candidates[index], node, values, packed));
       total += time;
     }
     if (index == 0 || total < best_time) {

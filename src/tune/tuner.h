@@ -36,7 +36,9 @@ class Tuner {
 
  private:
   Tuner(const Graph& graph, const Options& options) : graph_(graph), options_(options) {}
-  Result<double> Time(const Tactic& tactic, const Node& node, std::span<const TensorView> values);
+  /// packed: the tactic's weights, packed here where they are not yet.
+  Result<double> Time(const Tactic& tactic, const Node& node, std::span<const TensorView> values,
+                      Constant& packed);
 
   const Graph& graph_;
   Options options_;

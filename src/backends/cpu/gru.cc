@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "backends/cpu/recurrent.h"
 #include "backends/cpu/tactics.h"
 
@@ -19,51 +17,34 @@ Status Run(KernelContext& context) {
   const int64_t steps = x[0], batch = x[1];
   const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
   const int64_t hidden = layer.hidden(), columns = layer.gate_columns();
-  const int64_t state = batch * hidden;
+  const auto state = static_cast<size_t>(batch * hidden);
+  const auto step_size = static_cast<size_t>(batch * columns);
   const std::span<float> scratch =
-      context.Scratch<float>(static_cast<size_t>(((steps + 1) * kGates + 1) * state));
-  float* x_gates = scratch.data();
-  float* h_gates = x_gates + steps * batch * columns;
-  float* h = h_gates + batch * columns;
+      context.Scratch<float>(static_cast<size_t>(steps + 1) * step_size + state);
+  const std::span<float> x_gates = scratch.first(static_cast<size_t>(steps) * step_size);
+  const std::span<float> h_gates = scratch.subspan(x_gates.size(), step_size);
+  const std::span<float> h = scratch.subspan(x_gates.size() + step_size, state);
   for (int64_t direction = 0; direction < layer.directions(); ++direction) {
     const auto weights = layer.At(context.packed.data(), direction);
-    if (context.has_input(5)) {
-      std::copy_n(context.in<float>(5).data() + direction * state, state, h);
-    } else {
-      std::fill_n(h, state, 0.0F);
-    }
-    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, x_gates);
+    Recurrent::LoadState(context, 5, direction, h);
+    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, x_gates.data());
     for (int64_t i = 0; i < steps; ++i) {
       const int64_t step = layer.IsReverse(direction) ? steps - 1 - i : i;
-      layer.ProjectState(weights, h, batch, /*accumulate=*/false, h_gates);
+      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/false, h_gates.data());
       for (int64_t row = 0; row < batch; ++row) {
-        GruCell(x_gates + (step * batch + row) * columns, h_gates + row * columns, hidden,
-                h + row * hidden, h + row * hidden);
+        float* row_h = h.data() + row * hidden;
+        GruCell(x_gates.data() + (step * batch + row) * columns, h_gates.data() + row * columns,
+                hidden, row_h, row_h);
       }
-      if (context.has_output(0)) {
-        std::copy_n(h, state,
-                    context.out<float>(0).data() + (step * layer.directions() + direction) * state);
-      }
+      layer.StoreStep(context, step, direction, h);
     }
-    if (context.has_output(1)) {
-      std::copy_n(h, state, context.out<float>(1).data() + direction * state);
-    }
+    Recurrent::StoreState(context, 1, direction, h);
   }
   return OkStatus();
 }
 
 }  // namespace
 
-const Tactic kGru = {
-    .id = "cpu/gru",
-    .op = "GRU",
-    .accepts = [](const Graph& graph,
-                  const Node& node) { return Recurrent::Accepts(graph, node, kGates); },
-    .pack = [](const Graph& graph,
-               const Node& node) { return Recurrent::PackWeights(graph, node, kGates); },
-    .packed_bytes = [](const Graph& graph,
-                       const Node& node) { return Recurrent::PackedBytes(graph, node, kGates); },
-    .run = Run,
-    .scratch_bytes = ScratchBytes};
+constinit const Tactic kGru = RecurrentTactic<kGates>("cpu/gru", "GRU", Run, ScratchBytes);
 
 }  // namespace verdict::cpu

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "backends/cpu/recurrent.h"
 #include "backends/cpu/tactics.h"
 
@@ -14,66 +12,41 @@ size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<c
   return Recurrent::VectorBytes(x[0] * kGates + 2, x[1], inputs[2].shape[2]);
 }
 
-void CopyState(const KernelContext& context, size_t input, int64_t offset, int64_t count,
-               float* to) {
-  if (context.has_input(input)) {
-    std::copy_n(context.in<float>(input).data() + offset, count, to);
-  } else {
-    std::fill_n(to, count, 0.0F);
-  }
-}
-
 Status Run(KernelContext& context) {
   const Shape& x = context.inputs[0].shape;
   const int64_t steps = x[0], batch = x[1];
   const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
-  const int64_t hidden = layer.hidden();
-  const int64_t state = batch * hidden;
+  const int64_t hidden = layer.hidden(), columns = layer.gate_columns();
+  const auto state = static_cast<size_t>(batch * hidden);
+  const auto step_size = static_cast<size_t>(batch * columns);
   const std::span<float> scratch =
-      context.Scratch<float>(static_cast<size_t>((steps * kGates + 2) * state));
-  float* gates = scratch.data();
-  float* h = gates + steps * batch * layer.gate_columns();
-  float* cell = h + state;
+      context.Scratch<float>(static_cast<size_t>(steps) * step_size + 2 * state);
+  const std::span<float> gates = scratch.first(static_cast<size_t>(steps) * step_size);
+  const std::span<float> h = scratch.subspan(gates.size(), state);
+  const std::span<float> cell = scratch.subspan(gates.size() + state, state);
   for (int64_t direction = 0; direction < layer.directions(); ++direction) {
     const auto weights = layer.At(context.packed.data(), direction);
-    CopyState(context, 5, direction * state, state, h);
-    CopyState(context, 6, direction * state, state, cell);
-    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, gates);
+    Recurrent::LoadState(context, 5, direction, h);
+    Recurrent::LoadState(context, 6, direction, cell);
+    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, gates.data());
     for (int64_t i = 0; i < steps; ++i) {
       const int64_t step = layer.IsReverse(direction) ? steps - 1 - i : i;
-      float* step_gates = gates + step * batch * layer.gate_columns();
-      layer.ProjectState(weights, h, batch, /*accumulate=*/true, step_gates);
+      float* step_gates = gates.data() + step * batch * columns;
+      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/true, step_gates);
       for (int64_t row = 0; row < batch; ++row) {
-        LstmCell(step_gates + row * layer.gate_columns(), hidden, cell + row * hidden,
-                 h + row * hidden);
+        LstmCell(step_gates + row * columns, hidden, cell.data() + row * hidden,
+                 h.data() + row * hidden);
       }
-      if (context.has_output(0)) {
-        std::copy_n(h, state,
-                    context.out<float>(0).data() + (step * layer.directions() + direction) * state);
-      }
+      layer.StoreStep(context, step, direction, h);
     }
-    if (context.has_output(1)) {
-      std::copy_n(h, state, context.out<float>(1).data() + direction * state);
-    }
-    if (context.has_output(2)) {
-      std::copy_n(cell, state, context.out<float>(2).data() + direction * state);
-    }
+    Recurrent::StoreState(context, 1, direction, h);
+    Recurrent::StoreState(context, 2, direction, cell);
   }
   return OkStatus();
 }
 
 }  // namespace
 
-const Tactic kLstm = {
-    .id = "cpu/lstm",
-    .op = "LSTM",
-    .accepts = [](const Graph& graph,
-                  const Node& node) { return Recurrent::Accepts(graph, node, kGates); },
-    .pack = [](const Graph& graph,
-               const Node& node) { return Recurrent::PackWeights(graph, node, kGates); },
-    .packed_bytes = [](const Graph& graph,
-                       const Node& node) { return Recurrent::PackedBytes(graph, node, kGates); },
-    .run = Run,
-    .scratch_bytes = ScratchBytes};
+constinit const Tactic kLstm = RecurrentTactic<kGates>("cpu/lstm", "LSTM", Run, ScratchBytes);
 
 }  // namespace verdict::cpu

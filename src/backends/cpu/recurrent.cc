@@ -106,6 +106,29 @@ Recurrent::Weights Recurrent::At(const std::byte* packed, int64_t direction) con
   return {floats, floats + padded, w, w + PackedFloats(input_, gate_columns())};
 }
 
+void Recurrent::LoadState(const KernelContext& context, size_t input, int64_t direction,
+                          std::span<float> state) {
+  if (!context.has_input(input)) {
+    std::ranges::fill(state, 0.0F);
+    return;
+  }
+  const auto given = context.in<float>(input);
+  std::ranges::copy(given.subspan(static_cast<size_t>(direction) * state.size(), state.size()),
+                    state.begin());
+}
+
+void Recurrent::StoreStep(KernelContext& context, int64_t step, int64_t direction,
+                          std::span<const float> h) const {
+  StoreState(context, 0, step * directions_ + direction, h);
+}
+
+void Recurrent::StoreState(KernelContext& context, size_t output, int64_t direction,
+                           std::span<const float> state) {
+  if (!context.has_output(output)) return;
+  std::ranges::copy(
+      state, context.out<float>(output).data() + static_cast<size_t>(direction) * state.size());
+}
+
 void Recurrent::ProjectInput(const Weights& weights, const float* x, int64_t rows,
                              float* gates) const {
   Gemm({.m = rows,

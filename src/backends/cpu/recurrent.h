@@ -1,5 +1,6 @@
 #pragma once
 
+#include "backends/backend.h"
 #include "backends/cpu/gemm.h"
 #include "ops/op.h"
 
@@ -28,6 +29,16 @@ class Recurrent {
   static Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node,
                                                     int64_t gates);
 
+  /// One direction's initial state [batch * H], zeros where `input` is left out.
+  static void LoadState(const KernelContext& context, size_t input, int64_t direction,
+                        std::span<float> state);
+  /// Writes h [batch * H] as one step of Y [T, D, batch, H], if that is wanted.
+  void StoreStep(KernelContext& context, int64_t step, int64_t direction,
+                 std::span<const float> h) const;
+  /// Writes a last state [batch * H] to output [D, batch, H], if that is wanted.
+  static void StoreState(KernelContext& context, size_t output, int64_t direction,
+                         std::span<const float> state);
+
   int64_t directions() const { return directions_; }
   int64_t hidden() const { return hidden_; }
   int64_t gate_columns() const { return gates_ * hidden_; }
@@ -54,5 +65,23 @@ class Recurrent {
   int64_t gates_, directions_, hidden_, input_;
   bool reverse_;
 };
+
+/// The tactic of a layer of `kGates` gates.
+template <int64_t kGates>
+constexpr Tactic RecurrentTactic(std::string_view id, std::string_view op,
+                                 decltype(Tactic::run) run,
+                                 decltype(Tactic::scratch_bytes) scratch_bytes) {
+  return {
+      .id = id,
+      .op = op,
+      .accepts = [](const Graph& graph,
+                    const Node& node) { return Recurrent::Accepts(graph, node, kGates); },
+      .pack = [](const Graph& graph,
+                 const Node& node) { return Recurrent::PackWeights(graph, node, kGates); },
+      .packed_bytes = [](const Graph& graph,
+                         const Node& node) { return Recurrent::PackedBytes(graph, node, kGates); },
+      .run = run,
+      .scratch_bytes = scratch_bytes};
+}
 
 }  // namespace verdict::cpu
