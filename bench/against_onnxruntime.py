@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Reference models on `verdict bench` and on ONNX Runtime, one thread each, in turns, as a Markdown table.
+"""Reference models on `verdict bench` and on ONNX Runtime, in turns, as a Markdown table.
 
-Results are compared on the same inputs before anything is timed. Each figure is the median latency of the median
-of --rounds rounds; the two programs alternate, so that a machine whose speed drifts slows both.
+One thread each. Results are compared on the same inputs before anything is timed. Each figure is
+the median latency of the median of --rounds rounds; the two programs alternate, so that a machine
+whose speed drifts slows both.
 
-Usage: against_onnxruntime.py --models DIR [--only R1,R4a] [--batches 1,32,128] [--rounds 3] [--duration 1]
+Usage: against_onnxruntime.py --models DIR [--only R1,R4a] [--batches 1,32,128]
+                              [--rounds 3] [--duration 1]
   DIR is where bench/models/make_reference_models.py wrote them.
 """
 
@@ -58,7 +60,8 @@ def make_inputs(session: onnxruntime.InferenceSession, batch: int) -> dict[str, 
 
 def largest_difference(model: pathlib.Path, engine: pathlib.Path, npz: pathlib.Path,
                        session: onnxruntime.InferenceSession, folder: pathlib.Path) -> float:
-    """Relative plus absolute, over all float outputs; ends the run if a label differs or it is over 1e-5."""
+    """Relative plus absolute, over all float outputs; ends the run if a label differs or it is over
+    1e-5."""
     out = folder / "out.npz"
     call(BINARY, "run", engine, "--inputs", npz, "--outputs", out)
     expected = session.run(None, dict(np.load(npz)))
@@ -66,7 +69,8 @@ def largest_difference(model: pathlib.Path, engine: pathlib.Path, npz: pathlib.P
     with np.load(out) as got:
         for value, want in zip(session.get_outputs(), expected):
             if np.issubdtype(want.dtype, np.floating):
-                worst = max(worst, float((np.abs(got[value.name] - want) / (1 + np.abs(want))).max()))
+                difference = np.abs(got[value.name] - want) / (1 + np.abs(want))
+                worst = max(worst, float(difference.max()))
             elif not np.array_equal(got[value.name], want):
                 sys.exit(f"{model}: output {value.name} differs")
     if not worst <= TOLERANCE:
@@ -110,8 +114,8 @@ def main() -> int:
                 worst = largest_difference(model, engine, npz, session, folder)
                 ours, theirs = [], []
                 for _ in range(args.rounds):
-                    ours.append(median_us(call(BINARY, "bench", "--loadEngine", engine, "--loadInputs",
-                                               npz, "--duration", args.duration)))
+                    ours.append(median_us(call(BINARY, "bench", "--loadEngine", engine,
+                                               "--loadInputs", npz, "--duration", args.duration)))
                     theirs.append(median_us(call(sys.executable, PEER, model, "--inputs", npz,
                                                  "--duration", args.duration)))
             us, them = statistics.median(ours), statistics.median(theirs)

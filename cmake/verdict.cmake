@@ -40,7 +40,7 @@ function(verdict_library)
   endif()
 endfunction()
 
-# verdict_test(NAME x SRCS … DEPS …): one GoogleTest program for a folder, registered with CTest case by case.
+# verdict_test(NAME x SRCS … DEPS …): one GoogleTest program for a folder, registered with CTest as one test.
 function(verdict_test)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
   add_executable(verdict_${ARG_NAME}_test ${ARG_SRCS})

@@ -3,10 +3,11 @@
 
 Usage: scripts/check_includes.py [ROOT]
 
-Errors (exit 1): an include against the arrows of docs/architecture.md; an include that is not
-rooted at src/; a header without `#pragma once`; registration by static initialiser (it vanishes
-from static libraries); a file or folder called utils, helpers, common or the like. Prints, without
-failing, files over 600 lines. Tests and fuzz targets may include anything.
+Errors (exit 1): an include against the arrows of docs/architecture.md; a message file's generated
+header outside the folder that owns it; an include that is not rooted at src/; a header without
+`#pragma once`; registration by static initialiser (it vanishes from static libraries); a file or
+folder called utils, helpers, common or the like. Prints, without failing, files over 600 lines.
+Tests and fuzz targets may include anything.
 """
 
 import re
@@ -109,6 +110,8 @@ def check_source(root: Path, path: str, protos: dict[str, str]) -> Iterator[str]
             continue
         elif owner not in allowed:
             yield f"{here}: {folder} may not include {owner} ({include})"
+        elif include.endswith(".pb.h") and owner != folder:
+            yield f"{here}: only src/{owner} may include {include}"
         elif is_test(include):
             yield f"{here}: only tests may include {include}"
         for below, wall in INNER_WALLS:

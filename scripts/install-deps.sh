@@ -42,11 +42,15 @@ as_root=()
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || die "missing Debian packages, and neither root nor sudo to install
 them with. As root: apt-get install -y --no-install-recommends ${missing[*]}"
-  as_root=(sudo)
-  sudo -v || die "sudo is needed to install: ${missing[*]}"
+  as_root=(sudo -n)  # the password is asked for here, not while output goes to a log
+  sudo -n true 2>/dev/null || sudo -v || die "sudo is needed to install: ${missing[*]}"
 fi
+as_root+=(env DEBIAN_FRONTEND=noninteractive)
 say "installing Debian packages: ${missing[*]}"
 log=build/logs/apt.log
 watched "$log" "apt-get update" "${as_root[@]}" apt-get update
-watched "$log" "apt-get install" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -y --no-install-recommends "${missing[@]}"
+# apt-get installs nothing until a dpkg run that was interrupted has been completed.
+watched "$log" "dpkg --configure" "${as_root[@]}" dpkg --configure -a ||
+  say "  going on: apt-get waits for another run to end, which dpkg does not"
+watched "$log" "apt-get install" "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 \
+  install -y --no-install-recommends "${missing[@]}"

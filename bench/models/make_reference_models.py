@@ -86,7 +86,8 @@ def run_once(path: pathlib.Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--only", default="", help="comma-separated ids; default: all but the large")
+    parser.add_argument("--only", default="",
+                        help="comma-separated ids; default: all but the large")
     parser.add_argument("--large", action="store_true", help=f"also {', '.join(LARGE)}")
     args = parser.parse_args()
     chosen = [m for m in args.only.split(",") if m] or [

@@ -47,7 +47,8 @@ def make_inputs(session: onnxruntime.InferenceSession, shapes: dict[str, list[in
             continue
         shape = shapes.pop(value.name, value.shape)
         if not all(isinstance(d, int) for d in shape):
-            raise ValueError(f"input {value.name} has the dynamic shape {shape}: give it in --shapes")
+            raise ValueError(
+                f"input {value.name} has the dynamic shape {shape}: give it in --shapes")
         if value.type not in DTYPES:
             raise ValueError(f"input {value.name} is a {value.type}: give it in --inputs")
         dtype = DTYPES[value.type]

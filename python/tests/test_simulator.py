@@ -79,6 +79,17 @@ def test_compromised_terminals_are_few(stream: Stream):
     assert len(at) > 10 * len(np.unique(at))
 
 
+def test_cards_are_copied_where_they_were_used_before(stream: Stream):
+    fraud = np.flatnonzero(stream.pattern == simulator.COMPROMISED_TERMINAL)
+    for terminal in np.unique(stream.terminal[fraud]):
+        there = fraud[stream.terminal[fraud] == terminal]
+        genuine = ~stream.is_fraud & (stream.terminal == terminal)
+        first_day = stream.time_s[there[0]] // DAY_S
+        before = genuine & (stream.time_s < first_day * DAY_S)
+        assert before.any(), "choose another seed: nobody was there before"
+        assert set(stream.card[there]) <= set(stream.card[before])
+
+
 def test_features_are_finite_float32_with_one_name_each(stream: Stream, computed):
     x, names = computed
     assert x.dtype == np.float32 and x.shape == (len(stream), len(names))

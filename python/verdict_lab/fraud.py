@@ -98,19 +98,21 @@ def _compromised_terminal(
     n: int,
 ):
     """For weeks, cards that were copied at a terminal are spent there, at nearly usual amounts."""
-    visits = np.bincount(genuine["terminal"], minlength=config.terminals)
-    visits[world.terminal_online] = 0
-    candidates = np.argsort(-visits)[: max(n, np.count_nonzero(visits >= 20))]
+    count = np.bincount(genuine["terminal"], minlength=config.terminals)
+    count[world.terminal_online] = 0
+    candidates = np.argsort(-count)[: max(n, np.count_nonzero(count >= 20))]
     terminal_of = rng.choice(candidates, n, replace=len(candidates) < n)
-    start_s = _starts_s(rng, config, n)
+    first_day = _starts_s(rng, config, n) // sim.DAY_S
     days = rng.integers(8, 25, n)
 
     incident = np.repeat(np.arange(n), rng.poisson(2.5 * days))
     victim = np.empty(len(incident), np.int64)  # a row of the genuine stream
     for i in range(n):
-        copied = np.flatnonzero(genuine["terminal"] == terminal_of[i])
+        visits = np.flatnonzero(genuine["terminal"] == terminal_of[i])
+        copied = visits[genuine["time_s"][visits] < first_day[i] * sim.DAY_S]
+        copied = copied if len(copied) else visits  # nobody came before
         victim[incident == i] = rng.choice(copied, np.count_nonzero(incident == i))
-    day = (start_s // sim.DAY_S)[incident] + rng.integers(0, days[incident])
+    day = first_day[incident] + rng.integers(0, days[incident])
     customer, terminal = genuine["customer"][victim], terminal_of[incident]
     amount = sim.amounts_cents(rng, world, customer, terminal)
     return _rows(

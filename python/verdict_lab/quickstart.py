@@ -60,7 +60,10 @@ def main() -> int:
         "--customers", type=int, default=usual, help=f"the world's size (default {usual})"
     )
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / "build/quickstart", help="for models, engines and logs"
+        "--folder",
+        type=Path,
+        default=ROOT / "build/quickstart",
+        help="for models, engines and logs",
     )
     arguments = parser.parse_args()
     if arguments.customers < MIN_CUSTOMERS:
@@ -138,14 +141,14 @@ def _prepare(folder: Path, config: simulator.Config) -> Prepared:
         f" {len(split.test):,} later ones to score"
     )
     test_features = np.ascontiguousarray(x[split.test])
+    labels = training.training_labels(split, stream.is_fraud, stream.reported_s)
     scores = {}
     for name, train in training.TRAINERS.items():
         say(f"training and exporting: {name}")
         # One thread: the matrices are small, and spinning threads are slow on a busy machine.
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # "not converged": a fixed number of epochs is meant
-            is_fraud = stream.is_fraud[split.train].astype(np.int64)
-            model = train(x[split.train], is_fraud, config.seed)
+            model = train(x[split.train], labels, config.seed)
         scores[name] = training.library_scores(model, test_features)
         from . import export  # slow to import, and needed on a first run only
 

@@ -1,6 +1,7 @@
 """Real card transactions: what a server scores equals what the training library scores.
 
-The data and IBM's published LSTM lie beside the project, in ../shared; without them these tests are skipped.
+The data and IBM's published LSTM lie beside the project, in ../shared; without them these tests are
+skipped.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from serving import BINARY, ROOT, Server
-from verdict_lab.export import to_onnx, with_float32_thresholds
-
+from verdict_lab.export import to_onnx
 
 CARDS = ROOT.parent / "shared" / "data" / "creditcard.csv.gz"
 IBM_LSTM = ROOT.parent / "shared" / "models" / "ibm_ccf_lstm_static.onnx"
@@ -66,7 +66,7 @@ def _trees(cards: Cards):
     parameters = {"objective": "binary", "num_leaves": 15, "learning_rate": 0.05, "seed": 1,
                   "num_threads": 1, "deterministic": True, "verbosity": -1}
     data = lightgbm.Dataset(cards.train_x, cards.train_y)
-    model = with_float32_thresholds(lightgbm.train(parameters, data, num_boost_round=150))
+    model = lightgbm.train(parameters, data, num_boost_round=150)
     return model, model.predict(cards.test_x)
 
 
@@ -145,8 +145,8 @@ def test_one_row_scores_as_in_a_batch(cards: Cards, served) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ibm_lstm_equals_onnx_runtime(tmp_path: pathlib.Path, seed: int) -> None:
-    """Inputs in [0, 1), like scaled and one-hot features. The network amplifies rounding: on inputs of a wider
-    range ONNX Runtime itself is further than 1e-5 from the exact result."""
+    """Inputs in [0, 1), like scaled and one-hot features. The network amplifies rounding: on inputs
+    of a wider range ONNX Runtime itself is further than 1e-5 from the exact result."""
     if not IBM_LSTM.is_file():
         pytest.skip(f"no IBM model: {IBM_LSTM} does not exist")
     import onnxruntime

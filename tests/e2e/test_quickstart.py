@@ -1,12 +1,15 @@
 """The Python half of the quick start, whole, in a small world: its exit status and its report."""
 
+import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 
-from serving import BINARY, ROOT
+from serving import ANSWER_TIMEOUT_S, BINARY, ROOT, wait_for
 
 CUSTOMERS = 120
 TITLES = ("logistic regression", "boosted trees", "neural network (MLP)")
@@ -68,6 +71,53 @@ def test_report_is_complete_and_right(tmp_path: pathlib.Path) -> None:
         assert row, line
         scores.append(float(row[1]))
     assert len(scores) == 10 and scores == sorted(scores, reverse=True)
+
+
+def processes_of(folder: pathlib.Path) -> list[int]:
+    """Those with the folder in their command line, which one that has ended no longer has."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if os.fsencode(folder) in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            pass  # ended meanwhile
+    return found
+
+
+def test_keep_leaves_a_server_and_says_how_to_use_and_stop_it(tmp_path: pathlib.Path) -> None:
+    done = quickstart(
+        *("--verdict", BINARY, "--folder", tmp_path, "--customers", CUSTOMERS, "--keep")
+    )
+    try:
+        told = re.search(
+            r"^The server goes on: process (\d+)\. Try\n(.+)^and stop it with\n  (kill \d+)\n\Z",
+            done.stdout, re.MULTILINE | re.DOTALL,
+        )  # fmt: skip
+        assert done.returncode == 0 and told, f"{done.stdout}\n{done.stderr}"
+        assert processes_of(tmp_path) == [int(told[1])]
+        address = re.search(r"starting the server on (\S+)$", done.stdout, re.MULTILINE)[1]
+        with urllib.request.urlopen(
+            f"http://{address}/v2/models/mlp", timeout=ANSWER_TIMEOUT_S
+        ) as answer:
+            assert json.load(answer)["name"] == "mlp"
+        commands = told[2].splitlines()
+        assert len(commands) == 4
+        for command in commands:
+            command = command.replace("build/verdict", str(BINARY)).replace("curl", "curl -sSf")
+            tried = subprocess.run(
+                ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                check=False,
+            )  # fmt: skip
+            assert tried.returncode == 0 and tried.stdout, f"{command}\n{tried.stderr}"
+            if "/infer" in command:
+                scores = {o["name"]: o["data"] for o in json.loads(tried.stdout)["outputs"]}
+                assert scores["probabilities"][1] > 0.5  # the riskiest of all
+        subprocess.run(["bash", "-c", told[3]], check=True)
+        wait_for(lambda: not processes_of(tmp_path), "the server ends")
+    finally:
+        for pid in processes_of(tmp_path):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_missing_binary_is_said_so(tmp_path: pathlib.Path) -> None:

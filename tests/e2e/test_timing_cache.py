@@ -12,7 +12,8 @@ MODEL = GOLDEN / "skl_mlp_binary.onnx"
 
 def _build(folder: pathlib.Path, *flags: object) -> subprocess.CompletedProcess[str]:
     command = [BINARY, "build", "--onnx", MODEL, "--saveEngine", folder / "m.engine", *flags]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=60)
 
 
 def test_a_second_build_measures_nothing(tmp_path: pathlib.Path) -> None:

@@ -62,7 +62,8 @@ def main() -> int:
     modules = [m for f, m in FAMILIES.items()
                if any(f.startswith(p) or p.startswith(f) for p in prefixes)]
     index_path = args.out / "models.json"
-    index = {e["name"]: e for e in json.loads(index_path.read_text())} if index_path.exists() else {}
+    entries = json.loads(index_path.read_text()) if index_path.exists() else []
+    index = {e["name"]: e for e in entries}
     for module in dict.fromkeys(modules):
         for case in importlib.import_module(module).cases():
             if not case.name.startswith(prefixes):

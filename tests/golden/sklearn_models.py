@@ -122,7 +122,8 @@ def linear_models() -> Iterator[Case]:
 
     gaps = Data(2, missing=True)
     for strategy in ("mean", "constant"):
-        imputer = SimpleImputer(strategy=strategy, fill_value=-1.5 if strategy == "constant" else None)
+        fill_value = -1.5 if strategy == "constant" else None
+        imputer = SimpleImputer(strategy=strategy, fill_value=fill_value)
         fitted = make_pipeline(imputer, StandardScaler(), logistic).fit(gaps.x, gaps.binary)
         yield sklearn_case(f"skl_imputer_{strategy}_lr", fitted, gaps.rows, OPSET, False)
 

@@ -352,8 +352,8 @@ def encoder(mask: str, width: int, layers: int, norm_first: bool, legacy: tuple[
         padded[1, 3:] = True
         padded[2, 1:] = True
         name = "keep" if mask == "keep" else "padding"
-        arguments[name] = {"bool": padded, "keep": (~padded).float(),
-                           "float": torch.zeros(BATCH, LENGTH).masked_fill(padded, -torch.inf)}[mask]
+        added = torch.zeros(BATCH, LENGTH).masked_fill(padded, -torch.inf)
+        arguments[name] = {"bool": padded, "keep": (~padded).float(), "float": added}[mask]
         dynamic[name] = {0: "batch", 1: "length"}
     return Network(module, arguments, dynamic=dynamic, legacy=legacy, dynamo=dynamo,
                    fixed_in_legacy="length")
@@ -399,7 +399,8 @@ def dcn_v2() -> Network:
     width = 4 + 3 * 4
     module = Lambda(forward, tables=nn.ModuleList(nn.Embedding(10, 4) for _ in range(3)),
                     crosses=nn.ModuleList(nn.Linear(width, width) for _ in range(2)),
-                    deep=nn.Sequential(nn.Linear(width, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU()),
+                    deep=nn.Sequential(nn.Linear(width, 12), nn.ReLU(),
+                                       nn.Linear(12, 8), nn.ReLU()),
                     last=nn.Linear(width + 8, 1))
     arguments = {"dense": torch.randn(BATCH, 4), "ids": torch.randint(0, 10, (BATCH, 3))}
     return Network(module, arguments, dynamic=batch_only("dense", "ids", "y"), legacy=(13,))
@@ -421,7 +422,8 @@ def deepfm() -> Network:
 
 
 def resnext() -> Network:
-    """Blocks of parallel branches, added up, around a residual: as a list and as a batched product."""
+    """Blocks of parallel branches, added up, around a residual: as a list and as a batched
+    product."""
 
     def forward(self: Lambda, x: torch.Tensor) -> torch.Tensor:
         x = x + torch.stack([branch(x) for branch in self.branches]).sum(dim=0)
@@ -463,7 +465,8 @@ def tabnet() -> Network:
 
 
 def shapes_and_masks() -> Network:
-    """Where, comparisons, one-hot, cumulative sums, sorting: what feature code leaves in a graph."""
+    """Where, comparisons, one-hot, cumulative sums, sorting: what feature code leaves in a
+    graph."""
 
     def forward(self: Lambda, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         x = torch.where(torch.isnan(x), self.fill, x)
