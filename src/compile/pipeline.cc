@@ -43,9 +43,9 @@ Status CheckNames(std::span<const std::string> disabled, std::span<const Pass* c
     std::string known;
     for (const Pass* pass : passes) {
       if (known.find(pass->name) != std::string::npos) continue;
-      known += (known.empty() ? "" : ", ") + std::string(pass->name);
+      known += "\n  " + std::string(pass->name) + ": " + std::string(pass->summary);
     }
-    return InvalidArgument("--disable-pass: there is no pass '" + name + "'; the passes are " +
+    return InvalidArgument("--disable-pass: there is no pass '" + name + "'; the passes are" +
                            known);
   }
   return OkStatus();

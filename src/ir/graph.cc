@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 
 #include "base/checked_math.h"
 
@@ -11,7 +12,7 @@ std::pair<Constant, void*> Constant::Allocate(DataType dtype, const Shape& shape
   constexpr size_t kAlignment = 64;
   const size_t bytes = ByteSize(dtype, shape).value();
   void* data = std::aligned_alloc(kAlignment, AlignUp(std::max<size_t>(bytes, 1), kAlignment));
-  VERDICT_CHECK(data != nullptr);
+  if (data == nullptr) throw std::bad_alloc();  // as containers do; a loader catches both
   return {Constant{dtype, shape, data, std::shared_ptr<const void>(data, std::free)}, data};
 }
 
@@ -28,10 +29,12 @@ Constant Constant::OfStrings(const Shape& shape, std::vector<std::string> values
   return Constant{DataType::kString, shape, data, std::move(storage)};
 }
 
-std::string Graph::UniqueName(std::string_view name) const {
+std::string Graph::UniqueName(std::string_view name) {
   std::string base(name.empty() ? "value" : name);
   if (!name.empty() && !names_.contains(base)) return base;
-  for (size_t suffix = names_.size();; ++suffix) {
+  // Goes on where the last search for this base ended: a file may have taken many names.
+  size_t& suffix = next_suffix_[base];
+  for (suffix = std::max(suffix, names_.size());; ++suffix) {
     std::string candidate = base + "." + std::to_string(suffix);
     if (!names_.contains(candidate)) return candidate;
   }
@@ -82,12 +85,10 @@ Dim Graph::Symbol(std::string_view name) {
 }
 
 Dim Graph::NewSymbol() {
-  std::string name;
-  do {
-    name = "s" + std::to_string(symbols_.size());
-    if (symbol_ids_.contains(name)) name += "_";
-  } while (symbol_ids_.contains(name));
-  return Symbol(name);
+  for (size_t number = symbols_.size();; ++number) {
+    const std::string name = "s" + std::to_string(number);
+    if (!symbol_ids_.contains(name)) return Symbol(name);
+  }
 }
 
 const std::string& Graph::SymbolName(Dim symbol) const {
@@ -123,6 +124,15 @@ std::vector<int32_t> Graph::UseCounts() const {
   }
   for (ValueId output : outputs) ++counts[static_cast<size_t>(output)];
   return counts;
+}
+
+uint64_t Graph::ConstantBytes() const {
+  uint64_t bytes = 0;
+  for (const Value& value : values_) {
+    if (value.constant == nullptr || value.constant->dtype == DataType::kString) continue;
+    bytes += ByteSize(value.constant->dtype, value.constant->shape).value();
+  }
+  return bytes;
 }
 
 void Graph::ReplaceUses(ValueId from, ValueId to) {

@@ -24,7 +24,7 @@ struct Constant {
   TensorView view() const { return {dtype, shape, const_cast<void*>(data)}; }
 
   /// Uninitialised heap storage aligned to 64 bytes; `shape` must be static and its size must have
-  /// been checked. Returns the constant and where to write its elements.
+  /// been checked. Returns the constant and where to write its elements. Throws std::bad_alloc.
   static std::pair<Constant, void*> Allocate(DataType dtype, const Shape& shape);
 
   /// A numeric constant with a copy of `values`.
@@ -108,6 +108,8 @@ class Graph {
   std::vector<int32_t> Producers() const;
   /// How often each value is read by nodes and by the graph's outputs. O(nodes).
   std::vector<int32_t> UseCounts() const;
+  /// Bytes of all numeric constants. O(values).
+  uint64_t ConstantBytes() const;
   /// Makes every node input and graph output that reads `from` read `to`.
   void ReplaceUses(ValueId from, ValueId to);
   /// Drops every value that is neither a graph input, a graph output nor touched by a node, and
@@ -117,10 +119,11 @@ class Graph {
   static std::string Describe(const Node& node);
 
  private:
-  std::string UniqueName(std::string_view name) const;
+  std::string UniqueName(std::string_view name);
 
   std::vector<Value> values_;
   std::map<std::string, ValueId, std::less<>> names_;
+  std::map<std::string, size_t, std::less<>> next_suffix_;  // per base name, of UniqueName
   std::vector<std::string> symbols_;
   std::map<std::string, Dim, std::less<>> symbol_ids_;
 };

@@ -110,6 +110,12 @@ TEST(Graph, ASymbolIsOneNegativeNumberPerName) {
   EXPECT_EQ(graph.ShapeText(Shape{n, 16, t}), "[N,16,T]");
 }
 
+TEST(Graph, ANewSymbolEndsWhateverNamesAreTaken) {
+  Graph graph;
+  for (const char* name : {"s4", "s4_", "s5", "s6"}) graph.Symbol(name);
+  EXPECT_EQ(graph.SymbolName(graph.NewSymbol()), "s7");
+}
+
 TEST(Graph, ANewSymbolIsLikeNoOther) {
   Graph graph;
   graph.Symbol("s1");

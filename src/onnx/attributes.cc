@@ -54,7 +54,7 @@ Status ReadAttribute(const std::string& name, const onnx::AttributeProto& attrib
     }
     case onnx::AttributeProto::GRAPH:
     case onnx::AttributeProto::GRAPHS:
-      return translation.Unsupported("operators with subgraphs are not supported");
+      return translation.Unsupported(kNoSubgraphs);
     case onnx::AttributeProto::SPARSE_TENSOR:
     case onnx::AttributeProto::SPARSE_TENSORS:
       return translation.Unsupported("sparse tensors are not supported; store '" + name +

@@ -9,6 +9,10 @@
 
 namespace verdict {
 
+inline constexpr char kNoSubgraphs[] =
+    "operators with subgraphs are not supported; export without loops (unroll them, or use the "
+    "LSTM, GRU and RNN operators), and with conditions that are constant";
+
 /// What the attributes of a function stand for in one call of it.
 using AttributeBinding = std::unordered_map<std::string, const onnx::AttributeProto*>;
 

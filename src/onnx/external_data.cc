@@ -88,4 +88,15 @@ Result<ExternalData::Bytes> ExternalData::Read(const onnx::TensorProto& tensor, 
   return Bytes{file->bytes().subspan(offset, length), file};
 }
 
+Status ExternalData::CountCopy(size_t bytes) {
+  constexpr size_t kMaxCopied = size_t{4} << 30;
+  if (bytes > kMaxCopied - copied_bytes_) {
+    return ResourceExhausted(
+        "over 4 GiB of external data are bools, or not aligned to 64 bytes, and would have to be "
+        "copied; save the model again with aligned external data");
+  }
+  copied_bytes_ += bytes;
+  return OkStatus();
+}
+
 }  // namespace verdict

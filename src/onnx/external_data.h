@@ -30,10 +30,15 @@ class ExternalData {
   /// the file or the shape; kNotFound; kUnavailable.
   Result<Bytes> Read(const onnx::TensorProto& tensor, size_t size_bytes);
 
+  /// Counts bytes that cannot be used where they lie. Errors: kResourceExhausted where a model has
+  /// more than 4 GiB of them, which a sparse file costs nothing.
+  Status CountCopy(size_t bytes);
+
  private:
   Result<std::shared_ptr<const MappedFile>> Open(const std::string& location);
 
   std::filesystem::path folder_;
+  size_t copied_bytes_ = 0;
   std::map<std::filesystem::path, std::shared_ptr<const MappedFile>> files_;
 };
 

@@ -237,10 +237,10 @@ Status GraphBuilder::Translate(const onnx::NodeProto& node, const std::string& d
                                Scope& scope) {
   const int64_t version = scope.opsets.find(domain)->second;
   const auto handler = FindHandler(domain, node.op_type(), version);
-  if (!handler.ok()) return handler.status().WithContext(DescribeProto(node));
+  const Node described{.name = scope.prefix + NameOf(node), .op = node.op_type()};
+  if (!handler.ok()) return handler.status().WithContext(Graph::Describe(described));
   NodeTranslation translation(graph_, inference_, version);
-  translation.node.name = scope.prefix + NameOf(node);
-  translation.node.op = node.op_type();
+  translation.node = described;
   for (const std::string& name : node.input()) {
     VERDICT_ASSIGN_OR_RETURN(const ValueId id, Resolve(node, name, scope));
     translation.node.inputs.push_back(id);
@@ -254,10 +254,16 @@ Status GraphBuilder::Translate(const onnx::NodeProto& node, const std::string& d
     }
     translation.node.outputs.push_back(id);
   }
-  for (auto* ids : {&translation.node.inputs, &translation.node.outputs}) {
-    while (!ids->empty() && ids->back() == kNoValue) ids->pop_back();
+  const auto trim = [](std::vector<ValueId>& ids) {
+    while (!ids.empty() && ids.back() == kNoValue) ids.pop_back();
+  };
+  trim(translation.node.inputs);
+  if (std::ranges::count(translation.node.outputs, kNoValue) ==
+      std::ssize(translation.node.outputs)) {
+    return OkStatus();  // nobody can see what it does
   }
-  if (translation.node.outputs.empty()) return OkStatus();  // nobody can see what it does
+  // The number of its outputs says how a Split splits.
+  if (node.op_type() != "Split") trim(translation.node.outputs);
   VERDICT_RETURN_IF_ERROR((*handler)(translation));
   refused_outputs_.merge(translation.refused_outputs);
   return OkStatus();
@@ -413,8 +419,14 @@ Status GraphBuilder::CheckOutputs(const onnx::GraphProto& graph) const {
       fits = !dim.has_dim_value() || IsSymbol(extent) || dim.dim_value() == extent;
     }
     if (!fits) {
+      std::string dims;
+      for (const auto& dim : declared->shape().dim()) {
+        dims += (dims.empty() ? "" : ",") +
+                (dim.has_dim_value() ? std::to_string(dim.dim_value()) : dim.dim_param());
+      }
       return InvalidArgument(where + " has the shape " + graph_.ShapeText(value.shape) +
-                             ", which is not the one that the model declares for it");
+                             ", but the model declares [" + dims +
+                             "]; export the model again, or correct the declaration");
     }
   }
   return OkStatus();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "onnx/attributes.h"
 #include "ops/op.h"
 
 namespace verdict {
@@ -10,9 +11,7 @@ namespace {
 Status Copy(NodeTranslation& translation) { return translation.EmitNode(); }
 
 Status RefuseSubgraph(NodeTranslation& translation) {
-  return translation.Unsupported(
-      "operators with subgraphs are not supported; export without loops (unroll them, or use the "
-      "LSTM, GRU and RNN operators), and with conditions that are constant");
+  return translation.Unsupported(kNoSubgraphs);
 }
 
 Status RefuseRandom(NodeTranslation& translation) {

@@ -104,6 +104,14 @@ TEST(OpsetTable, TranslatesClipOfVersion6) {
               ElementsAre(0, 1e30f));
 }
 
+// Thirds, also where nobody reads the last one.
+TEST(OpsetTable, CountsTheOutputsThatASplitLeavesOut) {
+  TestModel model(13);
+  model.Input("x", {"6"}).Node("Split", {"x"}, {"a", "b", ""}).Output("b");
+  EXPECT_THAT(Values<float>(RunModel(model.Import(), {Tensor<float>({6}, {0, 1, 2, 3, 4, 5})})[0]),
+              ElementsAre(2, 3));
+}
+
 TEST(OpsetTable, TranslatesSplit) {
   const auto split = [](int64_t opset, const std::vector<onnx::AttributeProto>& attributes) {
     TestModel model(opset);

@@ -116,7 +116,10 @@ Result<Constant> FromExternal(const onnx::TensorProto& tensor, DataType dtype, c
   if (size == 0) return CopyOf({}, dtype, shape);
   VERDICT_ASSIGN_OR_RETURN(const auto data, external.Read(tensor, size));
   const bool aligned = reinterpret_cast<uintptr_t>(data.bytes.data()) % kInPlaceAlignment == 0;
-  if (!aligned || dtype == DataType::kBool) return CopyOf(data.bytes, dtype, shape);
+  if (!aligned || dtype == DataType::kBool) {
+    VERDICT_RETURN_IF_ERROR(external.CountCopy(size));
+    return CopyOf(data.bytes, dtype, shape);
+  }
   return Constant{dtype, shape, data.bytes.data(), data.file};
 }
 

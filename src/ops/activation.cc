@@ -54,7 +54,7 @@ struct Celu {
   template <typename T>
   T operator()(T x) const {
     const auto a = static_cast<T>(alpha);
-    return std::max(T{0}, x) + std::min(T{0}, a * std::expm1(x / a));
+    return x > 0 ? x : a * std::expm1(x / a);
   }
 };
 

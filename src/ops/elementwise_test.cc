@@ -93,7 +93,7 @@ TEST(Unary, ComputesTheFunction) {
 
 TEST(Unary, KeepsNan) {
   for (const char* op : {"Abs", "Neg", "Sign", "Relu", "Sigmoid", "LeakyRelu", "Elu", "Gelu",
-                         "Round", "Tanh", "HardSigmoid", "Swish"}) {
+                         "Round", "Tanh", "HardSigmoid", "Swish", "Celu", "Selu"}) {
     EXPECT_TRUE(std::isnan(Out<float>(op, {List<float>({kNan})})[0])) << op;
   }
 }

@@ -154,6 +154,11 @@ TEST(OneHotEncoder, MarksTheCategory) {
   EXPECT_THAT(Values<float>(y[0]), ElementsAre(0, 0, 1, 1, 0, 0));
   EXPECT_THAT(Values<float>(RunOne(node, {Tensor<float>({3}, {1.9F, NAN, 2}), cats})[0]),
               ElementsAre(0, 1, 0, 0, 0, 0, 0, 0, 0));
+  const Constant large = Tensor<int64_t>({2}, {16777217, 16777219});
+  EXPECT_THAT(Values<float>(RunOne(node, {Tensor<float>({2}, {16777216, 16777220}), large})[0]),
+              ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(Values<float>(RunOne(node, {Tensor<float>({2}, {INFINITY, -1e30F}), large})[0]),
+              ElementsAre(0, 0, 0, 0));
   const Constant names = Constant::OfStrings({2}, {"US", "DE"});
   EXPECT_THAT(Values<float>(RunOne(node, {Constant::OfStrings({2}, {"DE", "FR"}), names})[0]),
               ElementsAre(0, 1, 0, 0));

@@ -11,7 +11,9 @@ namespace {
 /// Contents of at most this many elements are worth computing: shapes, axes, slice bounds.
 constexpr int64_t kMaxKnownElements = 64;
 
-/// These only move elements, so that they may carry a symbol of a shape along.
+/// These only move elements, so that they may carry a symbol of a shape along: from their first
+/// input, or from any of Concat's. Other inputs are indices, bounds or axes, where an element below
+/// zero counts from the end.
 bool MovesElements(std::string_view op) {
   static constexpr std::string_view kOps[] = {"Concat", "Gather",  "Identity", "Reshape",
                                               "Slice",  "Squeeze", "Unsqueeze"};
@@ -22,6 +24,11 @@ bool MovesElements(std::string_view op) {
 /// the Dim one above).
 bool TakesShape(std::string_view op) {
   return op == "Reshape" || op == "Expand" || op == "ConstantOfShape";
+}
+
+bool ReadsSymbols(std::string_view op, size_t input) {
+  if (TakesShape(op) && input == (op == "ConstantOfShape" ? 0 : 1)) return true;
+  return MovesElements(op) && (input == 0 || op == "Concat");
 }
 
 /// Walks the nodes in order, keeping types, shapes and, for small tensors, contents that follow
@@ -48,12 +55,12 @@ class Walk {
   }
 
   Status Visit(const Node& node) {
-    const bool reads_symbols = MovesElements(node.op) || TakesShape(node.op);
     bool any_symbolic = false;
     inputs_.clear();
-    for (ValueId id : node.inputs) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId id = node.inputs[i];
       inputs_.push_back(id == kNoValue ? TensorView{} : view(id));
-      if (id == kNoValue || !reads_symbols) continue;
+      if (id == kNoValue || !ReadsSymbols(node.op, i)) continue;
       if (const void* data = symbolic_[static_cast<size_t>(id)].data) {
         inputs_.back().data = const_cast<void*>(data);
         any_symbolic = true;
@@ -64,7 +71,7 @@ class Walk {
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] != kNoValue) view(node.outputs[i]) = outputs_[i];
     }
-    if (!AreOutputsSmall()) return OkStatus();
+    if (!IsCheap(node)) return OkStatus();
     const bool all_known = std::ranges::all_of(inputs_, [](const TensorView& input) {
       return input.dtype == DataType::kUndefined || input.data != nullptr;
     });
@@ -75,11 +82,17 @@ class Walk {
   }
 
  private:
-  bool AreOutputsSmall() const {
-    return std::ranges::all_of(outputs_, [](const TensorView& output) {
-      const auto count = NumElements(output.shape);
+  /// True if the cost of computing the node is bounded by few elements: whoever verifies a hostile
+  /// graph comes here. Operators that move elements read no more than they write; Shape and Size
+  /// read none.
+  bool IsCheap(const Node& node) const {
+    const auto is_small = [](const TensorView& tensor) {
+      const auto count = NumElements(tensor.shape);
       return count.ok() && *count <= kMaxKnownElements;
-    });
+    };
+    if (!std::ranges::all_of(outputs_, is_small)) return false;
+    return MovesElements(node.op) || node.op == "Shape" || node.op == "Size" ||
+           std::ranges::all_of(inputs_, is_small);
   }
 
   Status Compute(const Node& node, bool symbolic) {

@@ -42,6 +42,37 @@ TEST(InferShapes, SymbolsSurviveShapeArithmetic) {
   EXPECT_EQ(TypeOf(Infer(kSplitHeads), "y"), "[N,T,4,4]");
 }
 
+// How PyTorch cuts a table of positions to the length of the sequence.
+TEST(InferShapes, ASymbolAsABoundOrIndexIsUnknownNotWrong) {
+  const Graph graph = Infer(R"(graph "g" {
+    input %x: f32[N,T,4]
+    const %table: f32[1,64,4] = seed(1)
+    const %zero: i64[1] = [0]
+    const %one: i64[1] = [1]
+    const %two: i64[1] = [2]
+    const %sizes: i64[3] = [2, 3, 4]
+    %s = Shape(%x)
+    %t = Slice(%s, %one, %two)
+    %cut = Slice(%table, %zero, %t, %one)
+    %y = Add(%x, %cut)
+    %n = Slice(%s, %zero, %one)
+    %picked = Gather(%sizes, %n)
+    %z = ConstantOfShape(%picked)
+    output %y
+    output %z
+  })");
+  const Shape& cut = graph.value(graph.FindValue("cut")).shape;
+  EXPECT_TRUE(IsSymbol(cut[1])) << graph.ShapeText(cut);
+  const Shape& z = graph.value(graph.FindValue("z")).shape;
+  ASSERT_EQ(z.rank(), 1);
+  EXPECT_TRUE(IsSymbol(z[0])) << graph.ShapeText(z);
+  const Shape input{2, 3, 4};
+  const auto views = ResolveShapes(graph, std::span(&input, 1));
+  ASSERT_TRUE(views.ok()) << views.status().ToString();
+  EXPECT_EQ((*views)[static_cast<size_t>(graph.FindValue("y"))].shape, (Shape{2, 3, 4}));
+  EXPECT_EQ((*views)[static_cast<size_t>(graph.FindValue("z"))].shape, (Shape{4}));
+}
+
 TEST(InferShapes, ASumOfSymbolsIsUnknownNotWrong) {
   const Graph graph = Infer(R"(graph "g" {
     input %x: f32[N,16]
@@ -55,6 +86,19 @@ TEST(InferShapes, ASumOfSymbolsIsUnknownNotWrong) {
   ASSERT_EQ(shape.rank(), 2);
   EXPECT_TRUE(IsSymbol(shape[0]));
   EXPECT_NE(graph.SymbolName(shape[0]), "N");
+}
+
+// Whoever verifies a hostile graph walks it: what is computed on the way must be cheap.
+TEST(InferShapes, ComputesNothingOfManyElements) {
+  const Graph graph = Infer(R"(graph "g" {
+    const %a: f32[200000] = seed(1)
+    const %axes: i64[1] = [0]
+    %quadratic = Einsum(%a, %a) {equation="a,b->"}
+    %sum = ReduceSum(%a, %axes) {keepdims=0}
+    %y = Add(%quadratic, %sum)
+    output %y
+  })");
+  EXPECT_EQ(TypeOf(graph, "y"), "[]");
 }
 
 TEST(ResolveShapes, ComputesTargetsForStaticInputs) {

@@ -30,7 +30,8 @@ Status Infer(InferContext& context) {
 template <typename T>
 bool IsCategory(T x, int64_t category) {
   if constexpr (std::is_floating_point_v<T>) {
-    return std::trunc(x) == static_cast<T>(category);
+    // As integers: a float has no 2^24 + 1. The bounds are exact, and refuse NaN.
+    return x > T{-0x1p63} && x < T{0x1p63} && static_cast<int64_t>(x) == category;
   } else {
     return static_cast<int64_t>(x) == category;
   }

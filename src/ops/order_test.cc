@@ -24,6 +24,16 @@ TEST(ArgMax, FindsTheFirstOrLastBest) {
   EXPECT_THAT(Message("ArgMax", {Iota({0, 2})}), HasSubstr("axis 0 has extent 0"));
 }
 
+TEST(TopK, NanIsTheLargest) {
+  const auto x = Tensor<float>({4}, {1, NAN, 2, NAN});
+  const auto largest = RunOp(MakeNode("TopK", 2, {}, 2), {x, Ints({3})});
+  ASSERT_TRUE(largest.ok());
+  EXPECT_THAT(Values<int64_t>((*largest)[1]), ElementsAre(1, 3, 2));
+  const auto smallest = RunOp(MakeNode("TopK", 2, {{"largest", int64_t{0}}}, 2), {x, Ints({3})});
+  ASSERT_TRUE(smallest.ok());
+  EXPECT_THAT(Values<int64_t>((*smallest)[1]), ElementsAre(0, 2, 1));
+}
+
 TEST(TopK, SortsAndPrefersLowerIndices) {
   const auto x = Tensor<float>({2, 4}, {3, 1, 3, 2, 0, 9, 4, 9});
   const auto largest = RunOp(MakeNode("TopK", 2, {}, 2), {x, Ints({3})});

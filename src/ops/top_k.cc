@@ -32,11 +32,13 @@ Status Infer(InferContext& context) {
 }
 
 /// Puts each element where it belongs among the best so far, which are the outputs themselves. Of
-/// equal elements the one with the lower index is better; the outputs are always sorted.
+/// equal elements the one with the lower index is better; the outputs are always sorted. NaN counts
+/// as larger than every number.
 template <typename T>
 void Select(const T* x, int64_t extent, int64_t step, bool largest, T* values, int64_t* indices,
             int64_t k) {
-  const auto better = [largest](T a, T b) { return largest ? a > b : a < b; };
+  const auto is_greater = [](T a, T b) { return a > b || (a != a && b == b); };
+  const auto better = [&](T a, T b) { return largest ? is_greater(a, b) : is_greater(b, a); };
   int64_t found = 0;
   for (int64_t i = 0; i < extent; ++i) {
     const T candidate = x[i * step];

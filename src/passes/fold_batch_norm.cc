@@ -28,6 +28,7 @@ bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
     (*weights)[i] *= affine.scale[is_gemm ? i % channels : i / filter];
   }
   for (size_t c = 0; c < channels; ++c) bias[c] = bias[c] * affine.scale[c] + affine.shift[c];
+  if (!FitFloat(*weights) || !FitFloat(bias)) return false;
   const std::string name = graph.value(linear.inputs[1]).name;
   const ValueId new_weights = AddFloats(graph, name, shape, *weights);
   const ValueId new_bias =
@@ -52,7 +53,9 @@ Result<bool> Run(Graph& graph) {
       const bool gemm = linear.op == "FusedGemm" && graph.value(node.inputs[0]).shape.rank() == 2 &&
                         AttributeReader(linear).String("activation", "").empty();
       if (gemm || linear.op == "Conv") {
-        const auto affine = BatchNormAffine(graph, node, graph.value(node.inputs[1]).shape[0]);
+        const Dim channels = graph.value(linear.inputs[1]).shape[gemm ? 1 : 0];
+        const auto affine =
+            IsSymbol(channels) ? std::nullopt : BatchNormAffine(graph, node, channels);
         const ValueId output = node.outputs[0];
         if (affine && FoldInto(graph, linear, *affine)) {
           linear.outputs[0] = output;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "ops/evaluate.h"
 #include "ops/op.h"
@@ -11,6 +13,10 @@ namespace {
 /// A folded result may not grow the engine past this: an Expand of a scalar is cheaper to compute
 /// than to load.
 constexpr size_t kMaxFoldedBytes = size_t{16} << 20;
+/// What all results together may add, beside four times what the model's constants have.
+constexpr uint64_t kFoldedAllowance = uint64_t{64} << 20;
+/// Some seconds.
+constexpr double kMaxSteps = 4e9;
 
 bool IsConstant(const Graph& graph, ValueId id) {
   return id == kNoValue || graph.constant(id) != nullptr;
@@ -25,22 +31,62 @@ bool DependsOnConstantsOnly(const Graph& graph, const Node& node) {
   return std::ranges::all_of(node.inputs, [&](ValueId id) { return IsConstant(graph, id); });
 }
 
-bool IsSmall(const Graph& graph, const Node& node) {
-  return std::ranges::all_of(node.outputs, [&](ValueId id) {
-    if (id == kNoValue) return true;
+/// Elements of all of them, as far as they are known.
+double Elements(const Graph& graph, std::span<const ValueId> ids) {
+  double total = 0;
+  for (ValueId id : ids) {
+    if (id == kNoValue) continue;
+    if (const auto count = NumElements(graph.value(id).shape); count.ok()) {
+      total += static_cast<double>(*count);
+    }
+  }
+  return total;
+}
+
+/// At most so many steps take the operators that may take many for an element.
+double Steps(const Graph& graph, const Node& node) {
+  static constexpr std::string_view kReadManyForOne[] = {
+      "Attention", "AveragePool", "Conv", "GRU",         "LSTM",
+      "LpPool",    "MaxPool",     "RNN",  "TreeEnsemble"};
+  const std::span<const ValueId> inputs = node.inputs;
+  const double outputs = Elements(graph, node.outputs);
+  if (node.op == "MatMul" || node.op == "Gemm" || node.op == "FusedGemm") {
+    // MK, KN and MN elements: MKN products.
+    return std::sqrt(Elements(graph, inputs.subspan(0, 1)) * Elements(graph, inputs.subspan(1, 1)) *
+                     outputs);
+  }
+  if (node.op == "Einsum" && inputs.size() == 2) {
+    return Elements(graph, inputs.subspan(0, 1)) * Elements(graph, inputs.subspan(1, 1));
+  }
+  const bool reads_many = std::ranges::find(kReadManyForOne, node.op) != std::end(kReadManyForOne);
+  return reads_many ? Elements(graph, inputs) * outputs : 0;
+}
+
+/// Bytes of the node's results; nothing where one is too large, or they take too long to compute.
+std::optional<uint64_t> ResultBytes(const Graph& graph, const Node& node) {
+  if (Steps(graph, node) > kMaxSteps) return std::nullopt;
+  uint64_t total = 0;
+  for (ValueId id : node.outputs) {
+    if (id == kNoValue) continue;
     const auto bytes = ByteSize(graph.value(id).dtype, graph.value(id).shape);
-    return bytes.ok() && *bytes <= kMaxFoldedBytes;
-  });
+    if (!bytes.ok() || *bytes > kMaxFoldedBytes) return std::nullopt;
+    total += *bytes;
+  }
+  return total;
 }
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   std::vector<Node> kept;
+  uint64_t left = kFoldedAllowance + 4 * graph.ConstantBytes();
   for (Node& node : graph.nodes) {
-    if (!DependsOnConstantsOnly(graph, node) || !IsSmall(graph, node)) {
+    const auto bytes =
+        DependsOnConstantsOnly(graph, node) ? ResultBytes(graph, node) : std::nullopt;
+    if (!bytes || *bytes > left) {
       kept.push_back(std::move(node));
       continue;
     }
+    left -= *bytes;
     std::vector<TensorView> inputs;
     for (ValueId id : node.inputs) {
       if (id == kNoValue) {

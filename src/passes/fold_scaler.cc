@@ -117,6 +117,7 @@ size_t FoldInto(Graph& graph, const Uses& uses, size_t index) {
       weight *= chain->affine.scale[static_cast<size_t>(row)];
     }
   }
+  if (!FitFloat(*weights) || !FitFloat(bias)) return 0;
   const std::string name = graph.value(gemm.inputs[1]).name;
   const ValueId new_weights = AddFloats(graph, name, shape, *weights);
   const ValueId new_bias = AddFloats(graph, name + "/bias", Shape{n}, bias);

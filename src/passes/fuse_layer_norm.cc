@@ -2,6 +2,7 @@
 #include <cmath>
 #include <optional>
 
+#include "ops/axes.h"
 #include "ops/op.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -15,7 +16,7 @@ bool IsLastAxisMean(const Graph& graph, const Node* node) {
   if (AttributeReader(*node).Int("keepdims", 1) != 1 || node->inputs.size() != 2) return false;
   const Constant* axes = graph.constant(node->inputs[1]);
   if (axes == nullptr || axes->view().size() != 1) return false;
-  const int64_t axis = axes->view().as<const int64_t>()[0];
+  const int64_t axis = IntElement(axes->view(), 0);
   return axis == -1 || axis == graph.value(node->inputs[0]).shape.rank() - 1;
 }
 

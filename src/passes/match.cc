@@ -63,6 +63,13 @@ std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node, int6
   return affine;
 }
 
+bool FitFloat(std::span<const double> values) {
+  return std::ranges::all_of(values, [](double value) {
+    const auto narrow = static_cast<float>(value);
+    return std::isfinite(narrow) && (narrow != 0.0F || value == 0.0);
+  });
+}
+
 ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
                   std::span<const double> values) {
   const std::vector<float> floats(values.begin(), values.end());

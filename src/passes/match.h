@@ -61,6 +61,9 @@ struct Affine {
 /// constants, or make an infinity or NaN.
 std::optional<Affine> BatchNormAffine(const Graph& graph, const Node& node, int64_t channels);
 
+/// True if every value can be a float: none becomes infinite, and none but 0 becomes 0.
+bool FitFloat(std::span<const double> values);
+
 /// A new f32 constant.
 ValueId AddFloats(Graph& graph, std::string_view name, const Shape& shape,
                   std::span<const double> values);

@@ -9,7 +9,7 @@ namespace verdict {
 /// One rewrite of the graph that keeps what it computes.
 struct Pass {
   std::string_view name;     // as --disable-pass takes it
-  std::string_view summary;  // one line for --help and docs
+  std::string_view summary;  // one line, for who asks which passes there are
   /// Returns whether anything changed. Types and shapes of new values may be left to shape
   /// inference, which the pipeline runs, with the verifier, after every pass that changed
   /// something.
