@@ -10,6 +10,9 @@ namespace verdict {
 namespace {
 
 constexpr size_t kPackedAlignment = 64;
+/// What all packed weights may take, beside four times what the constants have: a hostile graph
+/// names one constant in many nodes, or has weights of no bytes that packing pads to many.
+constexpr uint64_t kPackedAllowance = uint64_t{64} << 20;
 
 std::string KnownBackends() {
   std::string names;
@@ -38,17 +41,24 @@ Result<std::vector<const Backend*>> ChooseBackends(const std::string& name) {
   return chosen;
 }
 
-/// packed: each step's weights, empty where it has none; bytes: what all take where they lie.
-void PackTogether(std::span<const std::vector<std::byte>> packed, uint64_t bytes,
-                  PlannedGraph& planned) {
+/// Packs each step's weights into one section of `bytes`.
+Status PackTogether(const Graph& graph, std::span<const Tactic* const> tactics, uint64_t bytes,
+                    PlannedGraph& planned) {
   auto [section, data] = Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(bytes)});
   const std::span<std::byte> to(static_cast<std::byte*>(data), bytes);
   std::ranges::fill(to, std::byte{0});  // the gaps go into the file
-  for (size_t step = 0; step < packed.size(); ++step) {
-    std::ranges::copy(packed[step], to.subspan(planned.plan.steps[step].packed_offset).begin());
+  for (size_t index = 0; index < tactics.size(); ++index) {
+    const Step& step = planned.plan.steps[index];
+    if (tactics[index]->pack == nullptr) continue;
+    const Node& node = graph.nodes[static_cast<size_t>(step.node)];
+    VERDICT_ASSIGN_OR_RETURN(const std::vector<std::byte> packed,
+                             tactics[index]->pack(graph, node));
+    VERDICT_CHECK(packed.size() == step.packed_bytes);
+    std::ranges::copy(packed, to.subspan(step.packed_offset).begin());
   }
   planned.packed = to;
   planned.packed_owner = section.owner;
+  return OkStatus();
 }
 
 }  // namespace
@@ -61,8 +71,8 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
   };
   PlannedGraph planned;
   planned.plan.target = TargetFingerprint();
-  std::vector<std::vector<std::byte>> packed;  // one per step
-  uint64_t packed_size = 0;
+  const uint64_t packed_limit = kPackedAllowance + 4 * graph.ConstantBytes();
+  uint64_t packed_bytes = 0;
   std::vector<const Tactic*> tactics;
   std::vector<const Tactic*> accepted;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
@@ -73,7 +83,13 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
       // declines.
       if (!options.backend.empty() && !accepted.empty()) break;
       for (const Tactic* tactic : backend->candidates(node.op)) {
-        if (const Status status = tactic->accepts(graph, node); status.ok()) {
+        Status status = tactic->accepts(graph, node);
+        if (status.ok() && tactic->pack != nullptr &&
+            packed_bytes + tactic->packed_bytes(graph, node) > packed_limit) {
+          status = ResourceExhausted("all packed weights would take more than " +
+                                     std::to_string(packed_limit) + " bytes");
+        }
+        if (status.ok()) {
           accepted.push_back(tactic);
         } else {
           log(Graph::Describe(node) + ": " + std::string(tactic->id) +
@@ -91,17 +107,15 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
     const Tactic* choice = accepted[index_of_choice];
     log(Graph::Describe(node) + ": " + std::string(choice->id));
     Step step{.node = static_cast<int32_t>(index), .tactic = std::string(choice->id)};
-    packed.emplace_back();
     if (choice->pack != nullptr) {
-      VERDICT_ASSIGN_OR_RETURN(packed.back(), choice->pack(graph, node));
-      step.packed_offset = AlignUp(packed_size, kPackedAlignment);
-      step.packed_bytes = packed.back().size();
-      packed_size = step.packed_offset + step.packed_bytes;
+      step.packed_offset = AlignUp(packed_bytes, kPackedAlignment);
+      step.packed_bytes = choice->packed_bytes(graph, node);
+      packed_bytes = step.packed_offset + step.packed_bytes;
     }
     planned.plan.steps.push_back(std::move(step));
     tactics.push_back(choice);
   }
-  PackTogether(packed, packed_size, planned);
+  VERDICT_RETURN_IF_ERROR(PackTogether(graph, tactics, packed_bytes, planned));
   PlanStorage(graph, planned.plan);
   const ScratchRule scratch = [&](size_t step, auto inputs, auto outputs) -> size_t {
     const Tactic& tactic = *tactics[step];

@@ -25,7 +25,7 @@ struct PlannerOptions {
 };
 
 /// Chooses for every node among the candidates that accept it, packs its weights and lays out
-/// memory for every profile. Errors: as MakeLayout; kUnavailable if the backend asked for cannot be
+/// memory for every profile. Errors: as PlanLayout; kUnavailable if the backend asked for cannot be
 /// used here.
 Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> profiles,
                                const PlannerOptions& options);

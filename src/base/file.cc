@@ -44,6 +44,15 @@ Status WriteAll(int fd, std::span<const std::byte> bytes, const std::filesystem:
   return OkStatus();
 }
 
+/// Into a pipe, terminal or other device, which must stay what it is.
+Status WriteSpecialFile(const std::filesystem::path& path,
+                        std::span<const std::span<const std::byte>> parts) {
+  FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (fd.get() < 0) return IoError(path, "cannot open", errno);
+  for (const auto& part : parts) VERDICT_RETURN_IF_ERROR(WriteAll(fd.get(), part, path));
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem::path& path) {
@@ -65,6 +74,10 @@ MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
 
 Status WriteFileAtomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    return WriteSpecialFile(path, parts);
+  }
   // O_EXCL with the ordinary mode: the umask applies as to any new file. In containers process
   // numbers repeat, so a killed writer's leftover may have the first name tried.
   static std::atomic<uint64_t> counter{0};

@@ -31,7 +31,8 @@ class MappedFile {
 
 /// Writes `parts` one after another to a new file beside `path`, syncs it, and renames it to
 /// `path`: readers see the old file or the whole new one. On error the old file is untouched. The
-/// umask decides the new file's permissions. Errors: kNotFound (no such folder), kUnavailable.
+/// umask decides the new file's permissions. A pipe or device is written to as it is. Errors:
+/// kNotFound (no such folder), kUnavailable.
 Status WriteFileAtomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts);
 

@@ -54,6 +54,18 @@ TEST_F(FileTest, MapsWhatWasWritten) {
   EXPECT_EQ(NumFiles(), 1U) << "a temporary file was left behind";
 }
 
+TEST_F(FileTest, APipeIsWrittenToAndStaysOne) {
+  const fs::path path = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  std::string got;
+  std::thread reader([&] { std::getline(std::ifstream(path), got); });
+  EXPECT_TRUE(WriteTexts(path, {"one,", "two"}).ok());
+  reader.join();
+  EXPECT_EQ(got, "one,two");
+  EXPECT_TRUE(fs::is_fifo(path));
+  EXPECT_EQ(NumFiles(), 1U);
+}
+
 TEST_F(FileTest, MappingOutlivesTheNameAndItsReplacement) {
   const fs::path path = folder_ / "m.engine";
   ASSERT_TRUE(WriteTexts(path, {"old"}).ok());

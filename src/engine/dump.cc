@@ -25,11 +25,13 @@ uint64_t ConstantBytes(const Graph& graph) {
   return bytes;
 }
 
-/// A name as one printable word: a hostile file must not write to the terminal.
+/// A name as one printable word of bounded length: a hostile file must neither write to the
+/// terminal nor make every row of a table as wide as it likes.
 std::string Printable(std::string_view name) {
+  constexpr size_t kMaxBytes = 200;
   std::string text;
-  AppendJsonString(name, text);
-  return text.substr(1, text.size() - 2);
+  AppendJsonString(name.substr(0, kMaxBytes), text);
+  return text.substr(1, text.size() - 2) + (name.size() > kMaxBytes ? "..." : "");
 }
 
 std::string TypeText(const Graph& graph, ValueId id) {
@@ -54,7 +56,8 @@ class Columns {
     for (const auto& line : lines_) {
       std::string row;
       for (size_t i = 0; i < line.size(); ++i) {
-        row += "  " + line[i] + std::string(widths[i] - line[i].size(), ' ');
+        row += "  " + line[i];
+        if (i + 1 < line.size()) row.append(widths[i] - line[i].size(), ' ');
       }
       row.erase(row.find_last_not_of(' ') + 1);
       text += row + "\n";

@@ -69,10 +69,20 @@ TEST(Dump, TextCannotDriveATerminal) {
   EngineContents contents = MakeTestContents();
   contents.graph.RenameValue(0, "x\x1b[2J\n");
   contents.profiles[0].inputs[0].name = "x\x1b[2J\n";
-  contents.metadata["key"] = "\x1b]0;title\x07";
+  contents.metadata["key"] =
+      "\x1b]0;title\x07 \xC2\x9B"
+      "31m";
   const std::string text = DumpText(contents);
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text + DumpJson(contents), Not(HasSubstr("\xC2\x9B")));
   EXPECT_THAT(text, HasSubstr("x\\u001b[2J\\n"));
+}
+
+TEST(Dump, ALongNameWidensNoOtherRow) {
+  EngineContents contents = MakeTestContents();
+  const size_t usual = DumpText(contents).size();
+  contents.plan.steps[0].tactic = std::string(100'000, 't');
+  EXPECT_LT(DumpText(contents).size(), usual + 2000);
 }
 
 TEST(Dump, JsonHoldsTheSame) {

@@ -34,6 +34,7 @@ void AppendJsonString(std::string_view text, std::string& json) {
   while (!text.empty()) {
     const size_t length = Utf8Length(text);
     const char c = text[0];
+    const bool is_c1 = length == 2 && c == '\xC2' && static_cast<uint8_t>(text[1]) < 0xA0;
     if (length == 0) {
       json += "\xEF\xBF\xBD";  // U+FFFD
     } else if (c == '"' || c == '\\') {
@@ -41,10 +42,12 @@ void AppendJsonString(std::string_view text, std::string& json) {
       json += c;
     } else if (c == '\n') {
       json += "\\n";
-    } else if (static_cast<uint8_t>(c) < 0x20 || c == 0x7F) {
+    } else if (is_c1 || static_cast<uint8_t>(c) < 0x20 || c == 0x7F) {
+      // U+0080 to U+009F command some terminals too.
+      const auto code = static_cast<uint8_t>(is_c1 ? text[1] : c);
       json += "\\u00";
-      json += kDigits[static_cast<uint8_t>(c) >> 4];
-      json += kDigits[static_cast<uint8_t>(c) & 0xF];
+      json += kDigits[code >> 4];
+      json += kDigits[code & 0xF];
     } else {
       json += text.substr(0, length);
     }

@@ -180,6 +180,10 @@ Result<EngineContents> Parse(Bytes bytes, const std::shared_ptr<const void>& own
 
 Result<std::vector<Profile>> ReadProfiles(const proto::Profiles& message, const Graph& graph) {
   if (message.profiles().empty()) return Malformed("there is no profile");
+  if (message.profiles_size() > kMaxProfiles) {
+    return Malformed("there are " + std::to_string(message.profiles_size()) +
+                     " profiles; at most " + std::to_string(kMaxProfiles) + " are taken");
+  }
   std::vector<Profile> profiles;
   for (const proto::Profile& profile_message : message.profiles()) {
     const std::string context = "profile " + std::to_string(profiles.size());

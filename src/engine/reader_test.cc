@@ -195,6 +195,11 @@ TEST(EngineReader, RefusesHostileProfiles) {
   ExpectRefused<P>(
       kProfilesSection,
       {{"none", [](P& p) { p.clear_profiles(); }, "there is no profile"},
+       {"too many",
+        [](P& p) {
+          while (p.profiles_size() < 65) *p.add_profiles() = p.profiles(0);
+        },
+        "there are 65 profiles; at most 64 are taken"},
        {"input left out", [](P& p) { p.mutable_profiles(0)->mutable_inputs()->RemoveLast(); },
         "profile 0: it has 1 ranges for 2 inputs"},
        {"input unknown", [&](P& p) { x(p)->set_name("z"); }, "it is for 'z'"},

@@ -25,6 +25,7 @@ inline constexpr size_t kBlobAlignment = 64;
 
 /// Parsing a message takes up to 50 times its bytes of memory, so that messages are bounded.
 inline constexpr size_t kMaxMessageBytes = size_t{64} << 20;
+inline constexpr int kMaxProfiles = 64;  // each has a layout of all values
 inline constexpr size_t kMaxGoldenBytes = size_t{256} << 20;
 
 /// kDataLoss for contents whose checksums are right but which make no sense.

@@ -40,13 +40,16 @@ std::vector<Lifetime> Lifetimes(const Graph& graph, const Plan& plan) {
   return lifetimes;
 }
 
-/// Largest of the min, opt and max sizes: rules are monotone in practice, and this does not depend
-/// on it.
+/// Largest of the sizes at the profile's measured shapes. What is larger in between is refused when
+/// it comes.
 Status Measure(const Graph& graph, const Plan& plan, const Profile& profile,
                const ScratchRule& scratch, Layout& layout) {
-  for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
-    VERDICT_ASSIGN_OR_RETURN(const std::vector<TensorView> views,
-                             ResolveShapes(graph, CornerShapes(profile, corner)));
+  const std::vector<std::vector<Shape>> sets = MeasuredShapes(graph, profile);
+  for (size_t set = 0; set < sets.size(); ++set) {
+    const auto resolved = ResolveShapes(graph, sets[set]);
+    if (!resolved.ok() && set >= 3) continue;  // a mix
+    if (!resolved.ok()) return resolved.status();
+    const std::vector<TensorView>& views = *resolved;
     std::vector<TensorView> inputs, outputs;
     for (size_t step = 0; step < plan.steps.size(); ++step) {
       const Node& node = graph.nodes[static_cast<size_t>(plan.steps[step].node)];

@@ -179,6 +179,49 @@ std::vector<Shape> CornerShapes(const Profile& profile, Shape InputRange::*corne
   return shapes;
 }
 
+std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile& profile) {
+  std::vector<std::vector<Shape>> sets;
+  for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
+    sets.push_back(CornerShapes(profile, corner));
+  }
+  std::vector<Dim> symbols;
+  for (ValueId id : graph.inputs) {
+    for (Dim extent : graph.value(id).shape.dims()) {
+      if (IsSymbol(extent) && std::ranges::find(symbols, extent) == symbols.end()) {
+        symbols.push_back(extent);
+      }
+    }
+  }
+  const auto mix = [&](const auto& is_largest) {
+    std::vector<Shape> shapes;
+    for (size_t i = 0; i < profile.inputs.size(); ++i) {
+      const Shape& declared = graph.value(graph.inputs[i]).shape;
+      Shape shape = profile.inputs[i].min;
+      for (int axis = 0; axis < shape.rank(); ++axis) {
+        const auto symbol = std::ranges::find(symbols, declared[axis]);
+        if (symbol == symbols.end()) continue;
+        if (is_largest(static_cast<size_t>(symbol - symbols.begin()))) {
+          shape[axis] = profile.inputs[i].max[axis];
+        }
+      }
+      shapes.push_back(shape);
+    }
+    sets.push_back(std::move(shapes));
+  };
+  constexpr size_t kMaxMixed = 6;
+  if (symbols.size() <= kMaxMixed) {
+    for (size_t bits = 1; bits + 1 < (size_t{1} << symbols.size()); ++bits) {
+      mix([&](size_t symbol) { return (bits >> symbol & 1) != 0; });
+    }
+  } else {
+    for (size_t one = 0; one < symbols.size(); ++one) {
+      mix([&](size_t symbol) { return symbol == one; });
+      mix([&](size_t symbol) { return symbol != one; });
+    }
+  }
+  return sets;
+}
+
 bool Covers(const Profile& profile, std::span<const Shape> shapes) {
   return std::ranges::equal(profile.inputs, shapes, Inside);
 }

@@ -27,6 +27,12 @@ Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const Na
 /// The least, expected or largest shapes, one per input: `corner` is &InputRange::min, opt or max.
 std::vector<Shape> CornerShapes(const Profile& profile, Shape InputRange::*corner);
 
+/// Shapes whose tensors a plan for the profile must have room for, one per input: min, opt and max,
+/// then every mix of the symbols' least and largest sizes (of more than six symbols, each symbol
+/// alone against all others), since an extent may fall while another grows. A model need not accept
+/// a mix.
+std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile& profile);
+
 /// True if `shapes` (one per input, in order) lie within the profile. Never allocates.
 bool Covers(const Profile& profile, std::span<const Shape> shapes);
 

@@ -78,7 +78,7 @@ std::string FloatDifference(const TensorView& expected, const TensorView& actual
   for (size_t i = 0; i < wanted.size(); ++i) {
     const double want = ToDouble(wanted[i]), got = ToDouble(gotten[i]);
     if (want == got || (std::isnan(want) && std::isnan(got))) continue;
-    if (!(std::fabs(want - got) <= tolerance * (1 + std::fabs(want)))) {
+    if (!std::isfinite(want) || !(std::fabs(want - got) <= tolerance * (1 + std::fabs(want)))) {
       return "element " + std::to_string(i) + " is " + std::to_string(got) + ", expected " +
              std::to_string(want);
     }

@@ -47,6 +47,22 @@ Result<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Engine> e
   session->outputs_.resize(graph.outputs.size());
   session->input_shapes_.resize(graph.inputs.size());
 
+  // Shape and Size read no contents; what else a node makes depends on what it reads.
+  session->depends_on_data_.assign(session->values_.size(), false);
+  for (ValueId id : graph.inputs) session->depends_on_data_[static_cast<size_t>(id)] = true;
+  size_t most_inputs = 0;
+  for (const Node& node : graph.nodes) {
+    most_inputs = std::max(most_inputs, node.inputs.size());
+    if (node.op == "Shape" || node.op == "Size") continue;
+    const bool depends = std::ranges::any_of(node.inputs, [&](ValueId id) {
+      return id != kNoValue && session->depends_on_data_[static_cast<size_t>(id)];
+    });
+    for (ValueId id : node.outputs) {
+      if (id != kNoValue) session->depends_on_data_[static_cast<size_t>(id)] = depends;
+    }
+  }
+  session->rule_inputs_.resize(most_inputs);
+
   // Which of those views point into the caller's inputs, directly or through views.
   std::vector<size_t> input_of(session->values_.size(), graph.inputs.size());
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -100,17 +116,31 @@ Status Session::ChooseProfile(std::span<const TensorView> inputs) {
   return CheckShapes(profiles.back(), input_shapes_);
 }
 
-/// Infers a step's output shapes and gives each output its memory.
+/// Infers a step's output shapes and gives each output its memory. The rule sees no contents that
+/// depend on the request: shapes must follow from the inputs' shapes alone, since later runs of the
+/// same shapes do not ask again.
 Status Session::PlaceOutputs(size_t step, std::span<const TensorView> inputs,
                              std::span<TensorView> outputs) {
   const Node& node = engine_->graph().nodes[step];
   const Plan& plan = engine_->plan();
   const Layout& layout = plan.layouts[profile_];
   std::ranges::fill(outputs, TensorView{});
-  VERDICT_RETURN_IF_ERROR(InferNode(node, inputs, outputs, nullptr));
+  const std::span rule_inputs(rule_inputs_.data(), inputs.size());
+  std::ranges::copy(inputs, rule_inputs.begin());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const ValueId id = node.inputs[i];
+    if (id != kNoValue && depends_on_data_[static_cast<size_t>(id)]) rule_inputs[i].data = nullptr;
+  }
+  VERDICT_RETURN_IF_ERROR(InferNode(node, rule_inputs, outputs, nullptr));
   for (size_t i = 0; i < outputs.size(); ++i) {
     const ValueId id = node.outputs[i];
     if (id == kNoValue) continue;
+    if (!outputs[i].shape.IsStatic()) {
+      return InvalidArgument(Graph::Describe(node) + ": the shape of output '" +
+                             engine_->graph().value(id).name +
+                             "' depends on the data at these input shapes, which an engine cannot "
+                             "plan for");
+    }
     VERDICT_ASSIGN_OR_RETURN(const size_t bytes, ByteSize(outputs[i].dtype, outputs[i].shape));
     const auto root = static_cast<size_t>(plan.storage[static_cast<size_t>(id)]);
     if (steps_[step].is_view) {
@@ -121,7 +151,8 @@ Status Session::PlaceOutputs(size_t step, std::span<const TensorView> inputs,
       if (layout.offset[root] == Layout::kNotInArena || bytes > layout.capacity[root]) {
         return DataLoss(Graph::Describe(node) + ": the plan has no room for output '" +
                         engine_->graph().value(id).name + "' of shape " +
-                        ToString(outputs[i].shape) + "; rebuild the engine");
+                        ToString(outputs[i].shape) +
+                        "; build the engine with these input shapes as --optShapes");
       }
       outputs[i].data = arena_.get() + layout.offset[root];
     }
@@ -131,7 +162,8 @@ Status Session::PlaceOutputs(size_t step, std::span<const TensorView> inputs,
   if (tactic.scratch_bytes != nullptr &&
       tactic.scratch_bytes(node, inputs, outputs) > layout.scratch_bytes) {
     return DataLoss(Graph::Describe(node) +
-                    ": the plan has too little scratch; rebuild the engine");
+                    ": the plan has too little scratch; build the engine with these input shapes "
+                    "as --optShapes");
   }
   return OkStatus();
 }
@@ -156,8 +188,7 @@ Status Session::RunBound() {
   return OkStatus();
 }
 
-/// Runs while it infers: a rule that needs contents (Reshape's target) finds them computed. That
-/// the same input shapes give the same shapes again is what the planner's ResolveShapes has shown.
+/// Runs while it infers: a rule that needs contents (Reshape's target) finds them computed.
 Status Session::RunAndBind() {
   const Graph& graph = engine_->graph();
   for (size_t step = 0; step < steps_.size(); ++step) {

@@ -54,6 +54,8 @@ class Session {
   std::vector<TensorView> step_inputs_;
   std::vector<TensorView> step_outputs_;
   std::vector<TensorView> outputs_;
+  std::vector<bool> depends_on_data_;    // per value: on the contents of inputs, not just shapes
+  std::vector<TensorView> rule_inputs_;  // room for what a shape rule sees
 
   /// A view that points into the caller's memory and moves with every Run.
   struct External {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <thread>
 
 #include "backends/registry.h"
@@ -226,6 +227,115 @@ TEST(Engine, RefusesAShapeThatDependsOnTheData) {
   EXPECT_THAT(engine.status().message(), HasSubstr("depends on the data"));
 }
 
+// At N = 1 and N = 3 no axes are left and all are reduced; in between the request names them.
+TEST(Session, RefusesAShapeThatDependsOnTheDataBetweenTheCorners) {
+  Graph graph = ParseGraph(R"(graph "hostile" {
+    input %x: f32[N,1,4]
+    input %axes: i64[2]
+    const %zero: i64[1] = [0]
+    const %one: i64[1] = [1]
+    const %two: i64[1] = [2]
+    const %three: i64[1] = [3]
+    %s = Shape(%x)
+    %n = Gather(%s, %zero)
+    %below = Sub(%n, %one)
+    %above = Sub(%three, %n)
+    %product = Mul(%below, %above)
+    %end = Mul(%product, %two)
+    %some = Slice(%axes, %zero, %end)
+    %y = ReduceSum(%x, %some) {keepdims=1}
+    output %y
+  })")
+                    .value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  CompileOptions options;
+  options.min_shapes = ParseShapes("x:1x1x4").value();
+  options.opt_shapes = options.max_shapes = ParseShapes("x:3x1x4").value();
+  auto compiled = Compile(std::move(graph), options);
+  ASSERT_TRUE(compiled.ok()) << compiled.status().ToString();
+  // A hostile plan has room for those axes.
+  const auto some = static_cast<size_t>(compiled->contents.graph.FindValue("some"));
+  Layout& layout = compiled->contents.plan.layouts[0];
+  layout.offset[some] = layout.arena_bytes;
+  layout.capacity[some] = 64;
+  layout.arena_bytes += 64;
+  const auto engine = Engine::FromContents(std::move(compiled->contents)).value();
+  const auto session = Session::Create(engine).value();
+  std::vector<float> x(12, 1.0F);
+  int64_t axes[] = {0, 2};
+  for (int64_t n : {2, 1, 2, 3, 2}) {
+    const TensorView inputs[] = {{DataType::kFloat32, Shape{n, 1, 4}, x.data()},
+                                 {DataType::kInt64, Shape{2}, axes}};
+    const auto outputs = session->Run(inputs);
+    if (n == 2) {
+      ASSERT_FALSE(outputs.ok());
+      EXPECT_THAT(outputs.status().message(), HasSubstr("output 'y' depends on the data"));
+    } else {
+      ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+      EXPECT_EQ((*outputs)[0].as<const float>()[0], static_cast<float>(4 * n));
+    }
+  }
+}
+
+// Padding to a fixed length: the filler shrinks as the sequence grows.
+TEST(Session, HasRoomWhereOneExtentFallsAsAnotherGrows) {
+  Graph graph = ParseGraph(R"(graph "pad" {
+    input %x: f32[N,T,4]
+    const %zero: i64[1] = [0]
+    const %one: i64[1] = [1]
+    const %four: i64[1] = [4]
+    const %length: i64[1] = [128]
+    %s = Shape(%x)
+    %n = Gather(%s, %zero)
+    %t = Gather(%s, %one)
+    %rest = Sub(%length, %t)
+    %filler = Concat(%n, %rest, %four) {axis=0}
+    %z = ConstantOfShape(%filler)
+    %y = Concat(%x, %z) {axis=1}
+    output %y
+  })")
+                    .value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {});
+  ASSERT_TRUE(compiled.ok()) << compiled.status().ToString();
+  const auto engine = Engine::FromContents(std::move(compiled->contents)).value();
+  const auto session = Session::Create(engine).value();
+  std::vector<float> x(size_t{128} * 128 * 4, 1.0F);
+  for (const auto& [n, t] : {std::pair{1, 1}, {128, 128}, {128, 1}, {1, 128}, {100, 2}, {20, 20}}) {
+    const TensorView input{DataType::kFloat32, Shape{n, t, 4}, x.data()};
+    const auto outputs = session->Run(std::span(&input, 1));
+    ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+    EXPECT_EQ((*outputs)[0].shape, (Shape{n, 128, 4}));
+  }
+}
+
+// Weights of no bytes that packing would pad to 2 GB: the reference kernel reads none.
+TEST(Engine, PacksNoMoreThanTheConstantsAccountFor) {
+  EngineContents contents;
+  Graph& graph = contents.graph;
+  const ValueId x = graph.AddInput("x", DataType::kFloat32, Shape{1, 0});
+  const Shape shape{0, int64_t{1} << 29};
+  const ValueId w = graph.AddConstant("w", Constant::Of<float>(shape, std::span<const float>()));
+  const ValueId y = graph.AddValue("y", DataType::kFloat32, Shape{});
+  graph.nodes.push_back({"gemm", "FusedGemm", {x, w}, {y}, {}});
+  const ValueId some =
+      graph.AddConstant("some", Constant::Of<int64_t>({1}, std::vector<int64_t>{8}));
+  const ValueId axes =
+      graph.AddConstant("axes", Constant::Of<int64_t>({1}, std::vector<int64_t>{1}));
+  const ValueId zero =
+      graph.AddConstant("zero", Constant::Of<int64_t>({1}, std::vector<int64_t>{0}));
+  const ValueId z = graph.AddValue("z", DataType::kFloat32, Shape{});
+  graph.nodes.push_back({"slice", "Slice", {y, zero, some, axes}, {z}, {}});
+  graph.outputs = {z};
+  ASSERT_TRUE(InferShapes(graph).ok());
+  contents.profiles = {{{{"x", {1, 0}, {1, 0}, {1, 0}}}}};
+  contents.plan.target = "cpu:other";
+  const auto engine = Engine::FromContents(std::move(contents));
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_EQ((*engine)->plan().steps[0].tactic, "reference");
+  EXPECT_EQ((*engine)->contents().packed.size(), 0U);
+}
+
 /// The status of golden vectors of a model whose output is a Cast to type number `to`, after
 /// `change` was made to the first expected element.
 template <typename T>
@@ -247,6 +357,11 @@ Status CheckCast(int to, const std::function<T(T)>& change) {
   first = change(first);
   output = copy;
   return Engine::CheckGolden(Engine::FromContents(std::move(compiled.contents)).value());
+}
+
+TEST(Engine, AnInfiniteGoldenValueIsNoBlankCheque) {
+  const auto infinite = [](double) { return std::numeric_limits<double>::infinity(); };
+  EXPECT_EQ(CheckCast<double>(11, infinite).code(), StatusCode::kDataLoss);
 }
 
 TEST(Engine, GoldenDoublesAndHalvesAreComparedByValue) {

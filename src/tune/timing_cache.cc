@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <system_error>
 
 #include "base/file.h"
 
@@ -16,6 +17,8 @@ constexpr size_t kMaxBytes = size_t{64} << 20;
 
 Result<TimingCache> TimingCache::Load(const std::filesystem::path& path) {
   TimingCache cache;
+  std::error_code unused;
+  if (std::filesystem::file_size(path, unused) == 0) return cache;  // as mktemp leaves it
   const auto file = MappedFile::Open(path);
   if (!file.ok()) {
     if (file.status().code() == StatusCode::kNotFound) return cache;

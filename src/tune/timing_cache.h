@@ -10,12 +10,12 @@
 
 namespace verdict {
 
-/// What candidates took when they were measured, by a one-line key that names the machine's
-/// instruction set, the tactic, the operator with its attributes, and the shapes. A text file: a
-/// header line, then "<microseconds> <key>" a line, sorted.
+/// What candidates took when they were measured, by a one-line key that names this version of
+/// Verdict, the processor and its instruction set, the tactic, the operator with its attributes,
+/// and the shapes. A text file: a header line, then "<microseconds> <key>" a line, sorted.
 class TimingCache {
  public:
-  /// Reads a file; one that does not exist yet is an empty cache.
+  /// Reads a file; one that does not exist yet, or is empty, is an empty cache.
   /// Errors: kInvalidArgument with the line (not a timing cache, or a line that is not one);
   /// kResourceExhausted over 64 MiB.
   static Result<TimingCache> Load(const std::filesystem::path& path);

@@ -4,8 +4,10 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <limits>
 
 #include "backends/registry.h"
+#include "base/processor.h"
 #include "ir/text.h"
 #include "ops/infer.h"
 #include "plan/profile.h"
@@ -17,10 +19,17 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kMinRuns = 3;
 constexpr auto kBudget = std::chrono::milliseconds(5);
-constexpr size_t kMaxTensorBytes = size_t{4} << 30;
+/// Larger shapes are not measured: the build shall not take the machine's memory.
+constexpr size_t kMaxTensorBytes = size_t{1} << 30;
+/// So many times the best at one shape, and a candidate is not tried at the next: at the largest
+/// shapes a reference kernel can take minutes.
+constexpr double kHopeless = 4;
+constexpr double kLeastMicroseconds = 1e-3;  // what the clock may call nothing
 
 std::string KeyOf(const Tactic& tactic, const Node& node, std::span<const TensorView> inputs) {
-  std::string key = TargetFingerprint() + " " + std::string(tactic.id) + " " + node.op;
+  // Another processor, or other kernels under the same name, take other times.
+  std::string key = VERDICT_VERSION " (" + ProcessorName() + ") " + TargetFingerprint() + " " +
+                    std::string(tactic.id) + " " + node.op;
   for (const TensorView& input : inputs) {
     key += input.dtype == DataType::kUndefined
                ? " _"
@@ -35,7 +44,7 @@ std::string KeyOf(const Tactic& tactic, const Node& node, std::span<const Tensor
 /// through a layer.
 Result<Constant> Allocate(const TensorView& tensor) {
   VERDICT_ASSIGN_OR_RETURN(const size_t bytes, ByteSize(tensor.dtype, tensor.shape));
-  if (bytes > kMaxTensorBytes) return ResourceExhausted("a tensor of more than 4 GiB");
+  if (bytes > kMaxTensorBytes) return ResourceExhausted("a tensor of more than 1 GiB");
   auto [constant, data] = Constant::Allocate(tensor.dtype, tensor.shape);
   std::fill_n(static_cast<std::byte*>(data), bytes, std::byte{0});
   if (tensor.dtype == DataType::kFloat32) {
@@ -75,9 +84,12 @@ Result<Tuner> Tuner::Create(const Graph& graph, std::span<const Profile> profile
                             const Options& options) {
   Tuner tuner(graph, options);
   for (const Profile& profile : profiles) {
-    for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt}) {
-      VERDICT_ASSIGN_OR_RETURN(std::vector<TensorView> values,
-                               ResolveShapes(graph, CornerShapes(profile, corner)));
+    std::vector<Shape> last;
+    for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
+      const std::vector<Shape> shapes = CornerShapes(profile, corner);
+      if (shapes == last) continue;
+      last = shapes;
+      VERDICT_ASSIGN_OR_RETURN(std::vector<TensorView> values, ResolveShapes(graph, shapes));
       tuner.shapes_.push_back(std::move(values));
     }
   }
@@ -117,7 +129,7 @@ Result<double> Tuner::Time(const Tactic& tactic, const Node& node,
   const size_t scratch_bytes =
       tactic.scratch_bytes == nullptr ? 0 : tactic.scratch_bytes(node, inputs, outputs);
   if (scratch_bytes > kMaxTensorBytes) {
-    return ResourceExhausted(Graph::Describe(node) + ": needs more than 4 GiB of scratch");
+    return ResourceExhausted(Graph::Describe(node) + ": needs more than 1 GiB of scratch");
   }
   VERDICT_ASSIGN_OR_RETURN(const Constant scratch, AllocateBytes(scratch_bytes));
   if (tactic.pack != nullptr && packed.data == nullptr) {
@@ -137,25 +149,44 @@ Result<double> Tuner::Time(const Tactic& tactic, const Node& node,
 }
 
 Result<size_t> Tuner::Choose(const Node& node, std::span<const Tactic* const> candidates) {
-  size_t best = 0;
-  double best_time = 0;
-  std::string line = Graph::Describe(node) + ": measured";
-  for (size_t index = 0; index < candidates.size(); ++index) {
-    double total = 0;
+  struct Trial {
     Constant packed;
-    for (const auto& values : shapes_) {
-      VERDICT_ASSIGN_OR_RETURN(const double time, Time(*candidates[index], node, values, packed));
-      total += time;
+    double relative = 0;  // times, each as a multiple of the best at that shape, summed
+    bool is_hopeless = false;
+    double time = 0;
+    std::string times;
+  };
+  std::vector<Trial> trials(candidates.size());
+  const auto pick = [&] {
+    size_t choice = trials.size();
+    std::string line = Graph::Describe(node) + ": measured";
+    for (size_t i = 0; i < trials.size(); ++i) {
+      line += (i == 0 ? " " : ", ") + std::string(candidates[i]->id) + trials[i].times;
+      if (trials[i].is_hopeless) continue;
+      if (choice == trials.size() || trials[i].relative < trials[choice].relative) choice = i;
     }
-    if (index == 0 || total < best_time) {
-      best = index;
-      best_time = total;
+    if (options_.log) options_.log(line);
+    return choice;
+  };
+  for (const auto& values : shapes_) {
+    double best = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < trials.size(); ++i) {
+      Trial& trial = trials[i];
+      if (trial.is_hopeless) continue;
+      const auto time = Time(*candidates[i], node, values, trial.packed);
+      if (time.status().code() == StatusCode::kResourceExhausted) return pick();
+      if (!time.ok()) return time.status();
+      trial.time = std::max(*time, kLeastMicroseconds);
+      best = std::min(best, trial.time);
     }
-    line +=
-        (index == 0 ? " " : ", ") + std::string(candidates[index]->id) + " " + Microseconds(total);
+    for (Trial& trial : trials) {
+      if (trial.is_hopeless) continue;
+      trial.relative += trial.time / best;
+      trial.is_hopeless = trial.time > kHopeless * best;
+      trial.times += (trial.times.empty() ? " " : " + ") + Microseconds(trial.time);
+    }
   }
-  if (options_.log) options_.log(line);
-  return best;
+  return pick();
 }
 
 }  // namespace verdict

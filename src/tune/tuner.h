@@ -11,9 +11,9 @@
 
 namespace verdict {
 
-/// Chooses among the tactics that accept a node by measuring them on this machine, on the min and
-/// opt shapes of every profile, with the node's own constants. What the cache knows is not measured
-/// again. Threads: one at a time. Cost: about 5 ms a tactic and shape, or one run where
+/// Chooses among the tactics that accept a node by measuring them on this machine, on the min, opt
+/// and max shapes of every profile, with the node's own constants. What the cache knows is not
+/// measured again. Threads: one at a time. Cost: about 5 ms a tactic and shape, or one run where
 /// that takes longer.
 class Tuner {
  public:
@@ -29,9 +29,11 @@ class Tuner {
   static Result<Tuner> Create(const Graph& graph, std::span<const Profile> profiles,
                               const Options& options);
 
-  /// The index in `candidates` (at least one) of the one that takes the least time, summed over the
-  /// shapes; of equals the first. Errors: a kernel's; kFailedPrecondition, naming the node, on a
-  /// cache miss that is not allowed.
+  /// The index in `candidates` (at least one) of the fastest: of the least sum over the shapes of
+  /// its time as a multiple of the best time there, so that small shapes count as much as large
+  /// ones; of equals the first. One that takes over four times the best is not tried at larger
+  /// shapes, and shapes of over 1 GiB a tensor are not measured at all. Errors: a kernel's;
+  /// kFailedPrecondition, naming the node, on a cache miss that is not allowed.
   Result<size_t> Choose(const Node& node, std::span<const Tactic* const> candidates);
 
  private:

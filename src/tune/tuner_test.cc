@@ -8,6 +8,7 @@
 
 #include "backends/planner.h"
 #include "backends/registry.h"
+#include "base/processor.h"
 #include "ir/text.h"
 #include "ops/infer.h"
 #include "plan/profile.h"
@@ -57,8 +58,8 @@ class TunerTest : public ::testing::Test {
     return tuner->Choose(graph_.nodes[0], candidates);
   }
   std::string Key(const Tactic& tactic, int rows) {
-    return TargetFingerprint() + " " + std::string(tactic.id) + " Relu f32[" +
-           std::to_string(rows) + ",4] {}";
+    return VERDICT_VERSION " (" + ProcessorName() + ") " + TargetFingerprint() + " " +
+           std::string(tactic.id) + " Relu f32[" + std::to_string(rows) + ",4] {}";
   }
 
   Graph graph_;
@@ -71,20 +72,40 @@ TEST_F(TunerTest, TakesTheFasterAndRemembersBoth) {
   const auto choice = Choose();
   ASSERT_TRUE(choice.ok()) << choice.status().ToString();
   EXPECT_EQ(*choice, 1u);
-  EXPECT_EQ(cache_.size(), 4u) << "two tactics at the min and the opt shape";
+  EXPECT_EQ(cache_.size(), 4u) << "the slow one at the least shape only";
   EXPECT_GE(*cache_.Find(Key(kSlow, 1)), 3000);
-  EXPECT_LT(*cache_.Find(Key(kFast, 8)), 3000);
+  EXPECT_LT(*cache_.Find(Key(kFast, 1)), 3000);
+  EXPECT_TRUE(cache_.Find(Key(kFast, 8)) && cache_.Find(Key(kFast, 128)));
   EXPECT_THAT(log_, HasSubstr("node 'y' (Relu): measured test/slow "));
 }
 
 TEST_F(TunerTest, BelievesTheCacheAndMeasuresNothing) {
+  for (int rows : {1, 8, 128}) {
+    cache_.Put(Key(kSlow, rows), 1.0 * rows);
+    cache_.Put(Key(kFast, rows), 2.0 * rows);
+  }
+  EXPECT_EQ(Choose(/*error_on_cache_miss=*/true).value(), 0u);
+  cache_.Put(Key(kSlow, 8), 80.0);
+  EXPECT_EQ(Choose(/*error_on_cache_miss=*/true).value(), 1u);
+}
+
+TEST_F(TunerTest, SmallShapesCountAsMuchAsLargeOnes) {
   for (int rows : {1, 8}) {
     cache_.Put(Key(kSlow, rows), 1.0);
     cache_.Put(Key(kFast, rows), 2.0);
   }
-  EXPECT_EQ(Choose(/*error_on_cache_miss=*/true).value(), 0u);
-  cache_.Put(Key(kSlow, 8), 9.0);
-  EXPECT_EQ(Choose(/*error_on_cache_miss=*/true).value(), 1u);
+  cache_.Put(Key(kSlow, 128), 250.0);
+  cache_.Put(Key(kFast, 128), 100.0);
+  EXPECT_EQ(Choose(/*error_on_cache_miss=*/true).value(), 0u) << "1 + 1 + 2.5 against 2 + 2 + 1";
+}
+
+TEST_F(TunerTest, ShapesTooLargeToMeasureAreLeftOut) {
+  profiles_[0] =
+      MakeProfile(graph_, {{"x", {1, 4}}}, {{"x", {8, 4}}}, {{"x", {1 << 27, 4}}}).value();
+  EXPECT_EQ(Choose().value(), 1u);
+  EXPECT_EQ(cache_.Find(Key(kFast, 1 << 27)), std::nullopt);
+  profiles_[0].inputs[0].min = profiles_[0].inputs[0].max;
+  EXPECT_EQ(Choose().value(), 0u) << "the best guess";
 }
 
 TEST_F(TunerTest, AMissIsAnErrorWhereAskedFor) {

@@ -138,7 +138,7 @@ std::vector<TensorView> NodeInputs(const Graph& graph, std::span<const Constant>
 
 TEST(Conformance, FusedGemmShapes) {
   for (int64_t m : {1, 2, 3, 5, 6, 7, 13, 32}) {
-    for (int64_t k : {1, 3, 16, 30, 67}) {
+    for (int64_t k : {1, 3, 16, 30, 67, 191, 192, 300}) {  // from 192 on, sums are in blocks
       for (int64_t n : {1, 2, 15, 16, 17, 31, 48, 63, 64, 65, 130}) {
         const Graph graph = GemmGraph(k, n, (m + n) % 2 == 0, "");
         const std::vector<Constant> free = {Random({m, k}, 7)};
@@ -205,16 +205,16 @@ TEST(Conformance, FusedGemmOnMoreAxesAndNoRows) {
 }
 
 TEST(Conformance, RowsDoNotDependOnTheirBatch) {
-  for (int64_t n : {1, 20, 200}) {
-    const Graph graph = GemmGraph(77, n, true, "Sigmoid");
-    const Constant batch = Random({13, 77}, 7);
+  for (const auto& [k, n] : {std::pair{77, 1}, {77, 20}, {77, 200}, {300, 1}, {300, 70}}) {
+    const Graph graph = GemmGraph(k, n, true, "Sigmoid");
+    const Constant batch = Random({13, k}, 7);
     for (const Backend* backend : AllBackends()) {
       for (const Tactic* tactic : backend->candidates("FusedGemm")) {
         const auto whole = RunTactic(*tactic, graph, NodeInputs(graph, std::span(&batch, 1)));
         for (int64_t row = 0; row < 13; ++row) {
           std::vector<Constant> single = {batch};
-          single[0].shape = Shape{1, 77};
-          single[0].data = static_cast<const float*>(batch.data) + row * 77;
+          single[0].shape = Shape{1, k};
+          single[0].data = static_cast<const float*>(batch.data) + row * k;
           const auto alone = RunTactic(*tactic, graph, NodeInputs(graph, single));
           EXPECT_EQ(std::memcmp(alone[0].data, static_cast<const float*>(whole[0].data) + row * n,
                                 static_cast<size_t>(n) * sizeof(float)),
@@ -269,7 +269,7 @@ TEST(Conformance, RecurrentLayers) {
   for (const char* op : {"LSTM", "GRU"}) {
     for (const char* direction : {"forward", "reverse", "bidirectional"}) {
       for (int64_t batch : {1, 5}) {
-        for (int64_t hidden : {1, 7, 16, 40}) {
+        for (int64_t hidden : {1, 7, 16, 40, 200}) {  // from 192 on, sums are in blocks
           const RecurrentCase test{op, direction, 4, batch, 9, hidden, hidden != 7, batch == 5};
           SCOPED_TRACE(std::string(op) + " " + direction + " B" + std::to_string(batch) + " H" +
                        std::to_string(hidden));
@@ -294,6 +294,31 @@ TEST(Conformance, RecurrentCellsAtTheirLimits) {
     steps.insert(steps.end(), std::rbegin(kLimits), std::rend(kLimits));
     const std::vector<Constant> free = {Constant::Of<float>({2, kCount, 1}, steps)};
     ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+  }
+}
+
+// A large state times a gate that is nearly shut.
+TEST(Conformance, RecurrentCellsOfLargeStates) {
+  for (const char* op : {"LSTM", "GRU"}) {
+    SCOPED_TRACE(op);
+    const RecurrentCase test{op, "forward", 1, 3, 1, 17, false, true};
+    Graph graph = RecurrentGraph(test);
+    const int64_t gates = std::string(op) == "LSTM" ? 4 : 3;
+    std::vector<float> w(static_cast<size_t>(gates * test.hidden), -1.0F);
+    graph.nodes[0].inputs[1] =
+        graph.AddConstant("pull", Constant::Of<float>({1, gates * test.hidden, 1}, w));
+    // No product of the large state with R: only the gate it goes through.
+    const std::vector<float> r(static_cast<size_t>(gates * test.hidden * test.hidden), 0.0F);
+    graph.nodes[0].inputs[2] =
+        graph.AddConstant("r0", Constant::Of<float>({1, gates * test.hidden, test.hidden}, r));
+    for (float large : {100.0F, 1e4F, -1e6F}) {
+      const std::vector<float> state(static_cast<size_t>(3 * test.hidden), large);
+      const ValueId s = graph.AddConstant("s", Constant::Of<float>({1, 3, test.hidden}, state));
+      for (size_t i = 5; i < graph.nodes[0].inputs.size(); ++i) graph.nodes[0].inputs[i] = s;
+      const std::vector<float> x = {13.0F, 9.0F, 17.0F};
+      const std::vector<Constant> free = {Constant::Of<float>({1, 3, 1}, x)};
+      ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+    }
   }
 }
 

@@ -2,6 +2,8 @@
 // run time.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/gemm.cc"
+// The baseline is one lane on every compiler: EMU128's masked loads read whole vectors.
+#define HWY_BROKEN_EMU128 1
 // Levels that isa.h knows; the variants between them bring nothing to float kernels.
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4)
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -303,9 +305,10 @@ void LstmCellImpl(const float* gates, int64_t hidden, float* cell, float* h) {
   ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
     const Ratio input = SigmoidRatio(d, load(gates));
     const Ratio output = SigmoidRatio(d, load(gates + hidden));
-    const Ratio forget = SigmoidRatio(d, load(gates + 2 * hidden));
+    // A cell may be large, so that the gate it is multiplied by must be right relative to itself.
+    const V forget = SigmoidV(d, load(gates + 2 * hidden));
     const Ratio candidate = TanhRatio(d, load(gates + 3 * hidden));
-    const V next = hn::MulAdd(Divide(forget), load(cell), Divide(Product(input, candidate)));
+    const V next = hn::MulAdd(forget, load(cell), Divide(Product(input, candidate)));
     store(next, cell);
     store(Divide(Product(output, TanhRatio(d, next))), h);
   });
@@ -315,7 +318,8 @@ void GruCellImpl(const float* x_gates, const float* h_gates, int64_t hidden, con
                  float* h_new) {
   const D d;
   ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
-    const V update = Divide(SigmoidRatio(d, hn::Add(load(x_gates), load(h_gates))));
+    // As an LSTM's forget gate: the first state is the caller's.
+    const V update = SigmoidV(d, hn::Add(load(x_gates), load(h_gates)));
     const V reset =
         Divide(SigmoidRatio(d, hn::Add(load(x_gates + hidden), load(h_gates + hidden))));
     const V candidate = Divide(

@@ -1,5 +1,6 @@
 #include "backends/cpu/isa.h"
 
+#define HWY_BROKEN_EMU128 1  // as gemm.cc
 #include <hwy/targets.h>
 
 #include <algorithm>
