@@ -72,9 +72,9 @@ Result<double> LeastTime(const Tactic& tactic, KernelContext& context) {
   return least;
 }
 
-std::string Microseconds(double value) {
+std::string ThreeDigits(double value) {
   std::array<char, 32> text;
-  const int length = std::snprintf(text.data(), text.size(), "%.3g us", value);
+  const int length = std::snprintf(text.data(), text.size(), "%.3g", value);
   return {text.data(), static_cast<size_t>(length)};
 }
 
@@ -161,7 +161,8 @@ Result<size_t> Tuner::Choose(const Node& node, std::span<const Tactic* const> ca
     size_t choice = trials.size();
     std::string line = Graph::Describe(node) + ": measured";
     for (size_t i = 0; i < trials.size(); ++i) {
-      line += (i == 0 ? " " : ", ") + std::string(candidates[i]->id) + trials[i].times;
+      line += (i == 0 ? " " : ", ") + std::string(candidates[i]->id) + " " +
+              (trials[i].times.empty() ? "too large" : trials[i].times + " us");
       if (trials[i].is_hopeless) continue;
       if (choice == trials.size() || trials[i].relative < trials[choice].relative) choice = i;
     }
@@ -183,7 +184,7 @@ Result<size_t> Tuner::Choose(const Node& node, std::span<const Tactic* const> ca
       if (trial.is_hopeless) continue;
       trial.relative += trial.time / best;
       trial.is_hopeless = trial.time > kHopeless * best;
-      trial.times += (trial.times.empty() ? " " : " + ") + Microseconds(trial.time);
+      trial.times += (trial.times.empty() ? "" : " + ") + ThreeDigits(trial.time);
     }
   }
   return pick();
