@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <system_error>
 #include <utility>
 
 #include "base/cpu_count.h"
@@ -44,13 +45,18 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(
       server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
                                        complete.limits, server->inference_handler_));
-  server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
-    LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
-               &server.service_.models());
-    server.service_.FinishLoading(server.service_.models().Current()->AnyLoaded());
-    server.loading_done_.store(true);
-    server.loading_done_.notify_all();
-  });
+  try {
+    server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
+      LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
+                 &server.service_.models());
+      server.service_.FinishLoading(server.service_.models().Current()->AnyLoaded());
+      server.loading_done_.store(true);
+      server.loading_done_.notify_all();
+    });
+  } catch (const std::system_error&) {
+    return ResourceExhausted(
+        "cannot start the thread that loads models; lower --io-threads or raise the process limit");
+  }
   return server;
 }
 

@@ -31,7 +31,8 @@ struct ServerOptions {
 class Server {
  public:
   /// Listens, and begins to load the models on a thread of its own. Errors: the repository's
-  /// (ListRepository) and the ports' (HttpServer::Start).
+  /// (ListRepository) and the ports' (HttpServer::Start); kResourceExhausted
+  /// (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 

@@ -1,20 +1,19 @@
 #include "serve/server.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "serve/http_client_test.h"
 #include "serve/small_engine_test.h"
 
 namespace verdict {
@@ -23,88 +22,24 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-struct Response {
-  int code = 0;  // 0: the connection ended first
-  std::string head;
-  std::string body;
-};
-
-/// A client that sends what it is told to, byte by byte.
-class Client {
- public:
-  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-    const timeval patience{20, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  }
-  ~Client() { ::close(fd_); }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  bool connected() const { return connected_; }
-  bool Send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return false;
-      bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-    return true;
-  }
-  /// The next response; with `no_body` as one to HEAD or a 100.
-  Response Read(bool no_body = false) {
-    Response response;
-    size_t end;
-    while ((end = received_.find("\r\n\r\n")) == std::string::npos) {
-      if (!Receive()) return response;
-    }
-    response.head = received_.substr(0, end + 2);
-    received_.erase(0, end + 4);
-    const size_t at = response.head.find("Content-Length: ");
-    const size_t length =
-        no_body || at == std::string::npos ? 0 : std::stoul(response.head.substr(at + 16));
-    while (received_.size() < length) {
-      if (!Receive()) return response;
-    }
-    response.body = received_.substr(0, length);
-    received_.erase(0, length);
-    response.code = std::stoi(response.head.substr(9, 3));
-    return response;
-  }
-  /// True if the server closes before it sends anything more.
-  bool Closed() { return received_.empty() && !Receive(); }
-  Response Ask(std::string_view bytes) { return Send(bytes) ? Read() : Response{}; }
-
- private:
-  bool Receive() {
-    char buffer[65536];
-    const ssize_t count = ::recv(fd_, buffer, sizeof(buffer), 0);
-    if (count <= 0) return false;
-    received_.append(buffer, static_cast<size_t>(count));
-    return true;
-  }
-  int fd_;
-  bool connected_ = false;
-  std::string received_;
-};
-
-std::string Get(const std::string& target, const std::string& fields = "") {
-  return "GET " + target + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n";
-}
-std::string Post(const std::string& target, const std::string& body,
-                 const std::string& fields = "") {
-  return "POST " + target + " HTTP/1.1\r\nHost: h\r\n" + fields +
-         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
-}
-
 constexpr char kInfer[] = "/v2/models/m/infer";
 std::string Rows(const std::string& value) {
   return R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[)" + value + "," +
          value + "," + value +
          R"(]},{"name":"text","datatype":"BYTES","shape":[1],"data":["t"]}]})";
+}
+/// A request with a text of so many bytes, whose answer in JSON has six times as many: the
+/// character 1 is written \u0001.
+std::string LongText(uint32_t length) {
+  std::string raw(sizeof(length), '\0');
+  std::memcpy(raw.data(), &length, sizeof(length));
+  raw.append(length, '\1');
+  const std::string json =
+      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]},{"name":"text",)"
+      R"("datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":)" +
+      std::to_string(raw.size()) + "}}]}";
+  return Post(kInfer, json + raw,
+              "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n");
 }
 /// What the small engine of step 1 answers for Rows("4"), as version `version` of `model`.
 std::string Answer(const std::string& version, const std::string& y) {
@@ -361,21 +296,44 @@ TEST_F(ServerTest, SlowAndSilentClientsAreCutOff) {
   EXPECT_EQ(Ask(Get("/v2")).code, 200);
 }
 
+TEST_F(ServerTest, SlowBodiesLeaveRoomForSmallRequests) {
+  options_.limits.max_held_body_bytes = size_t{1} << 20;
+  Start();
+  // Unfinished bodies, the large first: what they leave of the budget holds not even a small one.
+  std::vector<size_t> sizes = {500'000, 150'000, 50'000};
+  sizes.insert(sizes.end(), 8, 20'000);
+  sizes.insert(sizes.end(), 300, 3'000);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (const size_t size : sizes) {
+    clients.push_back(std::make_unique<Client>(port()));
+    ASSERT_TRUE(clients.back()->Send(
+        "POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: 600000\r\n\r\n" +
+        std::string(size, ' ')));
+  }
+  const std::string big = Post(kInfer, Rows("4") + std::string(900'000, ' '));
+  EXPECT_EQ(Ask(big).code, 503);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Ask(Post(kInfer, Rows("4"))).code, 200);
+}
+
+TEST_F(ServerTest, ReadingSteadilyKeepsAConnectionAlive) {
+  options_.limits.idle_timeout = 500ms;
+  Start();
+  const uint32_t length = 4'000'000;
+  Client client(port());
+  client.ReadSteadily();
+  const auto start = std::chrono::steady_clock::now();
+  const Response response = client.Ask(LongText(length));
+  EXPECT_EQ(response.code, 200);
+  EXPECT_GT(response.body.size(), 6 * size_t{length});
+  EXPECT_GT(std::chrono::steady_clock::now() - start, 2 * options_.limits.idle_timeout);
+}
+
 TEST_F(ServerTest, UnreadAnswersAreWithinTheMemoryBudget) {
   options_.limits.max_held_body_bytes = size_t{64} << 20;
   Start();
-  // 2 MB in, 12 MB out (JSON writes the character 1 as \u0001): more than sockets hold back.
+  // 2 MB in, 12 MB out: more than sockets hold back.
   const uint32_t length = 2'000'000;
-  std::string raw(sizeof(length), '\0');
-  std::memcpy(raw.data(), &length, sizeof(length));
-  raw.append(length, '\1');
-  const std::string json =
-      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]},{"name":"text",)"
-      R"("datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":)" +
-      std::to_string(raw.size()) + "}}]}";
-  const std::string request =
-      Post(kInfer, json + raw,
-           "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n");
+  const std::string request = LongText(length);
   const auto is_whole = [&](const Response& response) {
     return response.code == 200 && response.body.size() > 6 * size_t{length};
   };
@@ -455,6 +413,66 @@ TEST_F(ServerTest, FailuresAreCounted) {
               HasSubstr("nv_inference_request_failure{model=\"m\",version=\"2\",reason=\"OTHER\"} "
                         "1\n"));
   EXPECT_THAT(scrape, HasSubstr("verdict_http_responses_total{code=\"400\"} 1\n"));
+}
+
+TEST_F(ServerTest, WhatJsonCannotCarryIsTheClientsFailure) {
+  Start();
+  const std::string json =
+      R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"parameters":{"binary_data_size":12}})"
+      R"(,{"name":"text","datatype":"BYTES","shape":[1],"data":["t"]}]})";
+  const float x[] = {1, std::numeric_limits<float>::quiet_NaN(), 3};
+  const std::string raw(reinterpret_cast<const char*>(x), sizeof(x));
+  const Response response =
+      Ask(Post(kInfer, json + raw,
+               "Inference-Header-Content-Length: " + std::to_string(json.size()) + "\r\n"));
+  EXPECT_EQ(response.code, 400);
+  EXPECT_THAT(response.body, HasSubstr("output 'y': element 1 is NaN"));
+  const std::string failure = "nv_inference_request_failure{model=\"m\",version=\"2\",reason=";
+  EXPECT_THAT(Scrape(), HasSubstr(failure + "\"OTHER\"} 1\n"));
+  EXPECT_THAT(Scrape(), HasSubstr(failure + "\"BACKEND\"} 0\n"));
+}
+
+TEST_F(ServerTest, AnIndexOutOfRangeNamesTheInput) {
+  Start();
+  Graph graph;
+  const Dim rows = graph.Symbol("N");
+  const ValueId merchant = graph.AddInput("merchant", DataType::kInt64, {rows});
+  const std::vector<float> values = {1, 2, 3, 4};
+  const ValueId table =
+      graph.AddConstant("table", Constant::Of<float>({4}, std::span<const float>(values)));
+  const ValueId y = graph.AddValue("y", DataType::kFloat32, {rows});
+  graph.nodes.push_back({"look up", "Gather", {table, merchant}, {y}, {{"axis", int64_t{0}}}});
+  graph.outputs = {y};
+  auto compiled = Compile(std::move(graph), {});
+  ASSERT_TRUE(compiled.ok());
+  auto engine = Engine::FromContents(std::move(compiled->contents));
+  ASSERT_TRUE(engine.ok());
+  auto model = LoadedModel::FromEngine("g", 1, *engine, &server_->service().metrics());
+  ASSERT_TRUE(model.ok());
+  auto models = std::make_shared<ModelSet>();
+  models->Put("g", {1, *model, ""});
+  server_->service().models().Replace(std::move(models));
+  const auto ask = [&](const std::string& index) {
+    return Ask(Post("/v2/models/g/infer",
+                    R"({"inputs":[{"name":"merchant","datatype":"INT64","shape":[1],"data":[)" +
+                        index + "]}]}"));
+  };
+  EXPECT_EQ(ask("3").code, 200);
+  const Response response = ask("9");
+  EXPECT_EQ(response.code, 400);
+  EXPECT_THAT(response.body,
+              HasSubstr("input 'merchant': node 'look up' (Gather): index 9 is out"));
+}
+
+TEST_F(ServerTest, JsonTextHasALimitOfItsOwn) {
+  Start();
+  const std::string rows = Rows("4");
+  const std::string fits = rows + std::string(kMaxJsonBytes - rows.size(), ' ');
+  EXPECT_EQ(Ask(Post(kInfer, fits)).code, 200);
+  const Response response = Ask(Post(kInfer, fits + " "));
+  EXPECT_EQ(response.code, 413);
+  EXPECT_THAT(response.body, HasSubstr("the JSON text is larger than the 8388608 bytes"));
+  EXPECT_THAT(response.body, HasSubstr("binary form"));
 }
 
 TEST_F(ServerTest, MetricsPortServesMetricsOnly) {

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import os
 import pathlib
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
 
 import numpy as np
 import pytest
@@ -83,7 +89,6 @@ def test_readiness_is_per_model_and_truthful(server: Server, client) -> None:
 
 
 def test_versions_that_fail_to_load_leave_the_others(server: Server, client) -> None:
-    """Scenario 2."""
     refused = server.ask(get("/v2/models/half-broken/versions/2/ready"))
     assert refused.code == 503
     assert "model.engine" in refused.error()
@@ -272,3 +277,23 @@ def test_nothing_loads_live_but_not_ready(tmp_path: pathlib.Path) -> None:
         assert "not ready" in running.log()
     finally:
         assert running.stop() == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run the server as a user of its own, "
+                    "whose processes are counted")
+@pytest.mark.parametrize("processes, io_threads", [(40, 64), *((n, 1) for n in range(1, 6))])
+def test_threads_that_cannot_be_started_end_the_start(processes: int, io_threads: int) -> None:
+    """Exit status 1 and what to do, whichever thread is refused."""
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        binary = shutil.copy(BINARY, folder)  # to where anybody may read it
+        done = subprocess.run(
+            [binary, "serve", "--repository", folder, "--http-port", "0", "--metrics-port", "0",
+             "--io-threads", str(io_threads)],
+            capture_output=True, text=True, timeout=20, user=nobody, group=nobody, extra_groups=[],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes)))
+    assert done.returncode == 1
+    assert re.search(r"cannot start (\d+ threads|the thread that loads models); lower --io-threads",
+                     done.stderr), done.stderr

@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <chrono>
 
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_response.h"
+#include "serve/endpoints/json_text.h"
 
 namespace verdict {
 namespace {
@@ -44,17 +46,31 @@ uint64_t RowsOf(const Engine& engine, const InferRequest& request) {
   return static_cast<uint64_t>(request.inputs[0].shape[0]);
 }
 
+/// A kernel's error names the node, which is unknown to the client: where the node reads just one
+/// of the model's inputs, as Gather its indices, the input is named too.
+Status NamingInput(const Graph& graph, const Status& error) {
+  const auto failed = [&](const Node& node) {
+    return error.message().starts_with(Graph::Describe(node) + ": ");
+  };
+  if (std::ranges::count_if(graph.nodes, failed) != 1) return error;
+  const Node& node = *std::ranges::find_if(graph.nodes, failed);
+  const auto is_read = [&](ValueId id) { return std::ranges::count(node.inputs, id) > 0; };
+  if (std::ranges::count_if(graph.inputs, is_read) != 1) return error;
+  const ValueId input = *std::ranges::find_if(graph.inputs, is_read);
+  return error.WithContext("input " + Quoted(graph.value(input).name));
+}
+
 Status Infer(const LoadedModel& model, Service::Scratch& scratch, const Call& call,
              Clock::time_point start, Reply* reply) {
   const Engine& engine = model.engine();
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
                                               engine.outputs(), &scratch.request));
   const auto read = Clock::now();
-  VERDICT_ASSIGN_OR_RETURN(const std::span<const TensorView> results,
-                           model.session(call.worker).Run(scratch.request.inputs));
+  const auto results = model.session(call.worker).Run(scratch.request.inputs);
+  if (!results.ok()) return NamingInput(engine.graph(), results.status());
   const auto computed = Clock::now();
   VERDICT_RETURN_IF_ERROR(WriteInferResponse(model.name(), model.version_text(), scratch.request,
-                                             engine.outputs(), results, &reply->body,
+                                             engine.outputs(), *results, &reply->body,
                                              &reply->json_bytes));
   const auto written = Clock::now();
   RequestTimes times;
@@ -73,7 +89,9 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   const auto start = Clock::now();
   VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
                            service.models().ForWorker(call.worker).Find(call.model, call.version));
-  Status status = Infer(*model, service.scratch(call.worker), call, start, reply);
+  Service::Scratch& scratch = service.scratch(call.worker);
+  Status status = Infer(*model, scratch, call, start, reply);
+  scratch.reader.Shrink();
   if (!status.ok()) {
     model->metrics().RecordFailure(call.worker, ReasonOf(status.code()),
                                    Nanoseconds(Clock::now() - start));

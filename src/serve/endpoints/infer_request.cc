@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -22,8 +23,10 @@ namespace dom = simdjson::dom;
 
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 
-/// Memory that a reader keeps between requests, per buffer; a rare big request gives its own back.
-constexpr size_t kKeepBytes = size_t{1} << 20;
+/// Memory that a reader keeps between requests, per tensor.
+constexpr size_t kKeepTensorBytes = size_t{1} << 20;
+/// JSON text for which the parser keeps its memory, about 14 times as much.
+constexpr size_t kKeepJsonBytes = size_t{256} << 10;
 
 Status WrongType(const std::string& field, const char* wanted) {
   return InvalidArgument("field " + field + " must be " + wanted);
@@ -319,30 +322,47 @@ struct InferRequestReader::Parser {
 
   /// Errors: kInvalidArgument for what is not JSON, kResourceExhausted.
   Status Parse(std::string_view json, dom::element* root) {
-    if (capacity > kKeepBytes && json.size() <= kKeepBytes) {
-      parser = dom::parser();
-      capacity = 0;
-    }
-    if (json.size() > capacity) {
-      const size_t wanted = std::max<size_t>(json.size(), 4096);
-      if (parser.allocate(wanted, kMaxJsonDepth) != simdjson::SUCCESS) {
-        parser = dom::parser();
-        capacity = 0;
-        return ResourceExhausted("no memory for a request of " + std::to_string(json.size()) +
-                                 " bytes");
+    VERDICT_RETURN_IF_ERROR(Reserve(json.size()));
+    auto error = parser.parse(json.data(), json.size(), false).get(*root);
+    if (error == simdjson::NUMBER_ERROR) {
+      std::string text = WithWideIntegersAsFloats(json);
+      if (const size_t size = text.size(); size > 0) {
+        text.append(kJsonPadding, '\0');
+        VERDICT_RETURN_IF_ERROR(Reserve(size));
+        error = parser.parse(text.data(), size, false).get(*root);
       }
-      capacity = wanted;
     }
-    const auto error = parser.parse(json.data(), json.size(), false).get(*root);
     if (error == simdjson::SUCCESS) return OkStatus();
     if (error == simdjson::MEMALLOC) return ResourceExhausted("no memory for the request");
     return InvalidArgument("the request is not JSON: " +
                            DescribeJsonError(json, kMaxJsonDepth, simdjson::error_message(error)));
   }
+
+  /// For a text of so many bytes. Errors: kResourceExhausted.
+  Status Reserve(size_t bytes) {
+    if (bytes <= capacity) return OkStatus();
+    const size_t wanted = std::max<size_t>(bytes, 4096);
+    if (parser.allocate(wanted, kMaxJsonDepth) != simdjson::SUCCESS) {
+      Release();
+      return ResourceExhausted("no memory for a request of " + std::to_string(bytes) + " bytes");
+    }
+    capacity = wanted;
+    return OkStatus();
+  }
+
+  void Release() {
+    parser = dom::parser();
+    capacity = 0;
+  }
 };
 
 InferRequestReader::InferRequestReader() : parser_(std::make_unique<Parser>()) {}
 InferRequestReader::~InferRequestReader() = default;
+
+void InferRequestReader::Shrink() {
+  if (parser_->capacity > kKeepJsonBytes) parser_->Release();
+  for (TensorBuffer& buffer : buffers_) buffer.ShrinkTo(kKeepTensorBytes);
+}
 
 Status InferRequestReader::Read(std::string_view json, std::span<const std::byte> binary,
                                 std::span<const TensorSpec> inputs,
@@ -380,7 +400,6 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
     if (!tensor.shape.has_value()) return InvalidArgument(context + ": shape is missing");
 
     InputSource source{spec, {}, 0, &buffers_[*index]};
-    source.buffer->ShrinkTo(kKeepBytes);
     if (Status shape = ReadShape(*tensor.shape, spec, &source.shape); !shape.ok()) {
       return shape.WithContext(context);
     }

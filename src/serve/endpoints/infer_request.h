@@ -15,6 +15,9 @@ namespace verdict {
 
 /// How many readable bytes must follow a JSON text that is given to a reader here.
 inline constexpr size_t kJsonPadding = 64;
+/// Longest JSON text of a request, in bytes: parsed, it takes about ten times its size. Raw tensors
+/// behind it are no part of it.
+inline constexpr size_t kMaxJsonBytes = size_t{8} << 20;
 /// How deep arrays and objects of a request may be nested.
 inline constexpr size_t kMaxJsonDepth = 32;
 
@@ -60,12 +63,15 @@ class InferRequestReader {
   /// binary: the raw tensors that follow it in the binary form, else empty. Read in place where
   ///   aligned to the element size.
   /// inputs, outputs: the engine's, in order; a shape has -1 where it may vary.
-  /// request: valid until the next Read, and as long as `json` and `binary`.
+  /// request: valid until the next Read or Shrink, and as long as `json` and `binary`.
   /// Errors: kInvalidArgument naming the field; kUnimplemented (shared memory, classification);
   /// kResourceExhausted (no memory).
   Status Read(std::string_view json, std::span<const std::byte> binary,
               std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
               InferRequest* request);
+
+  /// Gives back what a rare big request took. Call it after each request.
+  void Shrink();
 
  private:
   struct Parser;  // hides simdjson

@@ -89,6 +89,8 @@ TEST_F(InferRequestTest, EveryTypeInJson) {
   };
   read(DataType::kFloat64, "FP64", "[1.7976931348623157e308,18446744073709551615]");
   EXPECT_THAT(Values<double>(), ElementsAre(std::numeric_limits<double>::max(), 0x1p64));
+  read(DataType::kFloat64, "FP64", "[100000000000000000000,-123456789012345678901234567890,7]");
+  EXPECT_THAT(Values<double>(), ElementsAre(1e20, -123456789012345678901234567890.0, 7));
   read(DataType::kFloat32, "FP32", "[3.4028235e38,1e-46,16777217]");
   EXPECT_THAT(Values<float>(), ElementsAre(std::numeric_limits<float>::max(), 0.0f, 16777216.0f));
   read(DataType::kInt8, "INT8", "[-128,127]");
@@ -123,6 +125,7 @@ TEST_F(InferRequestTest, ValuesOutOfRangeAreRefusedByElement) {
       {DataType::kUInt8, "UINT8", "[0,-1]", "element 1 is out of the range of UINT8"},
       {DataType::kUInt64, "UINT64", "[-1,0]", "element 0 is out of the range of UINT64"},
       {DataType::kInt64, "INT64", "[0,9223372036854775808]", "element 1 is out of the range"},
+      {DataType::kInt64, "INT64", "[1,100000000000000000000]", "element 1 is a number with"},
       {DataType::kInt32, "INT32", "[1,1.5]", "element 1 is a number with a fraction"},
       {DataType::kFloat32, "FP32", "[1,1e39]", "element 1 is out of the range of FP32"},
       {DataType::kFloat32, "FP32", "[1,3.40282357e38]", "element 1 is out of the range of FP32"},
@@ -338,9 +341,13 @@ TEST_F(InferRequestTest, WhatIsNotOfferedIsSaidSo) {
   const Status memory =
       Read(X(R"("datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"})"));
   EXPECT_EQ(memory.code(), StatusCode::kUnimplemented);
+}
+
+TEST_F(InferRequestTest, HalfPrecisionIsForTheBinaryForm) {
   Model(DataType::kFloat16, {-1});
-  EXPECT_EQ(Read(X(R"("datatype":"FP16","shape":[1],"data":[1])")).code(),
-            StatusCode::kUnimplemented);
+  const std::string message = Error(X(R"("datatype":"FP16","shape":[1],"data":[1])"));
+  EXPECT_THAT(message, HasSubstr("input 'x': data: cannot be sent as JSON for datatype FP16"));
+  EXPECT_THAT(message, HasSubstr("binary form"));
 }
 
 TEST_F(InferRequestTest, ScalarsHaveRankZero) {

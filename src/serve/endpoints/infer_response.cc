@@ -12,10 +12,15 @@
 namespace verdict {
 namespace {
 
+/// The client's to mend, who chose the form.
+Status NotInJson(const std::string& what) {
+  return InvalidArgument(what +
+                         ", which JSON cannot carry; ask for this output with \"parameters\": "
+                         "{\"binary_data\": true}");
+}
+
 Status NotInJson(size_t element, const char* what) {
-  return Internal("element " + std::to_string(element) + " is " + what +
-                  ", which JSON cannot carry; ask for this output with \"parameters\": "
-                  "{\"binary_data\": true}");
+  return NotInJson("element " + std::to_string(element) + " is " + what);
 }
 
 template <typename T>
@@ -74,7 +79,7 @@ Status AppendData(std::string* out, const TensorView& tensor) {
     case DataType::kUndefined:
       break;
   }
-  return NotInJson(0, "of a half-precision type");
+  return NotInJson("is " + std::string(WireTypeName(tensor.dtype)));
 }
 
 Result<size_t> RawBytes(const TensorView& tensor) {

@@ -17,8 +17,8 @@ namespace verdict {
 ///
 /// specs, results: the engine's outputs and their values, in the engine's order.
 /// json_bytes: set to the length of the JSON text if raw tensors follow it, else cleared.
-/// Errors: kInternal naming the output, where JSON cannot carry a value (NaN, infinity, bytes that
-/// are no text, FP16): the binary form can.
+/// Errors: kInvalidArgument naming the output, where JSON cannot carry a value (NaN, infinity,
+/// bytes that are no text, FP16): the binary form can.
 Status WriteInferResponse(std::string_view model, std::string_view version,
                           const InferRequest& request, std::span<const TensorSpec> specs,
                           std::span<const TensorView> results, std::string* body,

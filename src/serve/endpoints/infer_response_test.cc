@@ -75,7 +75,7 @@ TEST_F(InferResponse, WhatJsonCannotCarryIsAnErrorThatNamesTheOutput) {
   float scores[] = {0.5f, std::nanf("")};
   Add("p", {2}, scores, false);
   const Status status = Write();
-  EXPECT_EQ(status.code(), StatusCode::kInternal);
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("output 'p': element 1 is NaN"));
   EXPECT_THAT(status.message(), HasSubstr("binary_data"));
   scores[1] = -std::numeric_limits<float>::infinity();
@@ -85,6 +85,15 @@ TEST_F(InferResponse, WhatJsonCannotCarryIsAnErrorThatNamesTheOutput) {
   std::string_view texts[] = {"\xff"};
   Add("t", {1}, texts, false);
   EXPECT_THAT(Write().message(), HasSubstr("output 't': element 0 is not UTF-8"));
+  request_.outputs[1].binary = true;
+  uint16_t halves[] = {0x3c00};
+  Add("h", {1}, halves, false);
+  results_[2].dtype = DataType::kFloat16;
+  EXPECT_EQ(Write().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(Write().message(), HasSubstr("output 'h': is FP16, which JSON cannot carry"));
+  EXPECT_THAT(Write().message(), HasSubstr("binary_data"));
+  request_.outputs[2].binary = true;
+  EXPECT_TRUE(Write().ok());
 }
 
 }  // namespace

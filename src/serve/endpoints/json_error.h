@@ -14,4 +14,8 @@ namespace verdict {
 /// Cost: one pass; called on the way to an error only.
 std::string DescribeJsonError(std::string_view json, size_t max_depth, std::string_view fallback);
 
+/// `json` with "e0" behind each whole number of more than 64 bits: simdjson refuses those as they
+/// are, and JavaScript and Go write 1e20 so. Empty if there is none. Cost: one pass.
+std::string WithWideIntegersAsFloats(std::string_view json);
+
 }  // namespace verdict

@@ -20,7 +20,20 @@ TEST(JsonError, NotANumberNamesTheTensorAndTheWayOut) {
 
 TEST(JsonError, NumbersOutOfRange) {
   EXPECT_THAT(Describe("[1e999]"), HasSubstr("the number '1e999' is out of range"));
-  EXPECT_THAT(Describe("[123456789012345678901234567890]"), HasSubstr("out of range"));
+  EXPECT_THAT(Describe("[1" + std::string(309, '0') + "]"), HasSubstr("000…' is out of range"));
+  EXPECT_EQ(Describe("[1234567890123456789,-123456789012345678901234567890.5 x]"),
+            "at byte 55: 'x' is not JSON");
+}
+
+TEST(JsonError, WideIntegersBecomeFloatsAndNothingElseChanges) {
+  EXPECT_EQ(WithWideIntegersAsFloats(R"({"18446744073709551616":[18446744073709551615,)"
+                                     R"(18446744073709551616, -9223372036854775809 ,)"
+                                     R"(-9223372036854775808,18446744073709551616.0,0]})"),
+            R"({"18446744073709551616":[18446744073709551615,)"
+            R"(18446744073709551616e0, -9223372036854775809e0 ,)"
+            R"(-9223372036854775808,18446744073709551616.0,0]})");
+  EXPECT_EQ(WithWideIntegersAsFloats("[9223372036854775808,\"a\\\"18446744073709551616"), "");
+  EXPECT_EQ(WithWideIntegersAsFloats("[099999999999999999999,99999999999999999999x]"), "");
 }
 
 TEST(JsonError, DepthAndEnd) {

@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "serve/endpoints/datatype.h"
 #include "serve/endpoints/endpoint.h"

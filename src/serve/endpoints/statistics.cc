@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/json_text.h"

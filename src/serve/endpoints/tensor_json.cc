@@ -23,7 +23,7 @@ std::string_view JsonTypeName(const dom::element& value) {
     case dom::element_type::UINT64:
       return "an integer";
     case dom::element_type::DOUBLE:
-      return "a number with a fraction or exponent";
+      return "a number with a fraction, an exponent or more than 64 bits";
     case dom::element_type::STRING:
       return "a string";
     case dom::element_type::BOOL:
@@ -223,8 +223,8 @@ Status ReadJsonTensor(const dom::element& data, const TensorView& tensor) {
     case DataType::kUndefined:
       break;
   }
-  return Unimplemented("cannot be sent as JSON for datatype " +
-                       std::string(WireTypeName(tensor.dtype)) + "; send it in the binary form");
+  return InvalidArgument("cannot be sent as JSON for datatype " +
+                         std::string(WireTypeName(tensor.dtype)) + "; send it in the binary form");
 }
 
 }  // namespace verdict

@@ -18,7 +18,7 @@ namespace verdict {
 /// tensor: where the elements go; sized by its type and shape. Strings (kString) become views into
 ///   the parser's memory.
 /// Errors: kInvalidArgument that says which element: wrong JSON type, out of range, too many, too
-/// few, nested otherwise than the shape. kUnimplemented for FP16 and BF16.
+/// few, nested otherwise than the shape; FP16 or BF16, which JSON does not carry.
 Status ReadJsonTensor(const simdjson::dom::element& data, const TensorView& tensor);
 
 }  // namespace verdict

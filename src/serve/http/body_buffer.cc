@@ -12,8 +12,9 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kFirstBytes = 4096;
-/// What a connection keeps between requests.
-constexpr size_t kKeepBytes = size_t{16} << 10;
+
+/// What memory of that size takes from the budget.
+size_t Charge(size_t capacity) { return capacity <= kFreeBodyBytes ? 0 : capacity; }
 
 }  // namespace
 
@@ -33,18 +34,18 @@ bool BodyBuffer::Append(std::string_view bytes) {
 }
 
 bool BodyBuffer::Grow(size_t wanted) {
-  const size_t capacity =
-      AlignUp(std::max({wanted, kFirstBytes, capacity_ + capacity_ / 2}), kAlignment);
-  if (!budget_.Take(capacity)) return false;
+  size_t capacity = AlignUp(std::max({wanted, kFirstBytes, capacity_ + capacity_ / 2}), kAlignment);
+  if (wanted <= kFreeBodyBytes) capacity = std::min(capacity, kFreeBodyBytes);
+  if (!budget_.Take(Charge(capacity))) return false;
   std::unique_ptr<char, Free> memory(static_cast<char*>(std::aligned_alloc(kAlignment, capacity)));
   if (memory == nullptr) {
-    budget_.Return(capacity);
+    budget_.Return(Charge(capacity));
     return false;
   }
   if (size_ > 0) std::memcpy(memory.get() + offset_, memory_.get() + offset_, size_);
   // The JSON parser reads over the end: what it sees there must not be uninitialised.
   std::memset(memory.get() + capacity - kJsonPadding, 0, kJsonPadding);
-  budget_.Return(capacity_);
+  budget_.Return(Charge(capacity_));
   memory_ = std::move(memory);
   capacity_ = capacity;
   return true;
@@ -53,11 +54,11 @@ bool BodyBuffer::Grow(size_t wanted) {
 void BodyBuffer::Reset() {
   offset_ = 0;
   size_ = 0;
-  if (capacity_ > kKeepBytes) Release();
+  if (capacity_ > kFreeBodyBytes) Release();
 }
 
 void BodyBuffer::Release() {
-  budget_.Return(capacity_);
+  budget_.Return(Charge(capacity_));
   memory_.reset();
   capacity_ = 0;
   offset_ = 0;

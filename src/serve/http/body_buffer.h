@@ -8,6 +8,10 @@
 
 namespace verdict {
 
+/// A body's memory up to this size is free of the budget, so that clients who use it up leave room
+/// for small requests, and is kept between requests. The number of connections bounds it.
+inline constexpr size_t kFreeBodyBytes = size_t{16} << 10;
+
 /// Bytes that all request bodies and unread responses together may hold, so that many clients
 /// cannot take all memory. Threads: any.
 class MemoryBudget {
@@ -27,7 +31,7 @@ class MemoryBudget {
 };
 
 /// A request's body. Grows as bytes arrive, never by what a header claims; readable padding for the
-/// JSON parser follows the last byte. Its memory is taken from a budget.
+/// JSON parser follows the last byte. Its memory over kFreeBodyBytes is taken from a budget.
 class BodyBuffer {
  public:
   explicit BodyBuffer(MemoryBudget& budget) : budget_(budget) {}

@@ -1,9 +1,9 @@
 #include "serve/http/connection.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <exception>
 #include <utility>
@@ -194,15 +194,17 @@ void Connection::Send(bool keep_alive) {
 }
 
 void Connection::SendRest(size_t sent) {
-  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(pending_head_),
-                                                     asio::buffer(pending_body_)};
   const size_t head_sent = std::min(sent, pending_head_.size());
-  asio::async_write(
-      socket_,
-      std::array<asio::const_buffer, 2>{buffers[0] + head_sent, buffers[1] + (sent - head_sent)},
-      [self = shared_from_this()](const error_code& error, size_t) {
+  socket_.async_write_some(
+      std::array<asio::const_buffer, 2>{asio::buffer(pending_head_) + head_sent,
+                                        asio::buffer(pending_body_) + (sent - head_sent)},
+      [self = shared_from_this(), sent](const error_code& error, size_t count) {
         if (self->state_ == State::kClosed) return;
         if (error) return self->Close();
+        if (sent + count < self->pending_head_.size() + self->pending_body_.size()) {
+          self->Enter(State::kWriting);  // a client that reads on has its time anew
+          return self->SendRest(sent + count);
+        }
         self->DropPending();
         self->OnSent();
         if (self->state_ == State::kIdle) {

@@ -8,7 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "base/terminal_text.h"
 #include "serve/endpoints/endpoint.h"
+#include "serve/endpoints/infer_request.h"
 #include "serve/http/inflate.h"
 #include "serve/http/status_map.h"
 
@@ -75,6 +77,13 @@ class BodyForm {
       return false;
     }
     call->json = text.substr(0, json_bytes.value_or(text.size()));
+    if (call->json.size() > kMaxJsonBytes) {
+      SetError(413,
+               "the JSON text is larger than the " + std::to_string(kMaxJsonBytes) +
+                   " bytes that this server takes; send large tensors in the binary form",
+               response);
+      return false;
+    }
     const std::string_view rest = text.substr(call->json.size());
     call->binary = std::as_bytes(std::span(rest.data(), rest.size()));
     return true;
@@ -149,8 +158,8 @@ void InferenceHandler::LogServerError(const RequestHead& head, const Status& sta
                           .count();
   int64_t next = next_log_ms_.load(std::memory_order_relaxed);
   if (now < next || !next_log_ms_.compare_exchange_strong(next, now + 1000)) return;
-  spdlog::error("{}: {} ({}:{})", head.target, status.message(), status.place().file_name(),
-                status.place().line());
+  spdlog::error("{}: {} ({}:{})", TerminalText(head.target), TerminalText(status.message()),
+                status.place().file_name(), status.place().line());
 }
 
 void InferenceHandler::Count(int worker, int code) {

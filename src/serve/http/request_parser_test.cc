@@ -158,8 +158,9 @@ TEST(RequestParser, BodiesOverTheBudgetAreUnavailableNotBad) {
   MemoryBudget budget(100);
   BodyBuffer body(budget);
   RequestHead head;
-  RequestParser parser(1000, &head, &body);
-  const std::string text = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+  RequestParser parser(20'000, &head, &body);
+  const std::string text =
+      "POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'x');
   boost::system::error_code error;
   parser.put(boost::asio::buffer(text.data(), text.size()), error);
   ASSERT_TRUE(error);

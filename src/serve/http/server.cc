@@ -6,6 +6,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "serve/http/connection.h"
@@ -57,10 +58,15 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, u
   std::unique_ptr<HttpServer> server(new HttpServer(workers, limits, handler));
   VERDICT_RETURN_IF_ERROR(server->Listen(host, port));
   server->Accept();
-  for (auto& worker : server->workers_) {
-    server->threads_.emplace_back([&worker = *worker] { worker.Run(); });
+  try {
+    for (auto& worker : server->workers_) {
+      server->threads_.emplace_back([&worker = *worker] { worker.Run(); });
+    }
+    server->accept_thread_ = std::thread([&context = server->accept_context_] { context.run(); });
+  } catch (const std::system_error&) {
+    return ResourceExhausted("cannot start " + std::to_string(workers + 1) +
+                             " threads; lower --io-threads or raise the process limit");
   }
-  server->threads_.emplace_back([&context = server->accept_context_] { context.run(); });
   return server;
 }
 
@@ -151,10 +157,8 @@ bool HttpServer::WaitUntilIdle(std::chrono::milliseconds patience) {
 }
 
 void HttpServer::Stop() {
-  if (threads_.empty()) return;
   accept_context_.stop();
-  threads_.back().join();
-  threads_.pop_back();
+  if (accept_thread_.joinable()) accept_thread_.join();
   for (auto& worker : workers_) worker->Stop();
   for (auto& thread : threads_) thread.join();
   threads_.clear();

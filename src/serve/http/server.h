@@ -22,7 +22,8 @@ class HttpServer {
   ///
   /// host: an IP address, or a name that stands for one.
   /// port: 0 picks a free one.
-  /// Errors: kUnavailable (port in use, not allowed), kInvalidArgument (no such host).
+  /// Errors: kUnavailable (port in use, not allowed), kInvalidArgument (no such host),
+  /// kResourceExhausted (threads).
   static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, uint16_t port,
                                                    int workers, const HttpLimits& limits,
                                                    HttpHandler& handler);
@@ -58,7 +59,9 @@ class HttpServer {
   size_t next_worker_ = 0;
   std::string url_;
   uint16_t port_ = 0;
-  std::vector<std::thread> threads_;
+  // As many as were started: fewer than all where the machine refused one.
+  std::thread accept_thread_;
+  std::vector<std::thread> threads_;  // the workers'
 };
 
 }  // namespace verdict

@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/terminal_text.h"
+
 namespace verdict {
 namespace {
 
@@ -29,14 +31,14 @@ ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metr
   metrics->Model(model, std::to_string(file.version))->SetLoaded(loaded.ok(), seconds);
   if (!loaded.ok()) {
     spdlog::error("model {} version {} is not served: {}", model, file.version,
-                  loaded.status().message());
+                  TerminalText(loaded.status().message()));
     return {file.version, nullptr, loaded.status().message()};
   }
   const Engine& engine = (*loaded)->engine();
   spdlog::info("model {} version {} is ready: loaded in {:.1f} ms, {}", model, file.version,
-               seconds * 1000, engine.plan().target);
+               seconds * 1000, TerminalText(engine.plan().target));
   if (!engine.notice().empty()) {
-    spdlog::warn("model {} version {}: {}", model, file.version, engine.notice());
+    spdlog::warn("model {} version {}: {}", model, file.version, TerminalText(engine.notice()));
   }
   return {file.version, *std::move(loaded), {}};
 }
@@ -45,7 +47,7 @@ ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metr
 
 void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop, Metrics* metrics,
                 ModelStore* store) {
-  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", line);
+  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", TerminalText(line));
   // Every version is known from the start: a request for one still to come is told so.
   ModelSet models = *store->Current();
   for (const ModelFolder& folder : listing.models) {

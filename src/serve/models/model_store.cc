@@ -32,15 +32,15 @@ Result<const LoadedModel*> ModelSet::Find(std::string_view model, std::string_vi
     for (auto candidate = versions.rbegin(); candidate != versions.rend(); ++candidate) {
       if (candidate->loaded != nullptr) return candidate->loaded.get();
     }
-    return Unavailable("model " + ForMessage(model) + " has no version that could be loaded: " +
-                       (versions.empty() ? "it has none" : versions.back().reason));
+    return Unavailable("model " + ForMessage(model) + " is not served: " +
+                       (versions.empty() ? "it has no versions" : versions.back().reason));
   }
   VERDICT_ASSIGN_OR_RETURN(const int64_t number, ParseVersion(version));
   for (const ModelVersion& candidate : versions) {
     if (candidate.version != number) continue;
     if (candidate.loaded != nullptr) return candidate.loaded.get();
     return Unavailable("model " + ForMessage(model) + " version " + std::to_string(number) +
-                       " could not be loaded: " + candidate.reason);
+                       " is not served: " + candidate.reason);
   }
   return NotFound("model " + ForMessage(model) + " has no version " + std::to_string(number));
 }

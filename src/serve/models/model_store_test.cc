@@ -43,7 +43,7 @@ TEST_F(ModelStoreTest, EachKindOfMissHasItsCode) {
   for (const char* version : {"", "1"}) {
     const Status status = models.Find("m", version).status();
     EXPECT_EQ(status.code(), StatusCode::kUnavailable);
-    EXPECT_THAT(status.message(), HasSubstr("checksum of section 3 is wrong"));
+    EXPECT_THAT(status.message(), HasSubstr(" is not served: checksum of section 3 is wrong"));
   }
 }
 
