@@ -23,7 +23,14 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::vector<float> features;
-  for (int i = 2; i < argc; ++i) features.push_back(std::strtof(argv[i], nullptr));
+  for (int i = 2; i < argc; ++i) {
+    char* end = nullptr;
+    features.push_back(std::strtof(argv[i], &end));
+    if (end == argv[i] || *end != '\0') {
+      std::fprintf(stderr, "score: feature %d: '%s' is not a number\n", i - 1, argv[i]);
+      return 2;
+    }
+  }
 
   // Once a process: an engine is immutable, and shared by any number of threads.
   const auto engine = verdict::Engine::Load(argv[1]);

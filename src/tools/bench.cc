@@ -1,17 +1,18 @@
 #include <cmath>
 #include <cstdio>
-#include <fstream>
+#include <cstdlib>
 #include <memory>
 #include <random>
 
 #include "base/file.h"
+#include "base/terminal_text.h"
 #include "engine/json_writer.h"
 #include "tools/bind_inputs.h"
 #include "tools/latency_summary.h"
 #include "tools/load_generator.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
-#include "tools/terminal_text.h"
+#include "tools/target_file.h"
 
 namespace verdict {
 namespace {
@@ -88,7 +89,7 @@ Result<NamedTensors> RandomInputs(const Engine& engine, const NamedShapes& shape
 }
 
 /// As trtexec's --exportTimes: one object a run.
-Status ExportTimes(const std::string& path, const std::vector<RunTime>& runs) {
+Status ExportTimes(const std::filesystem::path& path, const std::vector<RunTime>& runs) {
   JsonWriter json;
   json.BeginArray();
   for (const RunTime& run : runs) {
@@ -122,6 +123,13 @@ void Report(const Flags& flags, const LoadResult& result) {
 }
 
 Status Measure(const Flags& flags) {
+  std::filesystem::path times;
+  if (!flags.times.empty()) {
+    const std::string& model = flags.engine.empty() ? flags.onnx : flags.engine;
+    VERDICT_ASSIGN_OR_RETURN(times,
+                             CheckTarget("--exportTimes", flags.times,
+                                         {{"the model", model}, {"the inputs", flags.inputs}}));
+  }
   VERDICT_ASSIGN_OR_RETURN(const NamedShapes shapes, ParseShapes(flags.shapes));
   NamedTensors inputs;
   if (!flags.inputs.empty()) {
@@ -141,7 +149,7 @@ Status Measure(const Flags& flags) {
   }
   VERDICT_ASSIGN_OR_RETURN(const LoadResult result, GenerateLoad(engine, views, flags.load));
   Report(flags, result);
-  if (!flags.times.empty()) VERDICT_RETURN_IF_ERROR(ExportTimes(flags.times, result.runs));
+  if (!times.empty()) VERDICT_RETURN_IF_ERROR(ExportTimes(times, result.runs));
   return OkStatus();
 }
 
@@ -155,6 +163,14 @@ Status Bench(const Flags& flags) {
   return status;
 }
 
+/// CLI11's range check, without its text in --help; nan, which CLI11's lets through, is refused.
+CLI::Validator Within(double min, double max) {
+  const auto check = [range = CLI::Range(min, max)](std::string& text) {
+    return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is not a number" : range(text);
+  };
+  return {check, ""};
+}
+
 std::function<Status()> Declare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("--loadEngine", flags->engine, "an engine file")->type_name("FILE");
@@ -164,11 +180,11 @@ std::function<Status()> Declare(CLI::App& app) {
       ->type_name("FILE.npz");
   app.add_option("--warmUp", flags->load.warm_up_ms, "milliseconds before measuring")
       ->type_name("MS")
-      ->check(CLI::Range(0.0, 1e9).description(""))
+      ->check(Within(0, 1e9))
       ->capture_default_str();
   app.add_option("--duration", flags->load.duration_s, "least seconds of measuring")
       ->type_name("S")
-      ->check(CLI::Range(0.0, 1e6).description(""))
+      ->check(Within(0, 1e6))
       ->capture_default_str();
   app.add_option("--iterations", flags->load.iterations, "least runs a stream")
       ->type_name("N")
@@ -177,7 +193,7 @@ std::function<Status()> Declare(CLI::App& app) {
   app.add_option("--percentile", flags->percentiles, "of latency")
       ->type_name("P")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 100.0).description(""))
+      ->check(Within(0, 100))
       ->default_str("90,95,99");
   app.add_option("--streams", flags->load.threads, "sessions, each on a thread of its own")
       ->type_name("N")

@@ -4,10 +4,12 @@
 #include <set>
 
 #include "backends/registry.h"
+#include "base/terminal_text.h"
 #include "compile/pipeline.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
-#include "tools/terminal_text.h"
+#include "tools/target_file.h"
+#include "tune/timing_cache.h"
 
 namespace verdict {
 namespace {
@@ -22,23 +24,6 @@ struct Flags {
   bool verbose = false;
 };
 
-/// Before any work: a typing error in the path should not cost a build.
-Status CheckTarget(const Flags& flags) {
-  const std::filesystem::path target = flags.engine;
-  const auto folder = target.has_parent_path() ? target.parent_path() : ".";
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    return NotFound("--saveEngine " + flags.engine + ": there is no folder " + folder.string());
-  }
-  if (std::filesystem::is_directory(target, error)) {
-    return InvalidArgument("--saveEngine " + flags.engine + ": is a folder");
-  }
-  if (std::filesystem::equivalent(flags.onnx, target, error)) {
-    return InvalidArgument("--saveEngine " + flags.engine + ": would overwrite the model");
-  }
-  return OkStatus();
-}
-
 Result<CompileOptions> OptionsOf(const Flags& flags) {
   CompileOptions options;
   const auto parse = [&](const std::string& own) {
@@ -49,7 +34,12 @@ Result<CompileOptions> OptionsOf(const Flags& flags) {
   VERDICT_ASSIGN_OR_RETURN(options.max_shapes, parse(flags.max_shapes));
   options.disabled_passes = flags.disabled_passes;
   options.backend = flags.backend;
-  options.timing_cache = flags.timing_cache;
+  if (!flags.timing_cache.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(
+        options.timing_cache,
+        CheckTarget("--timingCacheFile", flags.timing_cache, {{"the model", flags.onnx}}));
+    VERDICT_RETURN_IF_ERROR(TimingCache::Load(options.timing_cache).status());
+  }
   options.error_on_timing_cache_miss = flags.error_on_timing_cache_miss;
   if (flags.verbose) {
     options.log = [](const std::string& line) {
@@ -85,8 +75,11 @@ void PrintEngine(const EngineContents& contents) {
 
 Status Build(const Flags& flags) {
   const auto start = std::chrono::steady_clock::now();
-  VERDICT_RETURN_IF_ERROR(CheckTarget(flags));
   VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
+  VERDICT_ASSIGN_OR_RETURN(
+      const auto target,
+      CheckTarget("--saveEngine", flags.engine,
+                  {{"the model", flags.onnx}, {"the timing cache", options.timing_cache}}));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
   if (flags.verbose) {
     std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
@@ -94,11 +87,11 @@ Status Build(const Flags& flags) {
   VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
                            CompileImported(std::move(model), flags.onnx, options));
   if (flags.verbose) PrintPasses(compiled.passes);
-  VERDICT_RETURN_IF_ERROR(WriteEngineFile(flags.engine, compiled.contents));
+  VERDICT_RETURN_IF_ERROR(WriteEngineFile(target, compiled.contents));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::error_code error;
   std::printf("%s: %llu bytes, built in %.2f s from %s\n", flags.engine.c_str(),
-              static_cast<unsigned long long>(std::filesystem::file_size(flags.engine, error)),
+              static_cast<unsigned long long>(std::filesystem::file_size(target, error)),
               seconds.count(), flags.onnx.c_str());
   PrintEngine(compiled.contents);
   return OkStatus();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <barrier>
 #include <chrono>
+#include <new>
+#include <string>
 #include <thread>
 
 namespace verdict {
@@ -45,44 +47,78 @@ Status Measure(Session& session, std::span<const TensorView> inputs, const LoadO
   return OkStatus();
 }
 
+struct Worker {
+  std::unique_ptr<Session> session;
+  std::vector<RunTime> runs;
+  Status status;
+  bool out_of_memory = false;
+};
+
+/// Leaves the step's failure in the worker: an exception would end the process.
+template <typename Step>
+void Attempt(Worker& worker, const Step& step) {
+  try {
+    worker.status = step();
+  } catch (const std::bad_alloc&) {
+    worker.out_of_memory = true;  // there may be none for a message either
+  }
+}
+
 }  // namespace
 
 Result<LoadResult> GenerateLoad(const std::shared_ptr<const Engine>& engine,
                                 std::span<const TensorView> inputs, const LoadOptions& options) {
-  struct Worker {
-    std::unique_ptr<Session> session;
-    std::vector<RunTime> runs;
-    Status status;
-  };
   std::vector<Worker> workers(static_cast<size_t>(options.threads));
   for (Worker& worker : workers) {
     VERDICT_ASSIGN_OR_RETURN(worker.session, Session::Create(engine));
   }
+  size_t running = 1;  // workers with a thread: the first has this one
+  bool measures = false;
   Clock::time_point begin;
-  std::barrier ready(options.threads, [&begin]() noexcept { begin = Clock::now(); });
+  std::barrier ready(options.threads, [&]() noexcept {
+    measures = running == workers.size() && std::ranges::all_of(workers, [](const Worker& worker) {
+                 return worker.status.ok() && !worker.out_of_memory;
+               });
+    begin = Clock::now();
+  });
   const auto work = [&](Worker& worker) {
-    const auto mean_ms = WarmUp(*worker.session, inputs, options.warm_up_ms);
-    worker.status = mean_ms.status();
-    if (mean_ms.ok()) {
+    Attempt(worker, [&]() -> Status {
+      VERDICT_ASSIGN_OR_RETURN(const double mean_ms,
+                               WarmUp(*worker.session, inputs, options.warm_up_ms));
       // Growing the vector would disturb the measurement.
-      const double expected = 2 * options.duration_s * 1e3 / std::max(*mean_ms, 1e-4);
+      const double expected = 2 * options.duration_s * 1e3 / std::max(mean_ms, 1e-4);
       worker.runs.reserve(std::min(kMaxRuns, static_cast<size_t>(expected) + 1024));
-    }
+      return OkStatus();
+    });
     ready.arrive_and_wait();
-    if (worker.status.ok()) {
-      worker.status = Measure(*worker.session, inputs, options, begin, worker.runs);
-    }
+    if (!measures) return;
+    Attempt(worker, [&] { return Measure(*worker.session, inputs, options, begin, worker.runs); });
   };
   {
     std::vector<std::jthread> threads;
-    for (size_t i = 1; i < workers.size(); ++i) threads.emplace_back(work, std::ref(workers[i]));
+    threads.reserve(workers.size());
+    try {
+      for (; running < workers.size(); ++running) {
+        threads.emplace_back(work, std::ref(workers[running]));
+      }
+    } catch (const std::exception&) {  // no thread to be had, or no memory for one
+      for (size_t i = running; i < workers.size(); ++i) ready.arrive_and_drop();
+    }
     work(workers[0]);
+  }
+  for (const Worker& worker : workers) {
+    VERDICT_RETURN_IF_ERROR(worker.status);
+    if (worker.out_of_memory) return ResourceExhausted("out of memory; lower --streams");
+  }
+  if (running < workers.size()) {
+    return ResourceExhausted("only " + std::to_string(running) + " of " +
+                             std::to_string(workers.size()) +
+                             " threads could be had (ulimit -u, ulimit -v); lower --streams");
   }
   LoadResult result;
   double first_ms = workers[0].runs.empty() ? 0 : workers[0].runs.front().start_ms;
   double last_ms = first_ms;
-  for (Worker& worker : workers) {
-    VERDICT_RETURN_IF_ERROR(worker.status);
+  for (const Worker& worker : workers) {
     first_ms = std::min(first_ms, worker.runs.front().start_ms);
     last_ms = std::max(last_ms, worker.runs.back().end_ms);
     result.runs.insert(result.runs.end(), worker.runs.begin(), worker.runs.end());

@@ -28,7 +28,7 @@ struct LoadResult {
 
 /// Runs the engine over and over, one session a thread: first warm_up_ms unmeasured, then at least
 /// duration_s and `iterations` runs (at most 2^26 a thread). inputs: shared by the threads. Errors:
-/// as Session::Create and Session::Run; then nothing was measured.
+/// as Session::Create and Session::Run; kResourceExhausted without threads or memory.
 Result<LoadResult> GenerateLoad(const std::shared_ptr<const Engine>& engine,
                                 std::span<const TensorView> inputs, const LoadOptions& options);
 

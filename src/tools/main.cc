@@ -4,8 +4,8 @@
 #include <exception>
 #include <string>
 
+#include "base/terminal_text.h"
 #include "tools/subcommand.h"
-#include "tools/terminal_text.h"
 
 namespace verdict {
 namespace {
@@ -20,6 +20,17 @@ constexpr std::array kSubcommands = {
 
 void PrintError(const std::string& command, const std::string& message) {
   std::fprintf(stderr, "%s: error: %s\n", command.c_str(), message.c_str());
+}
+
+/// The path of a file or folder may not be empty.
+void RefuseEmptyPaths(CLI::App& app) {
+  const auto check = [](const std::string& path) {
+    return path.empty() ? "the path is empty" : std::string();
+  };
+  for (CLI::Option* option : app.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type.starts_with("FILE") || type.starts_with("DIR")) option->check(check);
+  }
 }
 
 /// "verdict build" once the subcommand is known.
@@ -53,6 +64,7 @@ int Main(int argc, char** argv) {
         app.add_subcommand(std::string(subcommand->name), std::string(subcommand->summary));
     child->footer("Example:\n" + std::string(subcommand->example));
     child->callback([&run, work = subcommand->declare(*child)] { run = work; });
+    RefuseEmptyPaths(*child);
   }
   try {
     app.parse(argc, argv);
@@ -61,8 +73,9 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::string command = CommandName(app);
     std::string message = error.what();
-    if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
-      message = "there is no subcommand '" + std::string(argv[1]) + "'";
+    if (app.get_subcommands().empty() && argc > 1) {
+      const char* kind = argv[1][0] == '-' ? "flag" : "subcommand";
+      message = "there is no " + std::string(kind) + " '" + argv[1] + "'";
     }
     PrintError(command, message + "\nSee `" + command + " --help`.");
     return kUsage;

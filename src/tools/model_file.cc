@@ -5,8 +5,8 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
+#include "base/terminal_text.h"
 #include "plan/profile.h"
-#include "tools/terminal_text.h"
 
 namespace verdict {
 

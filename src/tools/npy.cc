@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "base/checked_math.h"
@@ -228,13 +229,21 @@ std::u32string DecodeUtf8(std::string_view text) {
   return decoded;
 }
 
-Result<std::vector<std::string>> ReadStrings(Bytes payload, const ElementFormat& format) {
-  std::vector<std::string> strings;
+/// All strings in one buffer, for a std::string each would take 32 times what '|S1' does.
+Result<Constant> ReadStrings(Bytes payload, const ElementFormat& format, const Shape& shape) {
+  struct Storage {
+    std::string text;  // never longer than the payload: UTF-8 takes at most 4 bytes, as '<U' does
+    std::vector<std::string_view> views;
+  };
+  auto storage = std::make_shared<Storage>();
+  std::string& text = storage->text;
+  text.reserve(payload.size());
+  storage->views.reserve(format.bytes == 0 ? 0 : payload.size() / format.bytes);
   for (size_t at = 0; at < payload.size(); at += format.bytes) {
     const Bytes element = payload.subspan(at, format.bytes);
-    std::string& text = strings.emplace_back();
+    const size_t begin = text.size();
     if (format.kind == 'S') {
-      text.assign(reinterpret_cast<const char*>(element.data()), element.size());
+      text.append(reinterpret_cast<const char*>(element.data()), element.size());
     } else {
       for (size_t i = 0; i < element.size(); i += sizeof(char32_t)) {
         char32_t c = 0;
@@ -243,9 +252,11 @@ Result<std::vector<std::string>> ReadStrings(Bytes payload, const ElementFormat&
         AppendUtf8(c, text);
       }
     }
-    text.erase(text.find_last_not_of('\0') + 1);
+    while (text.size() > begin && text.back() == '\0') text.pop_back();
+    storage->views.emplace_back(text.data() + begin, text.size() - begin);
   }
-  return strings;
+  const void* data = storage->views.data();
+  return Constant{DataType::kString, shape, data, std::move(storage)};
 }
 
 std::vector<std::byte> FileOf(const std::string& descr, const Shape& shape, size_t payload_bytes) {
@@ -303,7 +314,7 @@ std::string_view NumpyName(DataType dtype) {
   return "undefined";
 }
 
-Result<Constant> ParseNpy(Bytes bytes) {
+Result<Constant> ParseNpy(Bytes bytes, uint64_t max_bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (!text.starts_with(kMagic) || text.size() < kMagic.size() + 4) {
     return InvalidArgument("it is not in the .npy format; write the file with np.savez");
@@ -341,6 +352,13 @@ Result<Constant> ParseNpy(Bytes bytes) {
       std::ranges::any_of(payload, [](std::byte b) { return b > std::byte{1}; })) {
     return InvalidArgument("it has a bool that is neither 0 nor 1");
   }
+  const size_t view_bytes = format.dtype == DataType::kString ? sizeof(std::string_view) : 0;
+  size_t needed = 0;
+  if (!CheckedMul(static_cast<size_t>(count), view_bytes, &needed) ||
+      !CheckedAdd(needed, bytes.size(), &needed) || needed > max_bytes) {
+    return ResourceExhausted("it needs more than the " + std::to_string(max_bytes) +
+                             " bytes of memory that are left for it; run fewer rows at once");
+  }
   std::vector<std::byte> transposed;
   if (header.fortran_order && header.shape.rank() > 1) {
     transposed.resize(payload.size());
@@ -348,8 +366,7 @@ Result<Constant> ParseNpy(Bytes bytes) {
     payload = transposed;
   }
   if (format.dtype == DataType::kString) {
-    VERDICT_ASSIGN_OR_RETURN(auto strings, ReadStrings(payload, format));
-    return Constant::OfStrings(header.shape, std::move(strings));
+    return ReadStrings(payload, format, header.shape);
   }
   auto [constant, data] = Constant::Allocate(format.dtype, header.shape);
   if (!payload.empty()) std::memcpy(data, payload.data(), payload.size());

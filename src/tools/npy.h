@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,9 +15,10 @@ std::string_view NumpyName(DataType dtype);
 
 /// Reads one array in numpy's .npy format, versions 1 to 3. Arrays in Fortran order are transposed;
 /// strings ('<U', '|S') lose their padding of NULs, '<U' becomes UTF-8. Nothing is allocated before
-/// the bytes for it are known to be there. Errors: kInvalidArgument, kUnimplemented for element
-/// types that have no equal here; each says what to do in Python.
-Result<Constant> ParseNpy(std::span<const std::byte> bytes);
+/// the bytes for it are known to be there: no more than `bytes` has, and for strings a view each,
+/// which counts against max_bytes together with `bytes`. Errors: kInvalidArgument, kUnimplemented
+/// for element types that have no equal here, kResourceExhausted; each says what to do in Python.
+Result<Constant> ParseNpy(std::span<const std::byte> bytes, uint64_t max_bytes = UINT64_MAX);
 
 /// The array as a .npy file: version 1.0, row-major, strings as '<U' wide enough for the longest,
 /// bytes that are not UTF-8 as U+FFFD. tensor: any type but bf16. Errors: kUnimplemented for bf16;

@@ -124,6 +124,15 @@ TEST(Npy, KeepsNulsInsideStrings) {
   EXPECT_EQ(Values<std::string_view>(tensor.value())[0], std::string_view("a\0b", 3));
 }
 
+TEST(Npy, CountsWhatStringsTakeInMemory) {
+  const File file = Npy(Header("|S1", "(1000,)"), std::string(1000, 'a'));
+  const size_t needed = file.size() + 1000 * sizeof(std::string_view);
+  EXPECT_TRUE(ParseNpy(file, needed).ok());
+  EXPECT_EQ(ParseNpy(file, needed - 1).status().code(), StatusCode::kResourceExhausted);
+  const File numbers = Npy(Header("|i1", "(1000,)"), std::string(1000, 'a'));
+  EXPECT_TRUE(ParseNpy(numbers, numbers.size()).ok());
+}
+
 TEST(Npy, SaysWhatToDoAboutTypesItCannotTake) {
   EXPECT_THAT(Error(Npy(Header(">f4", "(1,)"), "1234")), HasSubstr("x.astype('<f4')"));
   EXPECT_THAT(Error(Npy(Header("|O", "(1,)"), "1234")), HasSubstr("np.array(x, dtype='U')"));

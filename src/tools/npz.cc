@@ -13,7 +13,6 @@
 namespace verdict {
 namespace {
 
-constexpr uint64_t kMaxTotalBytes = uint64_t{4} << 30;
 constexpr int64_t kMaxMembers = 10'000;
 // Deflate cannot do better than 1032:1; a member that claims more lies about its size.
 constexpr uint64_t kMaxRatio = 1040;
@@ -66,7 +65,7 @@ Result<std::vector<std::byte>> ReadMember(zip_t* archive, uint64_t index, uint64
   return bytes;
 }
 
-Result<NamedTensors> Parse(Bytes bytes) {
+Result<NamedTensors> Parse(Bytes bytes, uint64_t max_bytes) {
   if (bytes.empty()) return InvalidArgument("the file is empty");  // libzip would not mind
   ZipError error;
   Source source(zip_source_buffer_create(bytes.data(), bytes.size(), 0, error.get()));
@@ -100,15 +99,18 @@ Result<NamedTensors> Parse(Bytes bytes) {
       return InvalidArgument(context + ": it claims " + std::to_string(info.size) +
                              " bytes compressed to " + std::to_string(info.comp_size));
     }
-    if (info.size > kMaxTotalBytes - total) {
-      return ResourceExhausted(context +
-                               ": the file holds more than 4 GiB; run fewer rows at once");
+    if (info.size > max_bytes - total) {
+      return ResourceExhausted(context + ": the file holds more than " + std::to_string(max_bytes) +
+                               " bytes; run fewer rows at once");
     }
-    total += info.size;
     const auto member = ReadMember(archive.get(), index, info.size);
     if (!member.ok()) return member.status().WithContext(context);
-    auto tensor = ParseNpy(*member);
+    auto tensor = ParseNpy(*member, max_bytes - total);
     if (!tensor.ok()) return tensor.status().WithContext(context);
+    total += info.size;
+    if (tensor->dtype == DataType::kString) {
+      total += tensor->view().as<const std::string_view>().size_bytes();
+    }
     if (!tensors.emplace(std::move(name), *std::move(tensor)).second) {
       return InvalidArgument(context + " is there twice");
     }
@@ -173,8 +175,8 @@ std::vector<std::byte> EmptyArchive() {
 
 }  // namespace
 
-Result<NamedTensors> ParseNpz(Bytes bytes, const std::string& name) {
-  auto tensors = Parse(bytes);
+Result<NamedTensors> ParseNpz(Bytes bytes, const std::string& name, uint64_t max_bytes) {
+  auto tensors = Parse(bytes, max_bytes);
   if (!tensors.ok()) return tensors.status().WithContext(name);
   return tensors;
 }

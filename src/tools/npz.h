@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -13,13 +14,18 @@ namespace verdict {
 
 using NamedTensors = std::map<std::string, Constant, std::less<>>;
 
-/// Reads a file of np.savez or np.savez_compressed: all its arrays by name. At most 4 GiB in all.
+/// The most memory that a file's arrays may take.
+inline constexpr uint64_t kMaxNpzBytes = uint64_t{4} << 30;
+
+/// Reads a file of np.savez or np.savez_compressed: all its arrays by name, kMaxNpzBytes at most.
 /// Errors: kNotFound; kInvalidArgument, kUnimplemented, kResourceExhausted naming the file and the
 /// array.
 Result<NamedTensors> ReadNpz(const std::filesystem::path& path);
 
-/// As ReadNpz, on bytes in memory. `name` stands for the file in messages.
-Result<NamedTensors> ParseNpz(std::span<const std::byte> bytes, const std::string& name);
+/// As ReadNpz, on bytes in memory. `name` stands for the file in messages, max_bytes for
+/// kMaxNpzBytes.
+Result<NamedTensors> ParseNpz(std::span<const std::byte> bytes, const std::string& name,
+                              uint64_t max_bytes = kMaxNpzBytes);
 
 /// Writes the tensors as np.savez does (stored, the same bytes every time), atomically. Of tensors
 /// with the same name the first is written. Errors: as SerializeNpy and WriteFileAtomically.

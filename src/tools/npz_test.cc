@@ -150,6 +150,16 @@ TEST_F(NpzTest, RefusesAMemberThatClaimsMoreThanItCanHold) {
   EXPECT_THAT(ParseNpz(file, "bomb").status().message(), HasSubstr("tensor 'x': it claims"));
 }
 
+TEST_F(NpzTest, BoundsTheMemoryOfAllArraysTogether) {
+  const std::string strings = NpyText(Constant::OfStrings({9}, std::vector<std::string>(9, "a")));
+  const uint64_t each = strings.size() + 9 * sizeof(std::string_view);
+  const auto file = Read(Zip({{"s.npy", strings}, {"t.npy", strings}}, ZIP_CM_STORE));
+  EXPECT_TRUE(ParseNpz(file, "good", 2 * each).ok());
+  const Status status = ParseNpz(file, "bomb", 2 * each - 1).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("bomb: tensor 't': it needs more"));
+}
+
 TEST_F(NpzTest, KeepsAnOlderFileWhenItCannotWrite) {
   const Constant x = Floats({1}, {1});
   const std::vector<std::pair<std::string, TensorView>> good = {{"x", x.view()}};

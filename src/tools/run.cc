@@ -1,11 +1,12 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/terminal_text.h"
 #include "runtime/session.h"
 #include "tools/bind_inputs.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
-#include "tools/terminal_text.h"
+#include "tools/target_file.h"
 
 namespace verdict {
 namespace {
@@ -29,6 +30,9 @@ Result<std::shared_ptr<const Engine>> LoadModel(const Flags& flags, const NamedT
 }
 
 Status RunModel(const Flags& flags) {
+  VERDICT_ASSIGN_OR_RETURN(const auto target,
+                           CheckTarget("--outputs", flags.outputs,
+                                       {{"the model", flags.model}, {"the inputs", flags.inputs}}));
   VERDICT_ASSIGN_OR_RETURN(const NamedTensors inputs, ReadNpz(flags.inputs));
   VERDICT_ASSIGN_OR_RETURN(const auto engine, LoadModel(flags, inputs));
   if (!engine->notice().empty())
@@ -45,7 +49,7 @@ Status RunModel(const Flags& flags) {
     text += (text.empty() ? "" : ", ") + engine->outputs()[i].name + " " +
             std::string(DataTypeName(output.dtype)) + ToString(output.shape);
   }
-  VERDICT_RETURN_IF_ERROR(WriteNpz(flags.outputs, outputs));
+  VERDICT_RETURN_IF_ERROR(WriteNpz(target, outputs));
   std::printf("%s: %s\n", flags.outputs.c_str(), TerminalText(text).c_str());
   return OkStatus();
 }

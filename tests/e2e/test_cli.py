@@ -9,12 +9,14 @@ import json
 import os
 import pathlib
 import re
+import resource
 import struct
 import subprocess
 import zipfile
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -95,10 +97,12 @@ def test_version() -> None:
 @pytest.mark.parametrize("arguments, message", [
     ([], "subcommand is required"),
     (["frobnicate"], "frobnicate"),
+    (["--bogus"], "there is no flag '--bogus'"),
     (["build"], "--onnx is required"),
     (["build", "--onnx", "m.onnx"], "--saveEngine is required"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--fast"], "not expected: --fast"),
-    (["build", "--onnx", "m", "--saveEngine", "e", "--minShapes", "x:1x"], "--minShapes: shape 'x:1x'"),
+    (["build", "--onnx", "m", "--saveEngine", "e", "--minShapes", "x:1x"],
+     "--minShapes: shape 'x:1x'"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--shapes", "x"], "--shapes: shape 'x'"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--disable-pass", "fuse"], "fold_constants"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--backend", "tpu"], "reference"),
@@ -111,6 +115,21 @@ def test_version() -> None:
     (["bench", "--onnx", "m", "--percentile", "90,101"], "--percentile"),
     (["bench", "--onnx", "m", "--iterations", "0"], "--iterations"),
     (["bench", "--onnx", "m", "--duration", "soon"], "--duration"),
+    (["bench", "--onnx", "m", "--duration", "nan"], "--duration"),
+    (["bench", "--onnx", "m", "--warmUp", "nan"], "--warmUp"),
+    (["bench", "--onnx", "m", "--percentile", "90,nan"], "--percentile"),
+    (["build", "--onnx", "m", "--saveEngine", ""], "--saveEngine: the path is empty"),
+    (["build", "--onnx", "", "--saveEngine", "e"], "--onnx: the path is empty"),
+    (["build", "--onnx", "m", "--saveEngine", "e", "--timingCacheFile", ""],
+     "--timingCacheFile: the path is empty"),
+    (["run", "", "--inputs", "i", "--outputs", "o"], "model: the path is empty"),
+    (["run", "m", "--inputs", "", "--outputs", "o"], "--inputs: the path is empty"),
+    (["run", "m", "--inputs", "i", "--outputs", ""], "--outputs: the path is empty"),
+    (["inspect", ""], "file: the path is empty"),
+    (["bench", "--loadEngine", ""], "--loadEngine: the path is empty"),
+    (["bench", "--onnx", "m", "--loadInputs", ""], "--loadInputs: the path is empty"),
+    (["bench", "--onnx", "m", "--exportTimes", ""], "--exportTimes: the path is empty"),
+    (["serve", "--repository", ""], "--repository: the path is empty"),
 ])
 def test_usage_errors_exit_with_2(arguments: list[str], message: str) -> None:
     text = fail(USAGE, *arguments)
@@ -153,6 +172,22 @@ def test_build_shows_passes_and_tactics(tmp_path: pathlib.Path) -> None:
     assert "fuse_gemm_activation" not in without
     assert "fold_constants" not in without
     assert "reference" in succeed(*command, "--backend", "reference")
+
+
+def test_build_says_which_tactic_declines_and_why(tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(rng.random((1, 12, n), np.float32), name)
+               for name, n in (("w", 2), ("r", 3))]
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=3, clip=1.0)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 1, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 1, 1, 3])
+    graph = helper.make_graph([node], "clipped", [x], [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    text = succeed("build", "--onnx", tmp_path / "m.onnx", "--saveEngine", tmp_path / "m.engine",
+                   "--verbose")
+    assert re.search(r"node 'y' \(LSTM\): cpu/lstm declines: .*clip", text)
+    assert "node 'y' (LSTM): reference\n" in text
 
 
 def test_build_keeps_the_old_engine_when_it_fails(tmp_path: pathlib.Path) -> None:
@@ -292,6 +327,52 @@ def test_run_names_a_model_it_cannot_read(tmp_path: pathlib.Path) -> None:
     assert "models.json: is not an ONNX model" in text
 
 
+def test_outputs_do_not_overwrite_what_was_read(tmp_path: pathlib.Path) -> None:
+    model, link = tmp_path / "m.onnx", tmp_path / "link"
+    model.write_bytes(MLP.read_bytes())
+    link.symlink_to("m.onnx")
+    path = save(tmp_path / "in.npz", x=np.zeros((1, 10), "f4"))
+    before = path.read_bytes()
+    for target, what in ((model, "model"), (link, "model"), (path, "inputs")):
+        message = f"{target}: would overwrite the {what}"
+        assert f"--outputs {message}" in fail(
+            FAILURE, "run", model, "--inputs", path, "--outputs", target)
+        assert f"--exportTimes {message}" in fail(
+            FAILURE, "bench", "--onnx", model, "--loadInputs", path, *QUICK,
+            "--exportTimes", target)
+    assert model.read_bytes() == MLP.read_bytes()
+    assert path.read_bytes() == before
+    assert "there is no folder" in fail(
+        FAILURE, "run", model, "--inputs", path, "--outputs", tmp_path / "absent" / "out.npz")
+
+
+def test_outputs_are_written_through_symlinks(tmp_path: pathlib.Path) -> None:
+    path = save(tmp_path / "in.npz", x=np.zeros((1, 10), "f4"))
+    (tmp_path / "deep").mkdir()
+    for name in ("out.npz", "m.engine", "times.json"):
+        (tmp_path / name).symlink_to(f"deep/{name}")
+    for _ in range(2):  # first the links dangle
+        succeed("build", "--onnx", MLP, "--saveEngine", tmp_path / "m.engine")
+        run(tmp_path / "m.engine", path, tmp_path)
+        succeed("bench", "--loadEngine", tmp_path / "m.engine", *QUICK,
+                "--exportTimes", tmp_path / "times.json")
+        assert all((tmp_path / name).is_symlink() for name in ("out.npz", "m.engine", "times.json"))
+    assert len(list((tmp_path / "deep").iterdir())) == 3
+
+
+def test_a_small_file_of_strings_takes_little_memory(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "in.npz"
+    np.savez_compressed(path, x=np.zeros(20_000_000, "S1"))
+    command = [str(BINARY), "run", str(MLP), "--inputs", str(path), "--outputs", "out.npz"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+    assert "tensor 'x' is str [20000000]" in process.stderr.read()
+    process.stderr.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == FAILURE
+    assert usage.ru_maxrss < 500 << 10  # KiB: 18 bytes a string, and the command itself
+
+
 # inspect
 
 def test_inspect_shows_an_engine(engine: pathlib.Path) -> None:
@@ -360,7 +441,8 @@ def test_bench_prints_the_summary_of_trtexec(engine: pathlib.Path) -> None:
 def test_bench_exports_the_times(engine: pathlib.Path, tmp_path: pathlib.Path) -> None:
     times = tmp_path / "times.json"
     text = succeed("bench", "--loadEngine", engine, "--streams", 2, "--iterations", 7,
-                   "--warmUp", 0, "--duration", 0, "--percentile", "50,99.9", "--exportTimes", times)
+                   "--warmUp", 0, "--duration", 0, "--percentile", "50,99.9",
+                   "--exportTimes", times)
     assert "percentile(50%) = " in text and "percentile(99.9%) = " in text
     runs = json.loads(times.read_text())
     assert len(runs) == 14
@@ -385,3 +467,32 @@ def test_bench_says_failed(shapes: str, message: str, engine: pathlib.Path) -> N
     assert done.returncode == FAILURE
     assert "--shapes: " in done.stderr and message in done.stderr
     assert done.stdout.splitlines()[-1].startswith("&&&& FAILED")
+
+
+@pytest.mark.parametrize("flags, stack, message", [
+    # Threads of 1 GiB each in 2 GiB: most cannot be had.
+    (("--streams", 8), 1 << 30, "threads could be had"),
+    # Room for the times of 2^26 runs, 1 GiB a thread.
+    (("--streams", 4, "--duration", 1e6), 8 << 20, "out of memory"),
+])
+def test_bench_says_to_lower_the_streams(
+        flags: tuple[object, ...], stack: int, message: str, engine: pathlib.Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    command = [BINARY, "bench", "--loadEngine", engine, "--warmUp", 1, *flags]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                          timeout=20, check=False, preexec_fn=limit)
+    assert done.returncode == FAILURE, done.stderr
+    assert message in done.stderr and "lower --streams" in done.stderr
+
+
+# examples/embed
+
+def test_embedded_example_refuses_what_is_no_number(engine: pathlib.Path) -> None:
+    for text in ("abc", "1x", ""):
+        done = subprocess.run(
+            [str(BINARY.parent / "score_example"), str(engine), "1", text], capture_output=True,
+            text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == USAGE
+        assert f"feature 2: '{text}' is not a number" in done.stderr

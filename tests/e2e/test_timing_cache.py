@@ -56,5 +56,21 @@ def test_a_broken_cache_is_named(tmp_path: pathlib.Path) -> None:
     cache.write_text("verdict timing cache 1\nnonsense\n")
     done = _build(tmp_path, "--timingCacheFile", cache)
     assert done.returncode == 1
-    assert "timing.cache: line 2" in done.stderr
+    assert f"error: {cache}: line 2" in done.stderr
     assert not (tmp_path / "m.engine").exists()
+
+
+def test_a_cache_that_cannot_be_kept_costs_no_build(tmp_path: pathlib.Path) -> None:
+    done = _build(tmp_path, "--timingCacheFile", tmp_path / "absent" / "c", "--verbose")
+    assert done.returncode == 1
+    assert f"error: --timingCacheFile {tmp_path}/absent/c: there is no folder" in done.stderr
+    assert "measured" not in done.stdout
+    done = _build(tmp_path, "--timingCacheFile", tmp_path / "m.engine")
+    assert "would overwrite the timing cache" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_is_written_through_a_symlink(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "link").symlink_to("timing.cache")
+    assert _build(tmp_path, "--timingCacheFile", tmp_path / "link").returncode == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "timing.cache").is_file()
