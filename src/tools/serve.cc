@@ -126,7 +126,8 @@ std::function<Status()> Declare(CLI::App& app) {
   add("--metrics-port", server.metrics_port, "PORT", "0 picks a free one")->capture_default_str();
   add("--io-threads", server.io_threads, "N", "threads that serve; default one a CPU")
       ->check(Within(1, 1024));
-  add("--max-body-bytes", server.limits.max_body_bytes, "N", "default 64 MiB; larger is told 413")
+  add("--max-body-bytes", server.limits.max_body_bytes, "N",
+      "default 64 MiB; JSON 8 MiB at most; else 413")
       ->check(Within(uint64_t{1}, uint64_t{1} << 40));
   add("--max-connections", server.limits.max_connections, "N", "default 16384; more are told 503")
       ->check(Within(1, 1'000'000));
