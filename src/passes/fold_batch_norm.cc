@@ -39,35 +39,30 @@ bool FoldInto(Graph& graph, Node& linear, const Affine& affine) {
   return true;
 }
 
+bool FoldOne(Graph& graph, Uses& uses, Node& node) {
+  if (node.op != "BatchNormalization" || !uses.HasSingleUse(node.inputs[0])) return false;
+  const int32_t producer = uses.ProducerIndex(node.inputs[0]);
+  if (producer < 0) return false;
+  Node& linear = graph.nodes[static_cast<size_t>(producer)];
+  // A FusedGemm's channels are its last axis; BatchNormalization's are axis 1.
+  const bool gemm = linear.op == "FusedGemm" && graph.value(node.inputs[0]).shape.rank() == 2 &&
+                    AttributeReader(linear).String("activation", "").empty();
+  if (!gemm && linear.op != "Conv") return false;
+  const Dim channels = graph.value(linear.inputs[1]).shape[gemm ? 1 : 0];
+  if (IsSymbol(channels)) return false;
+  const auto affine = BatchNormAffine(graph, node, channels);
+  if (!affine || !FoldInto(graph, linear, *affine)) return false;
+  linear.outputs[0] = node.outputs[0];
+  uses.SetProducer(linear.outputs[0], producer);
+  Drop(node);
+  return true;
+}
+
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   Uses uses(graph);
-  for (size_t index = 0; index < graph.nodes.size();) {
-    const Node& node = graph.nodes[index];
-    const int32_t producer =
-        node.op == "BatchNormalization" ? uses.ProducerIndex(node.inputs[0]) : -1;
-    bool folded = false;
-    if (producer >= 0 && uses.HasSingleUse(node.inputs[0])) {
-      Node& linear = graph.nodes[static_cast<size_t>(producer)];
-      // A FusedGemm's channels are its last axis; BatchNormalization's are axis 1.
-      const bool gemm = linear.op == "FusedGemm" && graph.value(node.inputs[0]).shape.rank() == 2 &&
-                        AttributeReader(linear).String("activation", "").empty();
-      if (gemm || linear.op == "Conv") {
-        const Dim channels = graph.value(linear.inputs[1]).shape[gemm ? 1 : 0];
-        const auto affine =
-            IsSymbol(channels) ? std::nullopt : BatchNormAffine(graph, node, channels);
-        const ValueId output = node.outputs[0];
-        if (affine && FoldInto(graph, linear, *affine)) {
-          linear.outputs[0] = output;
-          graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
-          uses.Refresh();
-          folded = true;
-        }
-      }
-    }
-    changed = changed || folded;
-    if (!folded) ++index;
-  }
+  for (Node& node : graph.nodes) changed = FoldOne(graph, uses, node) || changed;
+  Sweep(graph);
   return changed;
 }
 

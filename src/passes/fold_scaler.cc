@@ -53,7 +53,7 @@ std::optional<Affine> AffineOf(const Graph& graph, const Node& node, int64_t cha
 struct Chain {
   Affine affine;               // from `source` to the product's input
   ValueId source = kNoValue;   // what the first of them reads
-  std::vector<int32_t> nodes;  // indices, the last node first
+  std::vector<int32_t> nodes;  // indices
 };
 
 /// May the node that makes `x` go into what alone reads `x`, as far as shapes and readers go?
@@ -94,22 +94,21 @@ std::optional<Chain> GatherChain(const Graph& graph, const Uses& uses, ValueId x
   return chain;
 }
 
-/// Returns how many nodes before the one at `index` went into it.
-size_t FoldInto(Graph& graph, const Uses& uses, size_t index) {
-  Node& gemm = graph.nodes[index];
-  if (gemm.op != "FusedGemm") return 0;
+/// Folds what leads to `gemm` into it.
+bool FoldInto(Graph& graph, const Uses& uses, Node& gemm) {
+  if (gemm.op != "FusedGemm") return false;
   auto weights = FloatConstant(graph, gemm.inputs[1]);
-  if (!weights) return 0;
+  if (!weights) return false;
   const Shape shape = graph.value(gemm.inputs[1]).shape;
   const int64_t k = shape[0], n = shape[1];
   std::vector<double> bias(static_cast<size_t>(n), 0.0);
   if (gemm.inputs.size() > 2 && gemm.inputs[2] != kNoValue) {
     auto given = FloatConstant(graph, gemm.inputs[2]);
-    if (!given) return 0;
+    if (!given) return false;
     bias = *std::move(given);
   }
   const auto chain = GatherChain(graph, uses, gemm.inputs[0], k);
-  if (!chain) return 0;
+  if (!chain) return false;
   for (int64_t row = 0; row < k; ++row) {
     for (int64_t column = 0; column < n; ++column) {
       double& weight = (*weights)[static_cast<size_t>(row * n + column)];
@@ -117,25 +116,20 @@ size_t FoldInto(Graph& graph, const Uses& uses, size_t index) {
       weight *= chain->affine.scale[static_cast<size_t>(row)];
     }
   }
-  if (!FitFloat(*weights) || !FitFloat(bias)) return 0;
+  if (!FitFloat(*weights) || !FitFloat(bias)) return false;
   const std::string name = graph.value(gemm.inputs[1]).name;
   const ValueId new_weights = AddFloats(graph, name, shape, *weights);
   const ValueId new_bias = AddFloats(graph, name + "/bias", Shape{n}, bias);
   gemm.inputs = {chain->source, new_weights, new_bias};
-  for (int32_t node : chain->nodes) graph.nodes.erase(graph.nodes.begin() + node);
-  return chain->nodes.size();
+  for (int32_t node : chain->nodes) Drop(graph.nodes[static_cast<size_t>(node)]);
+  return true;
 }
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   Uses uses(graph);
-  for (size_t index = 0; index < graph.nodes.size(); ++index) {
-    const size_t folded = FoldInto(graph, uses, index);
-    if (folded == 0) continue;
-    uses.Refresh();
-    changed = true;
-    index -= folded;  // the gemm moved up
-  }
+  for (Node& node : graph.nodes) changed = FoldInto(graph, uses, node) || changed;
+  Sweep(graph);
   return changed;
 }
 

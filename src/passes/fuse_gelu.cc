@@ -66,7 +66,7 @@ ValueId MatchGelu(const Graph& graph, const Uses& uses, const Node& mul) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
-  Uses uses(graph);
+  const Uses uses(graph);
   for (Node& node : graph.nodes) {
     const ValueId x = MatchGelu(graph, uses, node);
     // A 0.5 of more axes than x gives the product more axes, too.
@@ -74,7 +74,6 @@ Result<bool> Run(Graph& graph) {
     node.op = "Gelu";
     node.inputs = {x};
     node.attributes.clear();
-    uses.Refresh();
     changed = true;  // what fed the product is dead now
   }
   return changed;

@@ -24,9 +24,8 @@ bool IsPlainGemm(const Node* node) {
          AttributeReader(*node).String("activation", "").empty();
 }
 
-void Absorb(Graph& graph, int32_t gemm_index, size_t index, std::string activation) {
+void Absorb(Graph& graph, Uses& uses, int32_t gemm_index, Node& node, std::string activation) {
   Node& gemm = graph.nodes[static_cast<size_t>(gemm_index)];
-  const Node& node = graph.nodes[index];
   gemm.attributes["activation"] = std::move(activation);
   if (const auto alpha = node.attributes.find("alpha"); alpha != node.attributes.end()) {
     gemm.attributes["alpha"] = alpha->second;
@@ -36,23 +35,22 @@ void Absorb(Graph& graph, int32_t gemm_index, size_t index, std::string activati
     gemm.attributes["alpha"] = 1.0F;
   }
   gemm.outputs[0] = node.outputs[0];
-  graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
+  uses.SetProducer(gemm.outputs[0], gemm_index);
+  Drop(node);
 }
 
-bool FuseOne(Graph& graph, const Uses& uses, size_t index) {
-  const Node& node = graph.nodes[index];
+bool FuseOne(Graph& graph, Uses& uses, Node& node) {
   const std::string activation = ActivationOf(node);
   if (activation.empty()) return false;
   if (!IsPlainGemm(uses.Producer(node.inputs[0])) || !uses.HasSingleUse(node.inputs[0])) {
     return false;
   }
-  Absorb(graph, uses.ProducerIndex(node.inputs[0]), index, activation);
+  Absorb(graph, uses, uses.ProducerIndex(node.inputs[0]), node, activation);
   return true;
 }
 
 /// Mul(y, Sigmoid(y)) of a product y is Silu: how PyTorch exports it.
-bool FuseSilu(Graph& graph, const Uses& uses, size_t index) {
-  const Node& mul = graph.nodes[index];
+bool FuseSilu(Graph& graph, Uses& uses, Node& mul) {
   if (mul.op != "Mul") return false;
   for (size_t side = 0; side < 2; ++side) {
     const ValueId y = mul.inputs[side];
@@ -61,10 +59,9 @@ bool FuseSilu(Graph& graph, const Uses& uses, size_t index) {
     if (sigmoid == nullptr || sigmoid->op != "Sigmoid" || sigmoid->inputs[0] != y) continue;
     if (!uses.HasSingleUse(gate) || uses.Count(y) != 2) continue;
     if (!IsPlainGemm(uses.Producer(y))) continue;
-    const int32_t gemm = uses.ProducerIndex(y);
-    const int32_t sigmoid_index = uses.ProducerIndex(gate);
-    Absorb(graph, gemm, index, "Silu");
-    graph.nodes.erase(graph.nodes.begin() + sigmoid_index);
+    const auto sigmoid_index = static_cast<size_t>(uses.ProducerIndex(gate));
+    Absorb(graph, uses, uses.ProducerIndex(y), mul, "Silu");
+    Drop(graph.nodes[sigmoid_index]);
     return true;
   }
   return false;
@@ -73,18 +70,10 @@ bool FuseSilu(Graph& graph, const Uses& uses, size_t index) {
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   Uses uses(graph);
-  for (size_t index = 0; index < graph.nodes.size();) {
-    if (FuseOne(graph, uses, index)) {
-      uses.Refresh();
-      changed = true;
-    } else if (FuseSilu(graph, uses, index)) {
-      uses.Refresh();
-      changed = true;
-      --index;  // the Sigmoid before it went, too
-    } else {
-      ++index;
-    }
+  for (Node& node : graph.nodes) {
+    changed = FuseOne(graph, uses, node) || FuseSilu(graph, uses, node) || changed;
   }
+  Sweep(graph);
   return changed;
 }
 

@@ -76,8 +76,7 @@ void MakeFusedGemm(Node& node, const Linear& linear) {
 
 /// Add(FusedGemm(x, W), bias): the sum goes into the product, and the Add's output becomes its
 /// output.
-bool FuseAdd(Graph& graph, const Uses& uses, size_t index) {
-  const Node& add = graph.nodes[index];
+bool FuseAdd(Graph& graph, Uses& uses, Node& add) {
   if (add.op != "Add") return false;
   for (size_t side = 0; side < 2; ++side) {
     const ValueId product = add.inputs[side];
@@ -98,7 +97,8 @@ bool FuseAdd(Graph& graph, const Uses& uses, size_t index) {
     const ValueId bias_id = AddFloats(graph, name, Shape{weights[1]}, *bias);
     gemm.inputs.push_back(bias_id);
     gemm.outputs[0] = sum;
-    graph.nodes.erase(graph.nodes.begin() + static_cast<ptrdiff_t>(index));
+    uses.SetProducer(sum, producer);
+    Drop(add);
     return true;
   }
   return false;
@@ -113,14 +113,8 @@ Result<bool> Run(Graph& graph) {
     changed = true;
   }
   Uses uses(graph);
-  for (size_t index = 0; index < graph.nodes.size();) {
-    if (FuseAdd(graph, uses, index)) {
-      uses.Refresh();
-      changed = true;
-    } else {
-      ++index;
-    }
-  }
+  for (Node& node : graph.nodes) changed = FuseAdd(graph, uses, node) || changed;
+  Sweep(graph);
   return changed;
 }
 

@@ -68,17 +68,9 @@ ValueId ChannelOperand(const Graph& graph, const Node& node, const char* op, Val
   return kNoValue;
 }
 
-const Node* OnlyReader(const Graph& graph, const Uses& uses, ValueId id) {
-  if (!uses.HasSingleUse(id)) return nullptr;
-  for (const Node& node : graph.nodes) {
-    if (std::ranges::count(node.inputs, id) > 0) return &node;
-  }
-  return nullptr;
-}
-
 Result<bool> Run(Graph& graph) {
   bool changed = false;
-  Uses uses(graph);
+  const Uses uses(graph);
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
     const auto match = MatchNormalized(graph, uses, graph.nodes[index]);
     if (!match) continue;
@@ -87,11 +79,11 @@ Result<bool> Run(Graph& graph) {
     if (IsSymbol(channels) || graph.value(match->x).dtype != DataType::kFloat32) continue;
     // Scale and shift follow in nearly every model; without them the operator needs ones.
     const ValueId normalized = graph.nodes[index].outputs[0];
-    const Node* mul = OnlyReader(graph, uses, normalized);
+    const Node* mul = uses.OnlyReader(normalized);
     const ValueId gamma =
         mul == nullptr ? kNoValue : ChannelOperand(graph, *mul, "Mul", normalized, channels);
     if (gamma == kNoValue) continue;
-    const Node* add = OnlyReader(graph, uses, mul->outputs[0]);
+    const Node* add = uses.OnlyReader(mul->outputs[0]);
     const ValueId beta =
         add == nullptr ? kNoValue : ChannelOperand(graph, *add, "Add", mul->outputs[0], channels);
     const Node* last = beta == kNoValue ? mul : add;
@@ -102,7 +94,6 @@ Result<bool> Run(Graph& graph) {
     target.inputs = {match->x, gamma};
     if (beta != kNoValue) target.inputs.push_back(beta);
     target.attributes = {{"axis", int64_t{-1}}, {"epsilon", static_cast<float>(match->epsilon)}};
-    uses.Refresh();
     changed = true;  // what led here is dead now
   }
   return changed;

@@ -7,6 +7,24 @@
 
 namespace verdict {
 
+Uses::Uses(const Graph& graph)
+    : graph_(graph),
+      producers_(graph.Producers()),
+      counts_(graph.UseCounts()),
+      readers_(counts_.size(), -1) {
+  for (size_t index = 0; index < graph.nodes.size(); ++index) {
+    for (ValueId id : graph.nodes[index].inputs) {
+      if (id != kNoValue) readers_[static_cast<size_t>(id)] = static_cast<int32_t>(index);
+    }
+  }
+}
+
+void Drop(Node& node) { node = Node{}; }
+
+void Sweep(Graph& graph) {
+  std::erase_if(graph.nodes, [](const Node& node) { return node.op.empty(); });
+}
+
 std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id) {
   const Constant* constant = graph.constant(id);
   if (constant == nullptr) return std::nullopt;

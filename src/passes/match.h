@@ -8,18 +8,16 @@
 
 namespace verdict {
 
-/// Who makes and who reads each value: what rewrites match against. A snapshot: nodes may be
-/// changed in place, but once uses change, it has to be refreshed. One costs O(nodes), so that a
-/// pass takes one for all nodes, not one for each.
+/// Who makes and who reads each value: what rewrites match against. A snapshot that costs O(nodes),
+/// so that a pass takes one for all its rewrites. A rewrite moves no node: what it replaces it
+/// leaves in place without an operator (Drop), and the pass sweeps those out at its end. Counts may
+/// then be too high for values that a rewrite has dropped a reader of: a later rewrite declines.
 class Uses {
  public:
-  explicit Uses(const Graph& graph)
-      : graph_(graph), producers_(graph.Producers()), counts_(graph.UseCounts()) {}
+  explicit Uses(const Graph& graph);
 
-  void Refresh() {
-    producers_ = graph_.Producers();
-    counts_ = graph_.UseCounts();
-  }
+  /// `index` now makes `id`.
+  void SetProducer(ValueId id, int32_t index) { producers_[static_cast<size_t>(id)] = index; }
 
   /// The node that makes `id`, or null.
   const Node* Producer(ValueId id) const {
@@ -27,18 +25,30 @@ class Uses {
     return index < 0 ? nullptr : &graph_.nodes[static_cast<size_t>(index)];
   }
   int32_t ProducerIndex(ValueId id) const {
-    return id == kNoValue ? -1 : producers_[static_cast<size_t>(id)];
+    // A constant that a rewrite has added since has no producer.
+    return id < 0 || id >= std::ssize(producers_) ? -1 : producers_[static_cast<size_t>(id)];
   }
   /// How often nodes and graph outputs read `id`.
   int32_t Count(ValueId id) const { return counts_[static_cast<size_t>(id)]; }
   /// True if exactly one node (and no graph output) reads `id`, once.
   bool HasSingleUse(ValueId id) const { return Count(id) == 1; }
+  /// The node that alone reads `id`, once; null where there is none such.
+  const Node* OnlyReader(ValueId id) const {
+    const int32_t index = readers_[static_cast<size_t>(id)];
+    return index < 0 || !HasSingleUse(id) ? nullptr : &graph_.nodes[static_cast<size_t>(index)];
+  }
 
  private:
   const Graph& graph_;
   std::vector<int32_t> producers_;
   std::vector<int32_t> counts_;
+  std::vector<int32_t> readers_;  // per value: a node that reads it, or -1
 };
+
+/// Takes a node out; its place stays until Sweep.
+void Drop(Node& node);
+/// Removes what was dropped.
+void Sweep(Graph& graph);
 
 /// The constant's elements as doubles, for f32 and f64 constants; nothing for everything else.
 std::optional<std::vector<double>> FloatConstant(const Graph& graph, ValueId id);

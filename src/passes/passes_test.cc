@@ -232,6 +232,37 @@ TEST(Passes, LongModelsTakeTimeInProportionToTheirNodes) {
   EXPECT_EQ(graph.nodes.size(), size_t{kNodes});
 }
 
+// Layers of every kind that the fusing passes take apart and put together.
+TEST(Passes, ManyFusionsTakeTimeInProportionToTheirNumber) {
+  constexpr int kLayers = 10000;
+  Graph graph;
+  ValueId last = graph.AddInput("x", DataType::kFloat32, Shape{graph.Symbol("N"), 1});
+  const std::array<float, 1> half = {0.5F};
+  const ValueId w = graph.AddConstant("w", Constant::Of<float>(Shape{1, 1}, half));
+  const ValueId c = graph.AddConstant("c", Constant::Of<float>(Shape{1}, half));
+  const auto add = [&](const char* op, std::vector<ValueId> inputs) {
+    const ValueId next = graph.AddValue("", DataType::kFloat32, graph.value(last).shape);
+    graph.nodes.push_back({"", op, std::move(inputs), {next}, {}});
+    last = next;
+  };
+  for (int i = 0; i < kLayers; ++i) {
+    add("Mul", {last, c});
+    add("MatMul", {last, w});
+    add("Add", {last, c});
+    add("BatchNormalization", {last, c, c, c, c});
+    add("Relu", {last});
+  }
+  graph.outputs = {last};
+  for (const Pass* pass : {&kFuseGelu, &kFuseLayerNorm, &kFuseGemmBias, &kFoldBatchNorm,
+                           &kFoldScaler, &kFuseGemmActivation}) {
+    const auto start = std::chrono::steady_clock::now();
+    ASSERT_TRUE(pass->run(graph).ok()) << pass->name;
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << pass->name;
+  }
+  EXPECT_EQ(graph.nodes.size(), size_t{kLayers});
+  EXPECT_TRUE(VerifyGraph(graph).ok()) << VerifyGraph(graph).ToString();
+}
+
 TEST(Passes, ManyRewritesTakeTimeInProportionToTheirNumber) {
   constexpr int kNodes = 60000;
   Graph graph;
