@@ -281,6 +281,7 @@ def main(stages: Sequence[str]) -> int:
     total = Tally()
     table = []
     with tempfile.TemporaryDirectory(prefix="verdict-test.") as scratch:
+        os.chmod(scratch, 0o711)  # one test runs the server as another user
         os.environ["TMPDIR"] = os.environ["TEST_TMPDIR"] = tempfile.tempdir = scratch
         for name in dict.fromkeys(stages):
             say(f"stage {name}")
