@@ -1,9 +1,11 @@
 #include "backends/planner.h"
 
 #include <algorithm>
+#include <map>
 
 #include "backends/registry.h"
 #include "base/checked_math.h"
+#include "ir/text.h"
 #include "plan/memory.h"
 
 namespace verdict {
@@ -11,7 +13,8 @@ namespace {
 
 constexpr size_t kPackedAlignment = 64;
 /// What all packed weights may take, beside four times what the constants have: a hostile graph
-/// names one constant in many nodes, or has weights of no bytes that packing pads to many.
+/// names one constant in many different nodes, or has weights of no bytes that packing pads to
+/// many.
 constexpr uint64_t kPackedAllowance = uint64_t{64} << 20;
 
 std::string KnownBackends() {
@@ -41,15 +44,27 @@ Result<std::vector<const Backend*>> ChooseBackends(const std::string& name) {
   return chosen;
 }
 
-/// Packs each step's weights into one section of `bytes`.
+/// What a tactic packs depends on: nodes that share weights, as the steps of an unrolled loop do,
+/// share what is packed of them.
+std::string PackedKey(const Graph& graph, const Node& node, const Tactic& tactic) {
+  std::string key = std::string(tactic.id) + " " + PrintAttributes(node.attributes);
+  for (ValueId id : node.inputs) {
+    key += graph.constant(id) == nullptr ? " -" : " " + std::to_string(id);
+  }
+  return key;
+}
+
+/// Packs the steps' weights into one section of `bytes`, in the order of their offsets.
 Status PackTogether(const Graph& graph, std::span<const Tactic* const> tactics, uint64_t bytes,
                     PlannedGraph& planned) {
   auto [section, data] = Constant::Allocate(DataType::kUInt8, Shape{static_cast<int64_t>(bytes)});
   const std::span<std::byte> to(static_cast<std::byte*>(data), bytes);
   std::ranges::fill(to, std::byte{0});  // the gaps go into the file
+  uint64_t end = 0;
   for (size_t index = 0; index < tactics.size(); ++index) {
     const Step& step = planned.plan.steps[index];
-    if (tactics[index]->pack == nullptr) continue;
+    if (step.packed_bytes == 0 || step.packed_offset < end) continue;  // nothing, or shared
+    end = step.packed_offset + step.packed_bytes;
     const Node& node = graph.nodes[static_cast<size_t>(step.node)];
     VERDICT_ASSIGN_OR_RETURN(const std::vector<std::byte> packed,
                              tactics[index]->pack(graph, node));
@@ -73,6 +88,7 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
   planned.plan.target = TargetFingerprint();
   const uint64_t packed_limit = kPackedAllowance + 4 * graph.ConstantBytes();
   uint64_t packed_bytes = 0;
+  std::map<std::string, uint64_t> packed_at;  // offsets, by PackedKey
   std::vector<const Tactic*> tactics;
   std::vector<const Tactic*> accepted;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
@@ -85,6 +101,7 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
       for (const Tactic* tactic : backend->candidates(node.op)) {
         Status status = tactic->accepts(graph, node);
         if (status.ok() && tactic->pack != nullptr &&
+            !packed_at.contains(PackedKey(graph, node, *tactic)) &&
             packed_bytes + tactic->packed_bytes(graph, node) > packed_limit) {
           status = ResourceExhausted("all packed weights would take more than " +
                                      std::to_string(packed_limit) + " bytes");
@@ -108,9 +125,11 @@ Result<PlannedGraph> PlanGraph(const Graph& graph, std::span<const Profile> prof
     log(Graph::Describe(node) + ": " + std::string(choice->id));
     Step step{.node = static_cast<int32_t>(index), .tactic = std::string(choice->id)};
     if (choice->pack != nullptr) {
-      step.packed_offset = AlignUp(packed_bytes, kPackedAlignment);
+      const auto [at, is_new] = packed_at.try_emplace(PackedKey(graph, node, *choice),
+                                                      AlignUp(packed_bytes, kPackedAlignment));
+      step.packed_offset = at->second;
       step.packed_bytes = choice->packed_bytes(graph, node);
-      packed_bytes = step.packed_offset + step.packed_bytes;
+      if (is_new) packed_bytes = step.packed_offset + step.packed_bytes;
     }
     planned.plan.steps.push_back(std::move(step));
     tactics.push_back(choice);

@@ -85,8 +85,9 @@ Dim Graph::Symbol(std::string_view name) {
 }
 
 Dim Graph::NewSymbol() {
-  for (size_t number = symbols_.size();; ++number) {
-    const std::string name = "s" + std::to_string(number);
+  next_symbol_ = std::max(next_symbol_, symbols_.size());
+  for (;; ++next_symbol_) {
+    const std::string name = "s" + std::to_string(next_symbol_);
     if (!symbol_ids_.contains(name)) return Symbol(name);
   }
 }

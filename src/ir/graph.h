@@ -126,6 +126,7 @@ class Graph {
   std::map<std::string, size_t, std::less<>> next_suffix_;  // per base name, of UniqueName
   std::vector<std::string> symbols_;
   std::map<std::string, Dim, std::less<>> symbol_ids_;
+  size_t next_symbol_ = 0;  // of NewSymbol
 };
 
 }  // namespace verdict

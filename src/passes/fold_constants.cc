@@ -46,8 +46,8 @@ double Elements(const Graph& graph, std::span<const ValueId> ids) {
 /// At most so many steps take the operators that may take many for an element.
 double Steps(const Graph& graph, const Node& node) {
   static constexpr std::string_view kReadManyForOne[] = {
-      "Attention", "AveragePool", "Conv", "GRU",         "LSTM",
-      "LpPool",    "MaxPool",     "RNN",  "TreeEnsemble"};
+      "Attention", "AveragePool", "Conv", "GRU",  "LSTM",
+      "LpPool",    "MaxPool",     "RNN",  "TopK", "TreeEnsemble"};
   const std::span<const ValueId> inputs = node.inputs;
   const double outputs = Elements(graph, node.outputs);
   if (node.op == "MatMul" || node.op == "Gemm" || node.op == "FusedGemm") {

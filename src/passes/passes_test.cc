@@ -129,7 +129,7 @@ void ExpectSame(const std::vector<Constant>& want, const std::vector<Constant>& 
   }
 }
 
-// A file of few bytes must not keep the builder busy for hours, nor fill its memory.
+// A file of few bytes must not keep the pass busy for hours, nor fill the memory.
 TEST(FoldConstants, LeavesWhatTakesTooLongOrTooMuch) {
   Graph graph = Parse(R"(graph "g" {
     input %x: f32[]

@@ -184,12 +184,13 @@ std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile
   for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt, &InputRange::max}) {
     sets.push_back(CornerShapes(profile, corner));
   }
+  constexpr size_t kMaxMixed = 6;
   std::vector<Dim> symbols;
   for (ValueId id : graph.inputs) {
     for (Dim extent : graph.value(id).shape.dims()) {
-      if (IsSymbol(extent) && std::ranges::find(symbols, extent) == symbols.end()) {
-        symbols.push_back(extent);
-      }
+      if (!IsSymbol(extent) || std::ranges::find(symbols, extent) != symbols.end()) continue;
+      symbols.push_back(extent);
+      if (symbols.size() > kMaxMixed) return sets;
     }
   }
   const auto mix = [&](const auto& is_largest) {
@@ -208,16 +209,8 @@ std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile
     }
     sets.push_back(std::move(shapes));
   };
-  constexpr size_t kMaxMixed = 6;
-  if (symbols.size() <= kMaxMixed) {
-    for (size_t bits = 1; bits + 1 < (size_t{1} << symbols.size()); ++bits) {
-      mix([&](size_t symbol) { return (bits >> symbol & 1) != 0; });
-    }
-  } else {
-    for (size_t one = 0; one < symbols.size(); ++one) {
-      mix([&](size_t symbol) { return symbol == one; });
-      mix([&](size_t symbol) { return symbol != one; });
-    }
+  for (size_t bits = 1; bits + 1 < (size_t{1} << symbols.size()); ++bits) {
+    mix([&](size_t symbol) { return (bits >> symbol & 1) != 0; });
   }
   return sets;
 }

@@ -28,9 +28,8 @@ Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const Na
 std::vector<Shape> CornerShapes(const Profile& profile, Shape InputRange::*corner);
 
 /// Shapes whose tensors a plan for the profile must have room for, one per input: min, opt and max,
-/// then every mix of the symbols' least and largest sizes (of more than six symbols, each symbol
-/// alone against all others), since an extent may fall while another grows. A model need not accept
-/// a mix.
+/// then, where there are at most six symbols, every mix of their least and largest sizes, since an
+/// extent may fall while another grows. A model need not accept a mix.
 std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile& profile);
 
 /// True if `shapes` (one per input, in order) lie within the profile. Never allocates.

@@ -359,6 +359,39 @@ Status CheckCast(int to, const std::function<T(T)>& change) {
   return Engine::CheckGolden(Engine::FromContents(std::move(compiled.contents)).value());
 }
 
+// As an unrolled loop has them.
+TEST(Engine, PacksWeightsThatNodesShareOnce) {
+  Graph graph = ParseGraph(R"(graph "g" {
+    input %x: f32[N,6]
+    const %w: f32[6,6] = seed(1)
+    const %v: f32[6,6] = seed(2)
+    %a = MatMul(%x, %w)
+    %b = MatMul(%a, %v)
+    %c = MatMul(%b, %w)
+    %d = MatMul(%c, %v)
+    output %d
+  })")
+                    .value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto x = Rows(5, 1);
+  const TensorView view = View(x);
+  const auto want = Evaluate(graph, std::span(&view, 1)).value();
+  auto compiled = Compile(std::move(graph), {.backend = "cpu"}).value();
+  const std::vector<Step>& steps = compiled.contents.plan.steps;
+  ASSERT_EQ(steps.size(), 4U);
+  EXPECT_EQ(steps[0].packed_offset, steps[2].packed_offset);
+  EXPECT_EQ(steps[1].packed_offset, steps[3].packed_offset);
+  EXPECT_NE(steps[0].packed_offset, steps[1].packed_offset);
+  EXPECT_LT(compiled.contents.packed.size(), 3 * steps[0].packed_bytes);
+  const auto session =
+      Session::Create(Engine::FromContents(std::move(compiled.contents)).value()).value();
+  const auto outputs = session->Run(std::span(&view, 1));
+  ASSERT_TRUE(outputs.ok());
+  const auto got = (*outputs)[0].as<const float>();
+  const auto expected = want[0].view().as<const float>();
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-4) << i;
+}
+
 TEST(Engine, AnInfiniteGoldenValueIsNoBlankCheque) {
   const auto infinite = [](double) { return std::numeric_limits<double>::infinity(); };
   EXPECT_EQ(CheckCast<double>(11, infinite).code(), StatusCode::kDataLoss);

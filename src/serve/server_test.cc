@@ -316,9 +316,9 @@ TEST_F(ServerTest, SlowBodiesLeaveRoomForSmallRequests) {
 }
 
 TEST_F(ServerTest, ReadingSteadilyKeepsAConnectionAlive) {
-  options_.limits.idle_timeout = 500ms;
+  options_.limits.idle_timeout = 1s;
   Start();
-  const uint32_t length = 4'000'000;
+  const uint32_t length = 8'000'000;
   Client client(port());
   client.ReadSteadily();
   const auto start = std::chrono::steady_clock::now();

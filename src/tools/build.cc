@@ -90,9 +90,10 @@ Status Build(const Flags& flags) {
   VERDICT_RETURN_IF_ERROR(WriteEngineFile(target, compiled.contents));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::error_code error;
-  std::printf("%s: %llu bytes, built in %.2f s from %s\n", flags.engine.c_str(),
-              static_cast<unsigned long long>(std::filesystem::file_size(target, error)),
-              seconds.count(), flags.onnx.c_str());
+  const auto bytes = std::filesystem::file_size(target, error);  // none of a pipe or device
+  std::printf("%s: %sbuilt in %.2f s from %s\n", flags.engine.c_str(),
+              error ? "" : (std::to_string(bytes) + " bytes, ").c_str(), seconds.count(),
+              flags.onnx.c_str());
   PrintEngine(compiled.contents);
   return OkStatus();
 }

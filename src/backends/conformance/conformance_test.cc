@@ -322,6 +322,29 @@ TEST(Conformance, RecurrentCellsOfLargeStates) {
   }
 }
 
+// A gate that is nearly shut lets a little through at every step.
+TEST(Conformance, RecurrentCellsOverManySteps) {
+  const RecurrentCase test{"LSTM", "forward", 2000, 1, 1, 17, true, false};
+  for (float input_gate : {-16.93F, -25.0F}) {
+    SCOPED_TRACE(input_gate);
+    Graph graph = RecurrentGraph(test);
+    const int64_t rows = 4 * test.hidden;
+    const std::vector<float> none(static_cast<size_t>(rows * test.hidden), 0.0F);
+    graph.nodes[0].inputs[2] =
+        graph.AddConstant("r0", Constant::Of<float>({1, rows, test.hidden}, none));
+    std::vector<float> bias(static_cast<size_t>(2 * rows), 0.0F);
+    for (int64_t i = 0; i < test.hidden; ++i) {
+      bias[static_cast<size_t>(i)] = input_gate;
+      bias[static_cast<size_t>(2 * test.hidden + i)] = 30.0F;  // forgets nothing
+      bias[static_cast<size_t>(3 * test.hidden + i)] = 20.0F;
+    }
+    graph.nodes[0].inputs[3] = graph.AddConstant("gates", Constant::Of<float>({1, 2 * rows}, bias));
+    const std::vector<float> x(static_cast<size_t>(test.steps), 0.0F);
+    const std::vector<Constant> free = {Constant::Of<float>({test.steps, 1, 1}, x)};
+    ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+  }
+}
+
 // A state of zeros takes a shortcut, for a whole batch only.
 TEST(Conformance, RecurrentRowsDoNotDependOnTheirBatch) {
   constexpr int64_t kHidden = 20;

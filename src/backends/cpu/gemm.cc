@@ -303,12 +303,13 @@ HWY_INLINE Ratio Product(const Ratio& a, const Ratio& b) {
 void LstmCellImpl(const float* gates, int64_t hidden, float* cell, float* h) {
   const D d;
   ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
-    const Ratio input = SigmoidRatio(d, load(gates));
     const Ratio output = SigmoidRatio(d, load(gates + hidden));
-    // A cell may be large, so that the gate it is multiplied by must be right relative to itself.
+    // A cell adds up over many steps, and may be large: the gates that lead into it must be right
+    // relative to themselves, the nearly shut ones too.
+    const V input = SigmoidV(d, load(gates));
     const V forget = SigmoidV(d, load(gates + 2 * hidden));
     const Ratio candidate = TanhRatio(d, load(gates + 3 * hidden));
-    const V next = hn::MulAdd(forget, load(cell), Divide(Product(input, candidate)));
+    const V next = hn::MulAdd(forget, load(cell), hn::Mul(input, Divide(candidate)));
     store(next, cell);
     store(Divide(Product(output, TanhRatio(d, next))), h);
   });
@@ -318,7 +319,7 @@ void GruCellImpl(const float* x_gates, const float* h_gates, int64_t hidden, con
                  float* h_new) {
   const D d;
   ForEachVector(hidden, [&](int64_t, auto load, auto store) HWY_ATTR {
-    // As an LSTM's forget gate: the first state is the caller's.
+    // As an LSTM's gates: the first state is the caller's.
     const V update = SigmoidV(d, hn::Add(load(x_gates), load(h_gates)));
     const V reset =
         Divide(SigmoidRatio(d, hn::Add(load(x_gates + hidden), load(h_gates + hidden))));

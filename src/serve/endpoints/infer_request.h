@@ -15,7 +15,7 @@ namespace verdict {
 
 /// How many readable bytes must follow a JSON text that is given to a reader here.
 inline constexpr size_t kJsonPadding = 64;
-/// Longest JSON text of a request, in bytes: parsed, it takes about ten times its size. Raw tensors
+/// Longest JSON text of a request, in bytes: parsed, it takes up to 14 times its size. Raw tensors
 /// behind it are no part of it.
 inline constexpr size_t kMaxJsonBytes = size_t{8} << 20;
 /// How deep arrays and objects of a request may be nested.

@@ -189,6 +189,7 @@ void Connection::Send(bool keep_alive) {
   pending_bytes_ = bytes;
   pending_head_ = worker_.response_head;
   pending_body_ = std::move(response.body);
+  write_start_ = Worker::Clock::now();
   Enter(State::kWriting);
   SendRest(sent);
 }
@@ -202,6 +203,7 @@ void Connection::SendRest(size_t sent) {
         if (self->state_ == State::kClosed) return;
         if (error) return self->Close();
         if (sent + count < self->pending_head_.size() + self->pending_body_.size()) {
+          if (self->ReadsTooSlowly(sent + count)) return self->Close();
           self->Enter(State::kWriting);  // a client that reads on has its time anew
           return self->SendRest(sent + count);
         }
@@ -214,6 +216,14 @@ void Connection::SendRest(size_t sent) {
           self->WaitToRead();
         }
       });
+}
+
+/// Slower than that it would hold the memory of its answer for hours.
+bool Connection::ReadsTooSlowly(size_t sent) const {
+  constexpr size_t kLeastBytesPerSecond = size_t{64} << 10;
+  const auto time = worker_.shared.limits.idle_timeout +
+                    std::chrono::milliseconds(sent * 1000 / kLeastBytesPerSecond);
+  return Worker::Clock::now() - write_start_ > time;
 }
 
 void Connection::DropPending() {

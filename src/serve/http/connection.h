@@ -55,6 +55,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Sends the worker's response; goes on with the next request, or lingers, once it is sent.
   void Send(bool keep_alive);
   void SendRest(size_t sent);
+  /// True if so many bytes took too long since write_start_.
+  bool ReadsTooSlowly(size_t sent) const;
   /// Lets go of the response that was pending, and gives its memory back to the budget.
   void DropPending();
   void OnSent();
@@ -75,6 +77,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string unparsed_;      // received, not yet taken by the parser
   std::string pending_head_;  // of a response that did not fit the socket's buffer at once
   std::string pending_body_;
+  Worker::Clock::time_point write_start_;
   size_t pending_bytes_ = 0;  // what pending_body_ took from the budget
 };
 
