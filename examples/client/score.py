@@ -11,7 +11,7 @@ import tritonclient.http as triton
 
 def main(address: str, model: str, path: str) -> None:
     rows = np.load(path)
-    client = triton.InferenceServerClient(address)
+    client = triton.InferenceServerClient(address.removeprefix("http://"))
     metadata = client.get_model_metadata(model)
 
     x = triton.InferInput(metadata["inputs"][0]["name"], rows.shape, "FP32")

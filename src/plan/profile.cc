@@ -41,6 +41,11 @@ const Shape* FindShape(const NamedShapes& shapes, std::string_view name) {
   return nullptr;
 }
 
+/// The flag that a shape came from.
+const char* FlagOf(const Shape* given, const Shape* min, const Shape* opt) {
+  return given == min ? "--minShapes" : given == opt ? "--optShapes" : "--maxShapes";
+}
+
 /// One of min, opt and max for one input: from its flag, or by filling in the symbols.
 Result<Shape> OneShape(const Graph& graph, const Value& input, const Shape* given, const char* flag,
                        int64_t fallback, std::map<Dim, int64_t>& symbols) {
@@ -142,11 +147,14 @@ Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const Na
     InputRange range;
     range.name = input.name;
     VERDICT_ASSIGN_OR_RETURN(
-        range.min, OneShape(graph, input, given_low, "--minShapes", kDefaultMin, min_symbols));
+        range.min,
+        OneShape(graph, input, given_low, FlagOf(given_low, low, mid), kDefaultMin, min_symbols));
     VERDICT_ASSIGN_OR_RETURN(
-        range.opt, OneShape(graph, input, given_mid, "--optShapes", kDefaultOpt, opt_symbols));
+        range.opt,
+        OneShape(graph, input, given_mid, FlagOf(given_mid, low, mid), kDefaultOpt, opt_symbols));
     VERDICT_ASSIGN_OR_RETURN(
-        range.max, OneShape(graph, input, given_high, "--maxShapes", kDefaultMax, max_symbols));
+        range.max,
+        OneShape(graph, input, given_high, FlagOf(given_high, low, mid), kDefaultMax, max_symbols));
     for (int axis = 0; axis < range.min.rank(); ++axis) {
       if (range.min[axis] > range.opt[axis] || range.opt[axis] > range.max[axis]) {
         return InvalidArgument("input '" + input.name + "': min " + ToString(range.min) + ", opt " +

@@ -528,7 +528,8 @@ TEST_F(ServerTest, PortInUseIsSaidSo) {
   const auto server = Server::Start(second);
   ASSERT_FALSE(server.ok());
   EXPECT_THAT(server.status().message(), HasSubstr("cannot listen on http://127.0.0.1:"));
-  EXPECT_THAT(server.status().message(), HasSubstr("choose another port"));
+  EXPECT_THAT(server.status().message(),
+              HasSubstr("choose another with --http-port or --metrics-port"));
 }
 
 TEST_F(ServerTest, MissingRepositoryIsSaidSo) {

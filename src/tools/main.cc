@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "base/terminal_text.h"
 #include "tools/subcommand.h"
@@ -31,6 +33,22 @@ void RefuseEmptyPaths(CLI::App& app) {
     const std::string type = option->get_type_name();
     if (type.starts_with("FILE") || type.starts_with("DIR")) option->check(check);
   }
+}
+
+/// What was wrong with the arguments. A mistyped flag comes before what is missing for lack of it.
+std::string UsageError(const CLI::App& app, const CLI::ParseError& error, const char* first) {
+  const auto chosen = app.get_subcommands();
+  if (chosen.empty()) {
+    if (first == nullptr) return error.what();
+    return "there is no " + std::string(first[0] == '-' ? "flag" : "subcommand") + " '" + first +
+           "'";
+  }
+  const std::vector<std::string> unknown = chosen.front()->remaining();
+  const auto flag =
+      std::ranges::find_if(unknown, [](const std::string& text) { return text.starts_with('-'); });
+  if (flag != unknown.end()) return "there is no flag '" + *flag + "'";
+  if (!unknown.empty()) return "unexpected argument '" + unknown.front() + "'";
+  return error.what();
 }
 
 /// "verdict build" once the subcommand is known.
@@ -72,12 +90,8 @@ int Main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     const std::string command = CommandName(app);
-    std::string message = error.what();
-    if (app.get_subcommands().empty() && argc > 1) {
-      const char* kind = argv[1][0] == '-' ? "flag" : "subcommand";
-      message = "there is no " + std::string(kind) + " '" + argv[1] + "'";
-    }
-    PrintError(command, message + "\nSee `" + command + " --help`.");
+    const std::string message = UsageError(app, error, argc > 1 ? argv[1] : nullptr);
+    PrintError(command, TerminalText(message) + "\nSee `" + command + " --help`.");
     return kUsage;
   }
   const std::string command = CommandName(app);

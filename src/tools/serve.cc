@@ -39,7 +39,7 @@ void FitToOpenFiles(HttpLimits* limits) {
   limits->max_connections = static_cast<int>(std::max<rlim_t>(room, 1));
 }
 
-/// SIGTERM and SIGINT, held back from all threads and waited for.
+/// SIGTERM, SIGINT and SIGHUP, held back from all threads and waited for.
 class StopSignals {
  public:
   /// Before any thread is started: threads inherit what is held back.
@@ -47,6 +47,12 @@ class StopSignals {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGTERM);
     sigaddset(&signals_, SIGINT);
+    // A terminal that goes away ends the server in order, unless nohup has said otherwise.
+    if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) {
+      std::signal(SIGHUP, SIG_IGN);
+    } else {
+      sigaddset(&signals_, SIGHUP);
+    }
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     // A shell starts its background jobs with SIGINT ignored, and children inherit that.
     std::signal(SIGINT, SIG_DFL);
@@ -99,7 +105,10 @@ Status Serve(const Flags& flags) {
   spdlog::info(
       "{}: not ready from now on, refusing connections in {} ms; the next signal ends at "
       "once",
-      signal == SIGINT ? "SIGINT" : "SIGTERM", options.drain.count());
+      signal == SIGINT   ? "SIGINT"
+      : signal == SIGHUP ? "SIGHUP"
+                         : "SIGTERM",
+      options.drain.count());
   signals.LetThrough();
   server->Shutdown();
   spdlog::info("stopped");

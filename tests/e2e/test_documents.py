@@ -19,7 +19,7 @@ def test_every_command_works(document: str, tmp_path: pathlib.Path) -> None:
     assert any("verdict build" in block for block in blocks)
     assert any("curl" in block for block in blocks)
     (tmp_path / "build").symlink_to(BINARY.parent)
-    for folder in ("tests", "examples", ".venv"):
+    for folder in ("tests", "examples", "python", ".venv"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     server = None
     try:

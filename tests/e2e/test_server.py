@@ -106,6 +106,12 @@ def test_versions_that_fail_to_load_leave_the_others(server: Server, client) -> 
     assert server.metric('verdict_model_ready{model="half-broken",version="1"}') == 1
 
 
+def test_loading_and_unloading_say_what_to_do(client) -> None:
+    for change in (client.load_model, client.unload_model):
+        with pytest.raises(InferenceServerException, match="restart it to load or unload"):
+            change("fraud")
+
+
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
 @pytest.mark.parametrize(("model", "version", "name"), SERVED_VERSIONS)
 def test_golden_outputs(client, model: str, version: str, name: str, binary: bool) -> None:

@@ -144,6 +144,17 @@ def test_no_request_is_lost_under_load(
     assert min(answered) > 10
 
 
+def test_a_closed_terminal_ends_the_server_in_order(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 300)
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails", 1)
+    assert running.ask(REQUEST).code == 200
+    assert running.process.wait(10) == 0
+    assert "SIGHUP: not ready from now on" in running.log()
+
+
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_ends_at_once(
     small_repository: pathlib.Path, tmp_path: pathlib.Path, first: signal.Signals

@@ -22,6 +22,8 @@ constexpr std::array kEndpoints = {
     Endpoint{Verb::kGet, "/v2/models/{model}/stats", HandleModelStatistics},
     Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/stats", HandleModelStatistics},
     Endpoint{Verb::kPost, "/v2/repository/index", HandleRepositoryIndex},
+    Endpoint{Verb::kPost, "/v2/repository/models/{model}/load", HandleRepositoryChange},
+    Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleRepositoryChange},
 };
 
 }  // namespace

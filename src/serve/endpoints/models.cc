@@ -79,6 +79,12 @@ Status HandleModelConfig(Service& service, const Call& call, Reply* reply) {
   return OkStatus();
 }
 
+Status HandleRepositoryChange(Service&, const Call& call, Reply*) {
+  return Unimplemented(
+      "model " + Quoted(call.model) +
+      ": models are read when the server starts; restart it to load or unload any");
+}
+
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply) {
   std::string& body = reply->body;
   body = "[";

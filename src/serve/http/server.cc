@@ -80,7 +80,8 @@ Status HttpServer::Listen(const std::string& host, uint16_t port) {
   if (error) {
     std::string message = "cannot listen on " + UrlOf(endpoint) + ": " + error.message();
     if (error == asio::error::address_in_use) {
-      message += "; stop the process that uses it, or choose another port";
+      message +=
+          "; stop the process that uses it, or choose another with --http-port or --metrics-port";
     }
     return Unavailable(std::move(message));
   }

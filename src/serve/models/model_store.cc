@@ -25,7 +25,9 @@ bool ModelSet::AnyLoaded() const {
 Result<const LoadedModel*> ModelSet::Find(std::string_view model, std::string_view version) const {
   const auto it = models_.find(model);
   if (it == models_.end()) {
-    return NotFound("unknown model " + ForMessage(model) + "; the repository has no such model");
+    return NotFound(
+        "unknown model " + ForMessage(model) +
+        "; POST /v2/repository/index lists the models, which are read when the server starts");
   }
   const Versions& versions = it->second;
   if (version.empty()) {
