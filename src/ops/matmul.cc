@@ -63,7 +63,8 @@ void RunTyped(KernelContext& context) {
   const int64_t n = b.columns;
   const Shape& output = context.outputs[0].shape;
   const int vectors = (context.inputs[0].shape.rank() == 1) + (context.inputs[1].shape.rank() == 1);
-  const Shape batch(output.dims().first(static_cast<size_t>(output.rank() - 2 + vectors)));
+  const int batch_rank = output.rank() - 2 + vectors;
+  const Shape batch(output.dims().first(static_cast<size_t>(batch_rank)));
   const T* a_data = context.in<T>(0).data();
   const T* b_data = context.in<T>(1).data();
   const std::span<T> y = context.out<T>(0);

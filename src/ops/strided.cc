@@ -40,8 +40,8 @@ Strides BroadcastStrides(const Shape& input, const Shape& output) {
   const int shift = output.rank() - input.rank();
   Strides strides{};
   for (int axis = 0; axis < input.rank(); ++axis) {
-    strides[static_cast<size_t>(axis + shift)] =
-        input[axis] == 1 ? 0 : dense[static_cast<size_t>(axis)];
+    const int to = axis + shift;
+    strides[static_cast<size_t>(to)] = input[axis] == 1 ? 0 : dense[static_cast<size_t>(axis)];
   }
   return strides;
 }

@@ -39,6 +39,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));
   std::unique_ptr<Server> server(new Server(options));
   const ServerOptions& complete = server->options_;
+  AnnounceModels(listing, &server->service_.metrics(), &server->service_.models());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
                                              MetricsLimits(), server->metrics_handler_));

@@ -1,5 +1,6 @@
 #include "serve/server.h"
 
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -86,6 +87,8 @@ Status Serve(const Flags& flags) {
       std::max(options.limits.max_held_body_bytes, 4 * options.limits.max_body_bytes);
   FitToOpenFiles(&options.limits);
 
+  // Left alone, glibc keeps more and more of what large requests took, in an arena a thread.
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
   constexpr int kLoadingStepMs = 2;

@@ -167,6 +167,16 @@ def test_build_gives_the_same_bytes_again(tmp_path: pathlib.Path) -> None:
     assert first.read_bytes() == again.read_bytes()
 
 
+def test_a_limit_on_file_sizes_is_an_error_like_a_full_disk(tmp_path: pathlib.Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    done = subprocess.run(
+        [BINARY, "build", "--onnx", MLP, "--saveEngine", tmp_path / "m.engine"],
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False, preexec_fn=limit)
+    assert done.returncode == FAILURE and "File too large" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_build_shows_passes_and_tactics(tmp_path: pathlib.Path) -> None:
     command = ("build", "--onnx", MLP, "--saveEngine", tmp_path / "m.engine", "--verbose")
     text = succeed(*command)

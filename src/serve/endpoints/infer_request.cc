@@ -52,6 +52,11 @@ Status ReadParameters(const dom::element& value, const std::string& field, Param
       *flag_out = flag_value;
       return OkStatus();
     };
+    if ((key == "binary_data_size" && out->binary_data_size) ||
+        (key == "binary_data" && out->binary_data) ||
+        (key == "binary_data_output" && out->binary_data_output)) {
+      return InvalidArgument("field " + field + "." + std::string(key) + " is given twice");
+    }
     if (key == "binary_data_size") {
       uint64_t size = 0;
       if (entry.value.get(size) != simdjson::SUCCESS) {

@@ -160,6 +160,8 @@ TEST_F(InferRequestTest, BadRequestsNameTheField) {
       {"[]", "must be a JSON object"},
       {"{", "ends before it is complete"},
       {R"({"inputs":[],"inputs":[]})", "field inputs is given twice"},
+      {R"({"parameters":{"binary_data_output":true,"binary_data_output":false}})",
+       "field parameters.binary_data_output is given twice"},
       {"{}", "field inputs is missing"},
       {R"({"inputs":{}})", "field inputs must be an array"},
       {R"({"inputs":[]})", "input 'x' is missing"},

@@ -62,7 +62,11 @@ class BodyForm {
         return false;
       }
       inflated_.Start(json_bytes.value_or(0));
-      if (Status status = Inflate(text, max_body_bytes_, &inflated_); !status.ok()) {
+      // Without raw tensors all of it is JSON, which has a limit of its own.
+      const bool is_json = !json_bytes && max_body_bytes_ > kMaxJsonBytes;
+      const size_t most = is_json ? kMaxJsonBytes : max_body_bytes_;
+      if (Status status = Inflate(text, most, &inflated_); !status.ok()) {
+        if (is_json && status.code() == StatusCode::kOutOfRange) return RefuseLongJson(response);
         SetError(status.code() == StatusCode::kOutOfRange ? 413 : HttpCodeOf(status.code()),
                  status.message(), response);
         return false;
@@ -77,19 +81,21 @@ class BodyForm {
       return false;
     }
     call->json = text.substr(0, json_bytes.value_or(text.size()));
-    if (call->json.size() > kMaxJsonBytes) {
-      SetError(413,
-               "the JSON text is larger than the " + std::to_string(kMaxJsonBytes) +
-                   " bytes that this server takes; send large tensors in the binary form",
-               response);
-      return false;
-    }
+    if (call->json.size() > kMaxJsonBytes) return RefuseLongJson(response);
     const std::string_view rest = text.substr(call->json.size());
     call->binary = std::as_bytes(std::span(rest.data(), rest.size()));
     return true;
   }
 
  private:
+  static bool RefuseLongJson(HttpResponse* response) {
+    SetError(413,
+             "the JSON text is larger than the " + std::to_string(kMaxJsonBytes) +
+                 " bytes that this server takes; send large tensors in the binary form",
+             response);
+    return false;
+  }
+
   const HttpRequest& request_;
   size_t max_body_bytes_;
   BodyBuffer inflated_;

@@ -37,6 +37,10 @@ ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metr
   const Engine& engine = (*loaded)->engine();
   spdlog::info("model {} version {} is ready: loaded in {:.1f} ms, {}", model, file.version,
                seconds * 1000, TerminalText(engine.plan().target));
+  if (engine.contents().golden.empty()) {
+    spdlog::warn("model {} version {}: the engine has no golden vectors, and is served unchecked",
+                 model, file.version);
+  }
   if (!engine.notice().empty()) {
     spdlog::warn("model {} version {}: {}", model, file.version, TerminalText(engine.notice()));
   }
@@ -45,10 +49,7 @@ ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metr
 
 }  // namespace
 
-void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop, Metrics* metrics,
-                ModelStore* store) {
-  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", TerminalText(line));
-  // Every version is known from the start: a request for one still to come is told so.
+void AnnounceModels(const RepositoryListing& listing, Metrics* metrics, ModelStore* store) {
   ModelSet models = *store->Current();
   for (const ModelFolder& folder : listing.models) {
     for (const VersionFile& file : folder.versions) {
@@ -56,7 +57,13 @@ void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop,
       models.Put(folder.name, {file.version, nullptr, "it is still being loaded"});
     }
   }
-  store->Replace(std::make_shared<const ModelSet>(models));
+  store->Replace(std::make_shared<const ModelSet>(std::move(models)));
+}
+
+void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop, Metrics* metrics,
+                ModelStore* store) {
+  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", TerminalText(line));
+  ModelSet models = *store->Current();
   for (const ModelFolder& folder : listing.models) {
     for (const VersionFile& file : folder.versions) {
       if (stop.load(std::memory_order_relaxed)) return;

@@ -10,6 +10,10 @@
 
 namespace verdict {
 
+/// Publishes every version of the listing as one that is still being loaded, so that a request for
+/// it is told so from the first connection on.
+void AnnounceModels(const RepositoryListing& listing, Metrics* metrics, ModelStore* store);
+
 /// Loads every version of the listing, one after another, and publishes each at once. What fails is
 /// logged and published with its reason; the others go on. Stops early when `stop` becomes true.
 /// Not for a request's thread.
