@@ -12,8 +12,8 @@ namespace verdict {
 namespace {
 
 namespace asio = boost::asio;
+using asio::ip::tcp;
 using boost::system::error_code;
-using tcp = asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kLingerTime{1000};
 /// Most bytes that may wait for the parser to make sense of them: a head, or a chunk's header.

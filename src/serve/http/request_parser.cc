@@ -32,12 +32,12 @@ RequestParser::RequestParser(size_t max_body_bytes, RequestHead* head, BodyBuffe
   body_->Reset();
 }
 
-void RequestParser::Refuse(int code, std::string message, error_code& error) {
+void RequestParser::Refuse(int code, std::string message, ErrorCode& error) {
   problem_ = {code, std::move(message)};
   error = boost::system::errc::make_error_code(boost::system::errc::operation_not_permitted);
 }
 
-RequestParser::Problem RequestParser::Describe(const error_code& error) const {
+RequestParser::Problem RequestParser::Describe(const ErrorCode& error) const {
   if (problem_.code != 0) return problem_;
   if (error == http::error::body_limit) {
     return {413, "the body is larger than the " + std::to_string(max_body_bytes_) +
@@ -51,8 +51,8 @@ RequestParser::Problem RequestParser::Describe(const error_code& error) const {
   return {400, "not a well-formed HTTP request: " + error.message()};
 }
 
-void RequestParser::on_request_impl(http::verb method, string_view, string_view target, int version,
-                                    error_code& error) {
+void RequestParser::on_request_impl(http::verb method, StringView, StringView target, int version,
+                                    ErrorCode& error) {
   head_->http10 = version == 10;
   head_->method = method == http::verb::get    ? Method::kGet
                   : method == http::verb::head ? Method::kHead
@@ -66,8 +66,8 @@ void RequestParser::on_request_impl(http::verb method, string_view, string_view 
   head_->target.assign(target.data(), target.size());
 }
 
-void RequestParser::on_field_impl(http::field name, string_view name_text, string_view value,
-                                  error_code& error) {
+void RequestParser::on_field_impl(http::field name, StringView name_text, StringView value,
+                                  ErrorCode& error) {
   if (head_done_) return;
   switch (name) {
     case http::field::content_type:
@@ -103,22 +103,22 @@ void RequestParser::on_field_impl(http::field name, string_view name_text, strin
   }
 }
 
-void RequestParser::on_header_impl(error_code&) { head_done_ = true; }
+void RequestParser::on_header_impl(ErrorCode&) { head_done_ = true; }
 
-void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, error_code&) {
+void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, ErrorCode&) {
   // A compressed body is moved to where it belongs when it is decompressed.
   const bool binary = head_->has_inference_header_length && head_->content_encoding.empty();
   body_->Start(binary ? ParseLength(head_->inference_header_length).value_or(0) : 0);
 }
 
-size_t RequestParser::on_body_impl(string_view bytes, error_code& error) {
+size_t RequestParser::on_body_impl(StringView bytes, ErrorCode& error) {
   if (!body_->Append({bytes.data(), bytes.size()})) {
     Refuse(503, "too many requests and responses are held at this moment; try again", error);
   }
   return bytes.size();
 }
 
-size_t RequestParser::on_chunk_body_impl(uint64_t, string_view bytes, error_code& error) {
+size_t RequestParser::on_chunk_body_impl(uint64_t, StringView bytes, ErrorCode& error) {
   return on_body_impl(bytes, error);
 }
 

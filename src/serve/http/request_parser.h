@@ -34,23 +34,23 @@ class RequestParser : public boost::beast::http::basic_parser<true> {
   Problem Describe(const boost::beast::error_code& error) const;
 
  private:
-  using error_code = boost::beast::error_code;
-  using string_view = boost::beast::string_view;
+  using ErrorCode = boost::beast::error_code;
+  using StringView = boost::beast::string_view;
 
-  void on_request_impl(boost::beast::http::verb method, string_view method_text, string_view target,
-                       int version, error_code& error) override;
-  void on_response_impl(int, string_view, int, error_code&) override {}
-  void on_field_impl(boost::beast::http::field name, string_view name_text, string_view value,
-                     error_code& error) override;
-  void on_header_impl(error_code& error) override;
-  void on_body_init_impl(boost::optional<uint64_t> const& length, error_code& error) override;
-  size_t on_body_impl(string_view bytes, error_code& error) override;
-  void on_chunk_header_impl(uint64_t, string_view, error_code&) override {}
-  size_t on_chunk_body_impl(uint64_t remaining, string_view bytes, error_code& error) override;
-  void on_finish_impl(error_code&) override {}
+  void on_request_impl(boost::beast::http::verb method, StringView method_text, StringView target,
+                       int version, ErrorCode& error) override;
+  void on_response_impl(int, StringView, int, ErrorCode&) override {}
+  void on_field_impl(boost::beast::http::field name, StringView name_text, StringView value,
+                     ErrorCode& error) override;
+  void on_header_impl(ErrorCode& error) override;
+  void on_body_init_impl(boost::optional<uint64_t> const& length, ErrorCode& error) override;
+  size_t on_body_impl(StringView bytes, ErrorCode& error) override;
+  void on_chunk_header_impl(uint64_t, StringView, ErrorCode&) override {}
+  size_t on_chunk_body_impl(uint64_t remaining, StringView bytes, ErrorCode& error) override;
+  void on_finish_impl(ErrorCode&) override {}
 
   /// Ends the parse with that code.
-  void Refuse(int code, std::string message, error_code& error);
+  void Refuse(int code, std::string message, ErrorCode& error);
 
   size_t max_body_bytes_;
   RequestHead* head_;

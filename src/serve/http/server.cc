@@ -15,8 +15,8 @@ namespace verdict {
 namespace {
 
 namespace asio = boost::asio;
+using asio::ip::tcp;
 using boost::system::error_code;
-using tcp = asio::ip::tcp;
 
 /// Connections over the limit that are told so; more are closed without a word.
 constexpr int kMaxRefusals = 256;
