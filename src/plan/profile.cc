@@ -201,24 +201,17 @@ std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile
       if (symbols.size() > kMaxMixed) return sets;
     }
   }
-  const auto mix = [&](const auto& is_largest) {
-    std::vector<Shape> shapes;
-    for (size_t i = 0; i < profile.inputs.size(); ++i) {
+  for (size_t bits = 1; bits + 1 < (size_t{1} << symbols.size()); ++bits) {
+    std::vector<Shape> shapes = sets[0];
+    for (size_t i = 0; i < shapes.size(); ++i) {
       const Shape& declared = graph.value(graph.inputs[i]).shape;
-      Shape shape = profile.inputs[i].min;
-      for (int axis = 0; axis < shape.rank(); ++axis) {
+      for (int axis = 0; axis < shapes[i].rank(); ++axis) {
         const auto symbol = std::ranges::find(symbols, declared[axis]);
-        if (symbol == symbols.end()) continue;
-        if (is_largest(static_cast<size_t>(symbol - symbols.begin()))) {
-          shape[axis] = profile.inputs[i].max[axis];
-        }
+        if (symbol == symbols.end() || (bits >> (symbol - symbols.begin()) & 1) == 0) continue;
+        shapes[i][axis] = profile.inputs[i].max[axis];
       }
-      shapes.push_back(shape);
     }
     sets.push_back(std::move(shapes));
-  };
-  for (size_t bits = 1; bits + 1 < (size_t{1} << symbols.size()); ++bits) {
-    mix([&](size_t symbol) { return (bits >> symbol & 1) != 0; });
   }
   return sets;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "tools/subcommand.h"
@@ -106,12 +107,8 @@ Status Serve(const Flags& flags) {
   }
   while (signal == 0) signal = signals.WaitFor(kServingStepMs);
   spdlog::info(
-      "{}: not ready from now on, refusing connections in {} ms; the next signal ends at "
-      "once",
-      signal == SIGINT   ? "SIGINT"
-      : signal == SIGHUP ? "SIGHUP"
-                         : "SIGTERM",
-      options.drain.count());
+      "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
+      ::sigabbrev_np(signal), options.drain.count());
   signals.LetThrough();
   server->Shutdown();
   spdlog::info("stopped");
