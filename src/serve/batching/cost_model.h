@@ -1,0 +1,37 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "base/status.h"
+#include "runtime/engine.h"
+#include "runtime/session.h"
+
+namespace verdict {
+
+/// How long a run of an engine takes, by number of rows: measured when the model is loaded, and
+/// followed while it serves. Threads: any.
+class CostModel {
+ public:
+  /// Measures at 1, 2, 4, … up to max_rows rows, with the shapes of the engine's profiles (all
+  /// other extents at their largest) and inputs of zeros; the fastest of a few runs each. max_rows:
+  /// 1 for an engine without a batch. Errors: those of Session::Run.
+  static Result<std::unique_ptr<CostModel>> Measure(Session& session, int64_t max_rows);
+
+  /// Interpolated between the measured sizes, proportional beyond.
+  std::chrono::nanoseconds Estimate(int64_t rows) const;
+
+  /// Takes a run into account (an exponential average; outliers count little).
+  void Observe(int64_t rows, std::chrono::nanoseconds time);
+
+ private:
+  CostModel() = default;
+  static constexpr size_t kSizes = 24;  // 1, 2, 4, … 2^23 rows
+  std::array<std::atomic<int64_t>, kSizes> ns_{};
+  size_t sizes_ = 0;  // of which so many are measured
+};
+
+}  // namespace verdict

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "release/repository/model_config.h"
+#include "runtime/engine.h"
+#include "serve/batching/cost_model.h"
+#include "serve/batching/job.h"
+
+namespace verdict {
+
+/// Runs jobs on compute threads: combines those of one model to batches as its configuration says,
+/// in order of priority and deadline, never later than their deadlines allow by the measured cost
+/// of a run; answers at once what cannot be done in time.
+class Scheduler {
+ public:
+  /// threads: compute threads, > 0, shared by all models; each has one working memory for all.
+  /// Errors: kResourceExhausted.
+  static Result<std::unique_ptr<Scheduler>> Start(int threads);
+  /// Fails what still waits (kUnavailable), waits for the runs under way.
+  ~Scheduler();
+
+  /// A model's place in the scheduler. The model is served as long as someone holds it; what waits
+  /// when the last one lets go is still answered.
+  ///
+  /// Errors: kInvalidArgument: the configuration does not suit the engine (max_batch_size over the
+  /// profiles, no common batch extent, rows that depend on each other as a trial shows, a state
+  /// that is no input or output or differs in type or shape), kResourceExhausted (memory).
+  Result<std::shared_ptr<ModelQueue>> Add(std::shared_ptr<const Engine> engine,
+                                          const ModelConfig& config);
+
+  /// Puts a job in the queue of its model. Errors (the job's Finish is then not called):
+  /// kResourceExhausted: the queue is full; kDeadlineExceeded: even an idle engine would be too
+  /// late; kUnavailable: with what waits it would be too late, or the scheduler is stopping.
+  Status Submit(const std::shared_ptr<ModelQueue>& queue, std::shared_ptr<Job> job);
+
+  /// Takes a job back. Returns: true if it had not begun; then Finish is not called, and the
+  /// scheduler holds it no more.
+  bool Cancel(ModelQueue& queue, Job& job);
+
+ private:
+  Scheduler();
+};
+
+/// See Scheduler::Add. Threads: any.
+class ModelQueue {
+ public:
+  /// Jobs that wait.
+  size_t pending() const;
+  const CostModel& cost() const;
+};
+
+}  // namespace verdict
