@@ -17,6 +17,7 @@ constexpr std::chrono::milliseconds kGrace{10'000};
 
 ServerOptions Completed(ServerOptions options) {
   if (options.io_threads <= 0) options.io_threads = AvailableCpus();
+  if (options.compute_threads <= 0) options.compute_threads = AvailableCpus();
   return options;
 }
 
@@ -31,7 +32,7 @@ HttpLimits MetricsLimits() {
 
 Server::Server(const ServerOptions& options)
     : options_(Completed(options)),
-      service_(options_.io_threads),
+      service_(options_.io_threads, options_.compute_threads),
       inference_handler_(service_, options_.limits.max_body_bytes),
       metrics_handler_(service_) {}
 
@@ -39,6 +40,8 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));
   std::unique_ptr<Server> server(new Server(options));
   const ServerOptions& complete = server->options_;
+  VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
+  server->service_.SetScheduler(server->scheduler_.get());
   AnnounceModels(listing, &server->service_.metrics(), &server->service_.models());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,

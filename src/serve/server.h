@@ -21,7 +21,8 @@ struct ServerOptions {
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
-  int io_threads = 0;  // 0: one a CPU
+  int io_threads = 0;       // 0: one a CPU
+  int compute_threads = 0;  // 0: one a CPU
   HttpLimits limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
@@ -61,6 +62,8 @@ class Server {
   std::atomic<bool> loading_done_{false};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
+  // Ends before what it answers through, and after all that submits to it.
+  std::unique_ptr<Scheduler> scheduler_;
   std::thread loader_;
 };
 

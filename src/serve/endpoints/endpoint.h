@@ -14,11 +14,21 @@
 
 namespace verdict {
 
+/// When what happened to an inference request.
+struct Phases {
+  std::chrono::steady_clock::time_point begin;     // of reading its tensors
+  std::chrono::steady_clock::time_point parsed;    // ready to run
+  std::chrono::steady_clock::time_point started;   // its run
+  std::chrono::steady_clock::time_point computed;  // its run's end
+  std::chrono::steady_clock::time_point written;   // its response
+};
+
 struct Reply {
   std::string body;                  // JSON text, then raw tensors
   std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
   /// The answer goes through the call's Deferral, later; the rest of this reply is not looked at.
   bool deferred = false;
+  std::optional<Phases> phases;  // of an inference that succeeded
 };
 
 /// Where an answer that comes later goes. Keeps what the call's views point to.

@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "observe/metrics.h"
+#include "serve/batching/scheduler.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
 
@@ -13,8 +16,13 @@ namespace verdict {
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
  public:
-  explicit Service(int workers)
-      : metrics_(workers), models_(workers), scratch_(Scratches(workers)) {}
+  /// workers: threads of the transports; each has a number in [0, workers).
+  /// compute_threads: the scheduler's.
+  Service(int workers, int compute_threads)
+      : workers_(workers),
+        metrics_(workers + compute_threads + 1),
+        models_(workers),
+        scratch_(Scratches(workers)) {}
 
   /// Memory that a worker uses again from request to request.
   struct Scratch {
@@ -24,7 +32,34 @@ class Service {
 
   Metrics& metrics() { return metrics_; }
   ModelStore& models() { return models_; }
+  int workers() const { return workers_; }
+  /// Set before any request, and until the last one is answered.
+  void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
+  Scheduler& scheduler() { return *scheduler_; }
+  /// The counters of a thread of the scheduler (Job::Times::thread).
+  int compute_slot(int thread) const { return workers_ + thread; }
+
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
+  /// The worker's scratch, with the request in it; the worker gets another. Threads: the worker's.
+  std::unique_ptr<Scratch> TakeScratch(int worker) {
+    std::unique_ptr<Scratch> spare;
+    {
+      const std::lock_guard lock(spare_mutex_);
+      if (!spares_.empty()) {
+        spare = std::move(spares_.back());
+        spares_.pop_back();
+      }
+    }
+    if (spare == nullptr) spare = std::make_unique<Scratch>();
+    return std::exchange(scratch_[static_cast<size_t>(worker)], std::move(spare));
+  }
+  /// Takes one back that is no longer needed. Threads: any.
+  void PutSpareScratch(std::unique_ptr<Scratch> scratch) {
+    constexpr size_t kKeep = 256;
+    scratch->reader.Shrink();
+    const std::lock_guard lock(spare_mutex_);
+    if (spares_.size() < kKeep) spares_.push_back(std::move(scratch));
+  }
 
   /// True if traffic is welcome: models were loaded, at least one can answer, and no shutdown has
   /// begun.
@@ -40,9 +75,13 @@ class Service {
     return scratches;
   }
 
+  int workers_;
   Metrics metrics_;
   ModelStore models_;
+  Scheduler* scheduler_ = nullptr;
   std::vector<std::unique_ptr<Scratch>> scratch_;
+  std::mutex spare_mutex_;  // guards spares_
+  std::vector<std::unique_ptr<Scratch>> spares_;
   std::atomic<bool> loaded_{false};
   std::atomic<bool> draining_{false};
 };

@@ -11,6 +11,9 @@
 #include "base/terminal_text.h"
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_request.h"
+#include "serve/endpoints/inference.h"
+#include "serve/http/compress.h"
+#include "serve/http/deadline.h"
 #include "serve/http/inflate.h"
 #include "serve/http/status_map.h"
 
@@ -100,6 +103,15 @@ class BodyForm {
   size_t max_body_bytes_;
 };
 
+/// Compresses the answer if the client likes it so and it is worth the time.
+void CompressBody(const RequestHead& head, HttpResponse* response) {
+  constexpr size_t kLeastBytes = 256;
+  if (head.accept_encoding.empty() || response->body.size() < kLeastBytes) return;
+  const Coding coding = ChooseCoding(head.accept_encoding);
+  if (coding == Coding::kNone || !Compress(coding, &response->body)) return;
+  response->content_encoding = coding == Coding::kGzip ? "gzip" : "deflate";
+}
+
 const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
 
 bool Fits(Method method, Verb verb) {
@@ -122,6 +134,10 @@ void InferenceHandler::Answer(const RequestHead& head, const Status& status, Rep
     response->content_type = "application/octet-stream";
     response->inference_header_length = reply.json_bytes;
   }
+  if (reply.phases.has_value() && !head.timing.empty()) {
+    response->fields = "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
+  }
+  CompressBody(head, response);
 }
 
 class InferenceHandler::Later : public Deferral {
@@ -157,7 +173,7 @@ class InferenceHandler::Transport : public CallTransport {
 
 InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes)
     : service_(service), max_body_bytes_(max_body_bytes) {
-  for (int i = 0; i < service.metrics().workers(); ++i) {
+  for (int i = 0; i < service.workers(); ++i) {
     paths_.push_back(std::make_unique<TargetPath>());
   }
 }
@@ -190,6 +206,9 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   Transport transport(*this, request);
   call.transport = &transport;
   call.arrival = request.arrival;
+  const auto deadline = DeadlineOf(request.head, request.arrival);
+  if (!deadline.ok()) return SetError(400, deadline.status().message(), response);
+  call.deadline = *deadline;
   Reply reply;
   reply.body = std::move(response->body);  // its memory
   const Status status = endpoint->handle(service_, call, &reply);

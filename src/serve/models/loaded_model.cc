@@ -6,25 +6,28 @@ namespace verdict {
 
 Result<std::shared_ptr<const LoadedModel>> LoadedModel::Load(const std::string& name,
                                                              const VersionFile& file,
-                                                             Metrics* metrics) {
+                                                             const ModelConfig& config,
+                                                             const ModelHost& host) {
   VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine, Engine::Load(file.engine));
-  return FromEngine(name, file.version, std::move(engine), metrics);
+  return FromEngine(name, file.version, std::move(engine), config, host);
 }
 
 Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
     const std::string& name, int64_t version, std::shared_ptr<const Engine> engine,
-    Metrics* metrics) {
+    const ModelConfig& config, const ModelHost& host) {
   VERDICT_RETURN_IF_ERROR(Engine::CheckGolden(engine));
   std::shared_ptr<LoadedModel> model(new LoadedModel());
-  for (int worker = 0; worker < metrics->workers(); ++worker) {
+  for (int worker = 0; worker < host.workers; ++worker) {
     VERDICT_ASSIGN_OR_RETURN(auto session, Session::Create(engine));
     model->sessions_.push_back(std::move(session));
   }
   model->name_ = name;
   model->version_ = version;
   model->version_text_ = std::to_string(version);
+  model->config_ = config;
+  VERDICT_ASSIGN_OR_RETURN(model->queue_, host.scheduler->Add(engine, config));
   model->engine_ = std::move(engine);
-  model->metrics_ = metrics->Model(name, model->version_text_);
+  model->metrics_ = host.metrics->Model(name, model->version_text_);
   return std::shared_ptr<const LoadedModel>(std::move(model));
 }
 

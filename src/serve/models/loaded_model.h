@@ -7,33 +7,53 @@
 
 #include "base/status.h"
 #include "observe/metrics.h"
+#include "release/repository/model_config.h"
 #include "release/repository/repository.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
+#include "serve/batching/scheduler.h"
 
 namespace verdict {
 
-/// One version of a model, ready to answer: its engine, a session for each worker thread, and its
-/// counters, looked up once. Immutable apart from the sessions, each of which belongs to its
-/// worker.
-class LoadedModel {
+/// What models are loaded with.
+struct ModelHost {
+  int workers = 1;  // threads of the transports, each of which runs cheap requests itself
+  Metrics* metrics = nullptr;
+  Scheduler* scheduler = nullptr;
+};
+
+/// One version of a model, ready to answer: its engine, a session for each worker thread, its queue
+/// for all that those do not run themselves, and its counters, looked up once. Immutable apart from
+/// the sessions, each of which belongs to its worker.
+class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// Loads an engine file, checks its golden vectors and makes the sessions. Not for a request's
   /// thread. Errors: as Engine::Load, Engine::CheckGolden and Session::Create.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
-                                                         const VersionFile& file, Metrics* metrics);
+                                                         const VersionFile& file,
+                                                         const ModelConfig& config,
+                                                         const ModelHost& host);
 
   /// The same from an engine in memory.
   static Result<std::shared_ptr<const LoadedModel>> FromEngine(const std::string& name,
                                                                int64_t version,
                                                                std::shared_ptr<const Engine> engine,
-                                                               Metrics* metrics);
+                                                               const ModelConfig& config,
+                                                               const ModelHost& host);
+  ~LoadedModel();
 
   const std::string& name() const { return name_; }
   int64_t version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
   const Engine& engine() const { return *engine_; }
   ModelMetrics& metrics() const { return *metrics_; }
+  const ModelConfig& config() const { return config_; }
+  const std::shared_ptr<ModelQueue>& queue() const { return queue_; }
+  /// True if no request runs on its worker's own thread, however cheap.
+  bool always_queued() const {
+    return config_.dynamic_batching.has_value() || config_.sequence_batching.has_value() ||
+           config_.instance_count > 0;
+  }
 
   /// Threads: the worker's own.
   Session& session(int worker) const { return *sessions_[static_cast<size_t>(worker)]; }
@@ -43,7 +63,9 @@ class LoadedModel {
   std::string name_;
   int64_t version_ = 0;
   std::string version_text_;
+  ModelConfig config_;
   std::shared_ptr<const Engine> engine_;
+  std::shared_ptr<ModelQueue> queue_;
   std::shared_ptr<ModelMetrics> metrics_;
   std::vector<std::unique_ptr<Session>> sessions_;
 };
