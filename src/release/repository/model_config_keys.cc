@@ -66,8 +66,9 @@ ConfigKeys DynamicBatchingKeys(DynamicBatching* batching) {
               "The priority of a request that names none; needed where there are priorities"),
       Section("default_queue_policy", QueuePolicyKeys(&batching->default_queue_policy),
               "The queue of requests"),
-      SectionMap("priority_queue_policy", &batching->priority_queue_policy, 1, kMaxPriorityLevels,
-                 QueuePolicyKeys, "The queues of single priorities, each under its number"),
+      NumberedSections("priority_queue_policy", &batching->priority_queue_policy, 1,
+                       kMaxPriorityLevels, QueuePolicyKeys,
+                       "The queues of single priorities, each under its number"),
   };
 }
 
