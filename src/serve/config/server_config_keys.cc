@@ -15,7 +15,7 @@ constexpr double kMaxRate = 1e9;
 ConfigKeys RepositoryKeys(RepositoryConfig* repository) {
   return {
       Text("path", &repository->path,
-           "Folder of <model>/<version>/model.engine and <model>/config.yaml; must be set"),
+           "Folder of `<model>/<version>/model.engine` and `<model>/config.yaml`; must be set"),
       Choice("mode", &repository->mode, {"startup", "poll", "explicit"},
              "When models come and go: at the start only; whenever the folder changes; when a call "
              "or `load` names them"),
