@@ -1,7 +1,6 @@
 #include "serve/server.h"
 
 #include <malloc.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -9,8 +8,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
 
+#include "observe/logging.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -21,6 +22,7 @@ constexpr rlim_t kOtherDescriptors = 512;
 
 struct Flags {
   ServerOptions server;
+  LogSettings log;
   int64_t drain_ms = 1000;
   int64_t idle_timeout_s = 60;
   int64_t read_timeout_s = 30;
@@ -75,10 +77,7 @@ class StopSignals {
 };
 
 Status Serve(const Flags& flags) {
-  auto logger = spdlog::stderr_logger_mt("verdict");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_default_logger(std::move(logger));
-
+  StartLogging(flags.log);
   ServerOptions options = flags.server;
   options.drain = std::chrono::milliseconds(flags.drain_ms);
   options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
@@ -140,6 +139,11 @@ std::function<Status()> Declare(CLI::App& app) {
       ->check(Within(uint64_t{1}, uint64_t{1} << 40));
   add("--max-connections", server.limits.max_connections, "N", "default 16384; more are told 503")
       ->check(Within(1, 1'000'000));
+  add("--log-format", flags->log.format, "FORMAT", "text or json, on standard error; default text")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, LogFormat>{{"text", LogFormat::kText},
+                                                                   {"json", LogFormat::kJson}})
+              .description(""));
   add("--drain-ms", flags->drain_ms, "MS", "at SIGTERM, from unready to refusing connections")
       ->check(Within(int64_t{0}, int64_t{3'600'000}))
       ->capture_default_str();

@@ -3,12 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/beast/core/string.hpp>
-#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/terminal_text.h"
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/http/inflate.h"
@@ -103,6 +101,12 @@ class BodyForm {
 
 const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
 
+/// For the log: a query may hold what belongs into none.
+std::string_view PathOf(const RequestHead& head) {
+  const std::string_view target = head.target;
+  return target.substr(0, target.find('?'));
+}
+
 bool Fits(Method method, Verb verb) {
   return verb == Verb::kGet ? method == Method::kGet || method == Method::kHead
                             : method == Method::kPost;
@@ -147,6 +151,8 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   if (Status status = endpoint->handle(service_, call, &reply); !status.ok()) {
     const int code = HttpCodeOf(status.code());
     if (code == 500) LogServerError(request.head, status);
+    // Without its message, which may quote what the request holds.
+    spdlog::debug("{}: {} {}", PathOf(request.head), code, StatusCodeName(status.code()));
     response->body = std::move(reply.body);
     return SetError(code, status.message(), response);
   }
@@ -159,13 +165,10 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
 
 /// At most one line a second: a client must not be able to fill the disk.
 void InferenceHandler::LogServerError(const RequestHead& head, const Status& status) {
-  const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
-  int64_t next = next_log_ms_.load(std::memory_order_relaxed);
-  if (now < next || !next_log_ms_.compare_exchange_strong(next, now + 1000)) return;
-  spdlog::error("{}: {} ({}:{})", TerminalText(head.target), TerminalText(status.message()),
-                status.place().file_name(), status.place().line());
+  const auto held_back = log_limit_.Pass();
+  if (!held_back.has_value()) return;
+  spdlog::error("{}: {} ({}:{}){}", PathOf(head), status.message(), status.place().file_name(),
+                status.place().line(), MoreLikeIt(*held_back));
 }
 
 void InferenceHandler::Count(int worker, int code) {
