@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "observe/logging.h"
+#include "serve/systemd_notify.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -76,8 +77,18 @@ class StopSignals {
   sigset_t signals_;
 };
 
+/// How long to wait for a signal at a time: half of the silence that the watchdog allows.
+int ServingStepMs(const SystemdNotify& systemd) {
+  constexpr int64_t kLongest = 60'000;
+  if (!systemd.watchdog_timeout().has_value()) return kLongest;
+  return static_cast<int>(
+      std::clamp<int64_t>(systemd.watchdog_timeout()->count() / 2000, 1, kLongest));
+}
+
 Status Serve(const Flags& flags) {
   StartLogging(flags.log);
+  VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<SystemdNotify> systemd,
+                           SystemdNotify::FromEnvironment());
   ServerOptions options = flags.server;
   options.drain = std::chrono::milliseconds(flags.drain_ms);
   options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
@@ -92,7 +103,7 @@ Status Serve(const Flags& flags) {
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
   constexpr int kLoadingStepMs = 2;
-  constexpr int kServingStepMs = 60'000;
+  const int serving_step_ms = ServingStepMs(*systemd);
   int signal = 0;
   while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
   if (signal == 0) {
@@ -103,8 +114,13 @@ Status Serve(const Flags& flags) {
     std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
                 server->http_url().c_str(), server->metrics_url().c_str());
     std::fflush(stdout);
+    systemd->Ready(server->service().ready() ? "serving" : "no model could be loaded");
   }
-  while (signal == 0) signal = signals.WaitFor(kServingStepMs);
+  while (signal == 0) {
+    systemd->Watchdog();
+    signal = signals.WaitFor(serving_step_ms);
+  }
+  systemd->Stopping("answering what is under way");
   spdlog::info(
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());
