@@ -90,6 +90,7 @@ Status Serve(const Flags& flags) {
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<SystemdNotify> systemd,
                            SystemdNotify::FromEnvironment());
   ServerOptions options = flags.server;
+  options.trace.timestamps = !options.trace_collector.url.empty();
   options.drain = std::chrono::milliseconds(flags.drain_ms);
   options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
   options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
@@ -160,6 +161,13 @@ std::function<Status()> Declare(CLI::App& app) {
           CLI::CheckedTransformer(std::map<std::string, LogFormat>{{"text", LogFormat::kText},
                                                                    {"json", LogFormat::kJson}})
               .description(""));
+  add("--trace-collector", server.trace_collector.url, "URL",
+      "OpenTelemetry's, as http://host:4318/v1/traces; traces requests");
+  add("--trace-rate", server.trace.rate, "N", "traces one request in N that no caller decided on")
+      ->check(Within(uint64_t{1}, uint64_t{1} << 40))
+      ->capture_default_str();
+  app.add_flag("--allow-shared-memory", server.shared_memory.allowed,
+               "lets clients use shared memory of this user");
   add("--drain-ms", flags->drain_ms, "MS", "at SIGTERM, from unready to refusing connections")
       ->check(Within(int64_t{0}, int64_t{3'600'000}))
       ->capture_default_str();

@@ -17,6 +17,7 @@ struct Call {
   int worker = 0;                     // the thread that runs it
   std::string_view model;             // of the path; empty where it has none
   std::string_view version;           // of the path; empty: the highest that is loaded
+  std::string_view region;            // of shared memory, in the path; empty where it has none
   std::string_view json;              // the body's JSON text; kJsonPadding readable bytes follow it
   std::span<const std::byte> binary;  // raw tensors after the JSON text
 };
@@ -28,8 +29,8 @@ struct Reply {
 
 enum class Verb { kGet, kPost };
 
-/// One entry of the protocol. `path` is its resource: "{model}" and "{version}" stand for any
-/// segment.
+/// One entry of the protocol. `path` is its resource: "{model}", "{version}" and "{region}" stand
+/// for any segment.
 struct Endpoint {
   Verb verb;
   std::string_view path;
@@ -51,5 +52,15 @@ Status HandleModelStatistics(Service& service, const Call& call, Reply* reply);
 Status HandleInfer(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryChange(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettings(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettings(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
 
 }  // namespace verdict

@@ -92,6 +92,7 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
   Status status = Infer(*model, scratch, call, start, reply);
   scratch.reader.Shrink();
+  scratch.request.outputs.clear();  // lets go of shared memory
   if (!status.ok()) {
     model->metrics().RecordFailure(call.worker, ReasonOf(status.code()),
                                    Nanoseconds(Clock::now() - start));

@@ -129,18 +129,22 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   Call call;
   call.worker = worker;
   const Endpoint* endpoint = nullptr;
+  std::string_view allow;  // what the path takes; one may be there once for each verb
   for (const Endpoint& candidate : Endpoints()) {
-    if (path.Matches(candidate.path, &call.model, &call.version)) {
+    call.model = call.version = call.region = {};
+    if (!path.Matches(candidate.path, &call.model, &call.version, &call.region)) continue;
+    if (Fits(request.head.method, candidate.verb)) {
       endpoint = &candidate;
       break;
     }
-    call.model = {};
-    call.version = {};
+    allow = allow.empty() ? AllowOf(candidate.verb) : "GET, HEAD, POST";
   }
-  if (endpoint == nullptr) return SetError(404, "there is no such endpoint", response);
-  if (!Fits(request.head.method, endpoint->verb)) {
-    SetError(405, std::string("this endpoint takes ") + AllowOf(endpoint->verb), response);
-    response->allow = AllowOf(endpoint->verb);
+  if (endpoint == nullptr && allow.empty()) {
+    return SetError(404, "there is no such endpoint", response);
+  }
+  if (endpoint == nullptr) {
+    SetError(405, "this endpoint takes " + std::string(allow), response);
+    response->allow = allow;
     return;
   }
   BodyForm form(request, max_body_bytes_);
