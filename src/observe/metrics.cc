@@ -201,6 +201,14 @@ std::string Metrics::Text(bool server_ready) const {
   std::vector<MetricFamily> families;
   AddModelFamilies(samples, &families);
   AddHttpFamilies(http_, refused_.load(std::memory_order_relaxed), &families);
+  families.push_back(Single("verdict_trace_spans_exported_total",
+                            "Spans that the trace collector took", MetricType::Counter,
+                            static_cast<double>(trace_.exported.load(std::memory_order_relaxed))));
+  families.push_back(Single("verdict_trace_spans_dropped_total",
+                            "Spans that were lost: no room, or the trace collector did not take "
+                            "them",
+                            MetricType::Counter,
+                            static_cast<double>(trace_.dropped.load(std::memory_order_relaxed))));
   families.push_back(Single("verdict_server_ready",
                             "1 if the server takes traffic: a model is loaded and no shutdown has "
                             "begun",

@@ -15,9 +15,13 @@ namespace {
 /// How long requests under way may take to end once no more are taken.
 constexpr std::chrono::milliseconds kGrace{10'000};
 
+/// How long the last traces may take to their collector.
+constexpr std::chrono::milliseconds kTracePatience{2'000};
+
 ServerOptions Completed(ServerOptions options) {
   if (options.io_threads <= 0) options.io_threads = AvailableCpus();
   if (options.compute_threads <= 0) options.compute_threads = AvailableCpus();
+  options.trace_collector.service_version = VERDICT_VERSION;
   return options;
 }
 
@@ -32,7 +36,7 @@ HttpLimits MetricsLimits() {
 
 Server::Server(const ServerOptions& options)
     : options_(Completed(options)),
-      service_(options_.io_threads, options_.compute_threads),
+      service_(options_.io_threads, options_.compute_threads, options_.shared_memory),
       inference_handler_(service_, options_.limits.max_body_bytes),
       metrics_handler_(service_) {}
 
@@ -42,6 +46,10 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   const ServerOptions& complete = server->options_;
   VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
   server->service_.SetScheduler(server->scheduler_.get());
+  if (!complete.trace_collector.url.empty()) {
+    VERDICT_RETURN_IF_ERROR(
+        server->service_.tracer().Start(complete.trace_collector, complete.trace));
+  }
   AnnounceModels(listing, &server->service_.metrics(), &server->service_.models());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
@@ -85,6 +93,7 @@ void Server::Shutdown() {
                  kGrace.count());
   }
   http_->Stop();
+  service_.tracer().Stop(kTracePatience);
   metrics_->Stop();
   if (loader_.joinable()) loader_.join();
 }

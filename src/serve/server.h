@@ -26,6 +26,9 @@ struct ServerOptions {
   HttpLimits limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
+  OtlpOptions trace_collector;  // without a URL nothing is traced
+  TraceSettings trace;
+  SharedMemoryOptions shared_memory;
 };
 
 /// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.

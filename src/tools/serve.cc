@@ -1,7 +1,6 @@
 #include "serve/server.h"
 
 #include <malloc.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -13,9 +12,12 @@
 
 #include "base/terminal_text.h"
 #include "config/print_config.h"
+#include "observe/logging.h"
 #include "serve/config/check_repository.h"
 #include "serve/config/load_server_config.h"
+#include "serve/systemd_notify.h"
 #include "tools/serve_flags.h"
+#include "tools/serve_options.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -24,24 +26,6 @@ namespace {
 /// File descriptors for all but clients' connections: engines, listeners, event queues, logs.
 constexpr rlim_t kOtherDescriptors = 512;
 
-ServerOptions ToOptions(const ServerConfig& config) {
-  ServerOptions options;
-  options.repository = config.repository.path;
-  options.http_host = config.http.host;
-  options.http_port = config.http.port;
-  options.metrics_host = config.metrics.host;
-  options.metrics_port = config.metrics.port;
-  options.io_threads = config.http.io_threads;
-  options.limits.max_body_bytes = config.http.max_body_bytes;
-  // Room for a few of the largest, whatever that is.
-  options.limits.max_held_body_bytes =
-      std::max(config.http.max_held_body_bytes, 4 * config.http.max_body_bytes);
-  options.limits.max_connections = config.http.max_connections;
-  options.limits.idle_timeout = std::chrono::seconds(config.http.idle_timeout_s);
-  options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
-  options.drain = std::chrono::milliseconds(config.drain_ms);
-  return options;
-}
 
 /// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
 void FitToOpenFiles(HttpLimits* limits) {
@@ -91,13 +75,20 @@ class StopSignals {
   sigset_t signals_;
 };
 
-Status Serve(const LoadedServerConfig& loaded) {
-  auto logger = spdlog::stderr_logger_mt("verdict");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_default_logger(std::move(logger));
-  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", TerminalText(warning));
+/// How long to wait for a signal at a time: half of the silence that the watchdog allows.
+int ServingStepMs(const SystemdNotify& systemd) {
+  constexpr int64_t kLongest = 60'000;
+  if (!systemd.watchdog_timeout().has_value()) return kLongest;
+  return static_cast<int>(
+      std::clamp<int64_t>(systemd.watchdog_timeout()->count() / 2000, 1, kLongest));
+}
 
-  ServerOptions options = ToOptions(loaded.config);
+Status Serve(const LoadedServerConfig& loaded) {
+  StartLogging(LogSettingsOf(loaded.config.log));
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<SystemdNotify> systemd,
+                           SystemdNotify::FromEnvironment());
+  ServerOptions options = ServerOptionsOf(loaded.config);
   FitToOpenFiles(&options.limits);
 
   // Left alone, glibc keeps more and more of what large requests took, in an arena a thread.
@@ -105,7 +96,7 @@ Status Serve(const LoadedServerConfig& loaded) {
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
   constexpr int kLoadingStepMs = 2;
-  constexpr int kServingStepMs = 60'000;
+  const int serving_step_ms = ServingStepMs(*systemd);
   int signal = 0;
   while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
   if (signal == 0) {
@@ -116,8 +107,13 @@ Status Serve(const LoadedServerConfig& loaded) {
     std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
                 server->http_url().c_str(), server->metrics_url().c_str());
     std::fflush(stdout);
+    systemd->Ready(server->service().ready() ? "serving" : "no model could be loaded");
   }
-  while (signal == 0) signal = signals.WaitFor(kServingStepMs);
+  while (signal == 0) {
+    systemd->Watchdog();
+    signal = signals.WaitFor(serving_step_ms);
+  }
+  systemd->Stopping("answering what is under way");
   spdlog::info(
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());

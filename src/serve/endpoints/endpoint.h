@@ -66,8 +66,8 @@ struct Call {
 
 enum class Verb { kGet, kPost };
 
-/// One entry of the protocol. `path` is its resource: "{model}" and "{version}" stand for any
-/// segment.
+/// One entry of the protocol. `path` is its resource: "{model}", "{version}" and "{region}" stand
+/// for any segment.
 struct Endpoint {
   Verb verb;
   std::string_view path;
@@ -89,5 +89,15 @@ Status HandleModelStatistics(Service& service, const Call& call, Reply* reply);
 Status HandleInfer(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryChange(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettings(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettings(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
 
 }  // namespace verdict

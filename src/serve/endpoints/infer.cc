@@ -110,7 +110,7 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
                            service.models().ForWorker(call.worker).Find(call.model, call.version));
   Status status = Infer(service, *model, call, &phases, reply);
-  service.scratch(call.worker).reader.Shrink();
+  service.scratch(call.worker).Reset();
   if (!status.ok()) RecordFailedInference(*model, call.worker, status, phases.begin);
   return status;
 }

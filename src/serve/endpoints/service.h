@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "observe/metrics.h"
+#include "observe/trace/tracer.h"
 #include "serve/batching/scheduler.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
+#include "serve/shared_memory/region_registry.h"
 
 namespace verdict {
 
@@ -18,20 +20,31 @@ class Service {
  public:
   /// workers: threads of the transports; each has a number in [0, workers).
   /// compute_threads: the scheduler's.
-  Service(int workers, int compute_threads)
+  Service(int workers, int compute_threads, const SharedMemoryOptions& shared_memory = {})
       : workers_(workers),
         metrics_(workers + compute_threads + 1),
         models_(workers),
-        scratch_(Scratches(workers)) {}
+        tracer_(workers + compute_threads + 1, &metrics_.trace()),
+        shared_memory_(shared_memory) {
+    for (int i = 0; i < workers; ++i) scratch_.push_back(NewScratch());
+  }
 
   /// Memory that a worker uses again from request to request.
   struct Scratch {
     InferRequestReader reader;
     InferRequest request;
+
+    /// After each request: lets go of shared memory, and of what a rare big request took.
+    void Reset() {
+      reader.Shrink();
+      request.outputs.clear();
+    }
   };
 
   Metrics& metrics() { return metrics_; }
   ModelStore& models() { return models_; }
+  Tracer& tracer() { return tracer_; }
+  RegionRegistry& shared_memory() { return shared_memory_; }
   int workers() const { return workers_; }
   /// Set before any request, and until the last one is answered.
   void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
@@ -50,13 +63,13 @@ class Service {
         spares_.pop_back();
       }
     }
-    if (spare == nullptr) spare = std::make_unique<Scratch>();
+    if (spare == nullptr) spare = NewScratch();
     return std::exchange(scratch_[static_cast<size_t>(worker)], std::move(spare));
   }
   /// Takes one back that is no longer needed. Threads: any.
   void PutSpareScratch(std::unique_ptr<Scratch> scratch) {
     constexpr size_t kKeep = 256;
-    scratch->reader.Shrink();
+    scratch->Reset();
     const std::lock_guard lock(spare_mutex_);
     if (spares_.size() < kKeep) spares_.push_back(std::move(scratch));
   }
@@ -69,15 +82,17 @@ class Service {
   void BeginDrain() { draining_.store(true); }
 
  private:
-  static std::vector<std::unique_ptr<Scratch>> Scratches(int workers) {
-    std::vector<std::unique_ptr<Scratch>> scratches;
-    for (int i = 0; i < workers; ++i) scratches.push_back(std::make_unique<Scratch>());
-    return scratches;
+  std::unique_ptr<Scratch> NewScratch() {
+    auto scratch = std::make_unique<Scratch>();
+    scratch->reader.UseSharedMemory(&shared_memory_);
+    return scratch;
   }
 
   int workers_;
   Metrics metrics_;
   ModelStore models_;
+  Tracer tracer_;
+  RegionRegistry shared_memory_;
   Scheduler* scheduler_ = nullptr;
   std::vector<std::unique_ptr<Scratch>> scratch_;
   std::mutex spare_mutex_;  // guards spares_

@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include "base/terminal_text.h"
+#include "observe/logging.h"
 
 namespace verdict {
 namespace {
@@ -25,24 +25,26 @@ Result<std::shared_ptr<const LoadedModel>> TryLoad(const std::string& model,
 }
 
 ModelVersion LoadVersion(const std::string& model, const VersionFile& file, Metrics* metrics) {
+  const LogScope model_field("model", model);
+  const LogScope version_field("version", std::to_string(file.version));
   const auto start = Clock::now();
   auto loaded = TryLoad(model, file, metrics);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   metrics->Model(model, std::to_string(file.version))->SetLoaded(loaded.ok(), seconds);
   if (!loaded.ok()) {
     spdlog::error("model {} version {} is not served: {}", model, file.version,
-                  TerminalText(loaded.status().message()));
+                  loaded.status().message());
     return {file.version, nullptr, loaded.status().message()};
   }
   const Engine& engine = (*loaded)->engine();
   spdlog::info("model {} version {} is ready: loaded in {:.1f} ms, {}", model, file.version,
-               seconds * 1000, TerminalText(engine.plan().target));
+               seconds * 1000, engine.plan().target);
   if (engine.contents().golden.empty()) {
     spdlog::warn("model {} version {}: the engine has no golden vectors, and is served unchecked",
                  model, file.version);
   }
   if (!engine.notice().empty()) {
-    spdlog::warn("model {} version {}: {}", model, file.version, TerminalText(engine.notice()));
+    spdlog::warn("model {} version {}: {}", model, file.version, engine.notice());
   }
   return {file.version, *std::move(loaded), {}};
 }
@@ -62,7 +64,7 @@ void AnnounceModels(const RepositoryListing& listing, Metrics* metrics, ModelSto
 
 void LoadModels(const RepositoryListing& listing, const std::atomic<bool>& stop, Metrics* metrics,
                 ModelStore* store) {
-  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", TerminalText(line));
+  for (const std::string& line : listing.ignored) spdlog::warn("ignored: {}", line);
   ModelSet models = *store->Current();
   for (const ModelFolder& folder : listing.models) {
     for (const VersionFile& file : folder.versions) {
