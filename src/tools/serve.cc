@@ -26,7 +26,6 @@ namespace {
 /// File descriptors for all but clients' connections: engines, listeners, event queues, logs.
 constexpr rlim_t kOtherDescriptors = 512;
 
-
 /// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
 void FitToOpenFiles(HttpLimits* limits) {
   rlimit files{};

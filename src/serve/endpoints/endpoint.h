@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "observe/trace/tracer.h"
 #include "serve/endpoints/service.h"
 
 namespace verdict {
@@ -29,6 +30,7 @@ struct Reply {
   /// The answer goes through the call's Deferral, later; the rest of this reply is not looked at.
   bool deferred = false;
   std::optional<Phases> phases;  // of an inference that succeeded
+  RequestTrace trace;            // of an inference, whatever became of it
 };
 
 /// Where an answer that comes later goes. Keeps what the call's views point to.
@@ -61,6 +63,7 @@ struct Call {
   std::span<const std::byte> binary;  // raw tensors after the JSON text
   Clock::time_point arrival;          // of its first byte
   Clock::time_point deadline = Clock::time_point::max();  // the caller's; later nobody listens
+  TraceContext trace;                                     // the caller's
   CallTransport* transport = nullptr;
 };
 

@@ -27,91 +27,92 @@ class QueuedInference : public Job {
  public:
   QueuedInference(Service& service, std::shared_ptr<const LoadedModel> model,
                   std::unique_ptr<Service::Scratch> scratch, std::shared_ptr<Deferral> deferral,
-                  const Phases& phases)
+                  const InferenceRecord& record)
       : service_(service),
         model_(std::move(model)),
         scratch_(std::move(scratch)),
         deferral_(std::move(deferral)),
-        phases_(phases) {}
+        record_(record) {}
 
   void Finish(const Status& status, std::span<const TensorView> outputs,
               const Times& times) override {
-    phases_.started = times.started;
-    phases_.computed = times.computed;
+    record_.phases.started = times.started;
+    record_.phases.computed = times.computed;
     Reply reply;
-    const Status result = status.ok()
-                              ? WriteReply(*model_, scratch_->request, outputs, &phases_, &reply)
-                              : NamingInput(model_->engine().graph(), status);
-    const int slot = service_.compute_slot(times.thread);
-    if (result.ok()) {
-      RecordInference(*model_, slot, rows, false, phases_);
-    } else {
-      RecordFailedInference(*model_, slot, result, phases_.begin);
-    }
+    reply.trace = record_.trace;
+    const Status result =
+        status.ok() ? WriteReply(*model_, scratch_->request, outputs, &record_.phases, &reply)
+                    : NamingInput(model_->engine().graph(), status);
+    Record(service_, service_.compute_slot(times.thread), result, record_);
     service_.PutSpareScratch(std::move(scratch_));
     // Last: from here on the request's memory may be gone.
     std::exchange(deferral_, nullptr)->Complete(result, std::move(reply));
   }
 
-  const LoadedModel& model() const { return *model_; }
-  const Phases& phases() const { return phases_; }
   const InferRequest& request() const { return scratch_->request; }
-  std::unique_ptr<Service::Scratch> TakeScratch() { return std::move(scratch_); }
+  const LoadedModel& model() const { return *model_; }
+
+  /// What remains to be done once the scheduler has let go of it. Threads: the worker's own.
+  void OnCancelled(int worker) {
+    Record(service_, worker, Cancelled("the client has gone"), record_);
+    service_.PutSpareScratch(std::move(scratch_));
+  }
 
  private:
   Service& service_;
   std::shared_ptr<const LoadedModel> model_;
   std::unique_ptr<Service::Scratch> scratch_;
   std::shared_ptr<Deferral> deferral_;
-  Phases phases_;
+  InferenceRecord record_;
 };
 
-Status Queue(Service& service, const LoadedModel& model, const Call& call, const Phases& phases) {
+Status Queue(Service& service, const Call& call, const InferenceRecord& record) {
+  const LoadedModel& model = record.model;
   std::shared_ptr<Deferral> deferral = call.transport->Defer();
   auto job = std::make_shared<QueuedInference>(service, model.shared_from_this(),
-                                               service.TakeScratch(call.worker), deferral, phases);
+                                               service.TakeScratch(call.worker), deferral, record);
   FillJob(job->request(), model.engine(), call.deadline, job.get());
   deferral->OnCancel([&service, weak = std::weak_ptr<QueuedInference>(job), worker = call.worker] {
     const auto canceled = weak.lock();
     if (canceled == nullptr) return;
-    if (!service.scheduler().Cancel(*canceled->model().queue(), *canceled)) return;
-    RecordFailedInference(canceled->model(), worker, Cancelled("the client has gone"),
-                          canceled->phases().begin);
-    service.PutSpareScratch(canceled->TakeScratch());
+    if (service.scheduler().Cancel(*canceled->model().queue(), *canceled)) {
+      canceled->OnCancelled(worker);
+    }
   });
   return service.scheduler().Submit(model.queue(), std::move(job));
 }
 
-Status Infer(Service& service, const LoadedModel& model, const Call& call, Phases* phases,
-             Reply* reply) {
+Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
-  const Engine& engine = model.engine();
+  const Engine& engine = record->model.engine();
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
                                               engine.outputs(), &scratch.request));
-  phases->parsed = Clock::now();
-  const int64_t rows = RowsOf(engine, scratch.request.inputs);
-  if (!RunsHere(model, rows)) {
-    VERDICT_RETURN_IF_ERROR(Queue(service, model, call, *phases));
+  record->phases.parsed = Clock::now();
+  record->rows = RowsOf(engine, scratch.request.inputs);
+  if (!RunsHere(record->model, record->rows)) {
+    VERDICT_RETURN_IF_ERROR(Queue(service, call, *record));
     reply->deferred = true;
     return OkStatus();
   }
-  VERDICT_ASSIGN_OR_RETURN(const auto results, RunHere(model, call.worker, scratch.request.inputs,
-                                                       call.deadline, phases));
-  VERDICT_RETURN_IF_ERROR(WriteReply(model, scratch.request, results, phases, reply));
-  RecordInference(model, call.worker, rows, true, *phases);
-  return OkStatus();
+  VERDICT_ASSIGN_OR_RETURN(
+      const auto results,
+      RunHere(record->model, call.worker, scratch.request.inputs, call.deadline, &record->phases));
+  record->alone = true;
+  return WriteReply(record->model, scratch.request, results, &record->phases, reply);
 }
 
 }  // namespace
 
 Status HandleInfer(Service& service, const Call& call, Reply* reply) {
-  Phases phases;
-  phases.begin = Clock::now();
+  const auto begin = Clock::now();
   VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
                            service.models().ForWorker(call.worker).Find(call.model, call.version));
-  Status status = Infer(service, *model, call, &phases, reply);
+  InferenceRecord record{*model, {}, service.tracer().Begin(call.worker, call.model, call.trace)};
+  record.phases.begin = begin;
+  reply->trace = record.trace;
+  Status status = Infer(service, call, &record, reply);
+  if (!reply->deferred) Record(service, call.worker, status, record);
   service.scratch(call.worker).Reset();
-  if (!status.ok()) RecordFailedInference(*model, call.worker, status, phases.begin);
   return status;
 }
 

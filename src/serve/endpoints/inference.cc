@@ -40,6 +40,16 @@ FailureReason ReasonOf(StatusCode code) {
   }
 }
 
+RequestTimes TimesOf(const Phases& phases) {
+  RequestTimes times;
+  times.total_ns = Nanoseconds(phases.written - phases.begin);
+  times.input_ns = Nanoseconds(phases.parsed - phases.begin);
+  times.queue_ns = Nanoseconds(phases.started - phases.parsed);
+  times.infer_ns = Nanoseconds(phases.computed - phases.started);
+  times.output_ns = Nanoseconds(phases.written - phases.computed);
+  return times;
+}
+
 }  // namespace
 
 int64_t RowsOf(const Engine& engine, std::span<const TensorView> inputs) {
@@ -88,21 +98,27 @@ void FillJob(const InferRequest& request, const Engine& engine, Clock::time_poin
   job->deadline = deadline;
 }
 
-void RecordInference(const LoadedModel& model, int slot, int64_t rows, bool alone,
-                     const Phases& phases) {
-  RequestTimes times;
-  times.total_ns = Nanoseconds(phases.written - phases.begin);
-  times.input_ns = Nanoseconds(phases.parsed - phases.begin);
-  times.queue_ns = Nanoseconds(phases.started - phases.parsed);
-  times.infer_ns = Nanoseconds(phases.computed - phases.started);
-  times.output_ns = Nanoseconds(phases.written - phases.computed);
-  model.metrics().RecordSuccess(slot, static_cast<uint64_t>(rows), alone, EpochMilliseconds(),
-                                times);
-}
-
-void RecordFailedInference(const LoadedModel& model, int slot, const Status& status,
-                           Clock::time_point begin) {
-  model.metrics().RecordFailure(slot, ReasonOf(status.code()), Nanoseconds(Clock::now() - begin));
+void Record(Service& service, int slot, const Status& status, const InferenceRecord& record) {
+  const Phases& phases = record.phases;
+  ModelMetrics& metrics = record.model.metrics();
+  if (status.ok()) {
+    metrics.RecordSuccess(slot, static_cast<uint64_t>(record.rows), record.alone,
+                          EpochMilliseconds(), TimesOf(phases));
+  } else {
+    metrics.RecordFailure(slot, ReasonOf(status.code()), Nanoseconds(Clock::now() - phases.begin));
+  }
+  if (!record.trace.sampled) return;
+  SpanRecord span = record.trace.Span();
+  span.model = record.model.name();
+  span.version = record.model.version_text();
+  span.rows = record.rows;
+  span.status = status.code();
+  span.received = phases.begin;
+  span.parsed = phases.parsed;
+  span.started = phases.started;
+  span.computed = phases.computed;
+  span.done = status.ok() ? phases.written : Clock::now();
+  service.tracer().Record(slot, span);
 }
 
 std::string ServerTiming(const Phases& phases) {

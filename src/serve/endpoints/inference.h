@@ -42,14 +42,17 @@ Status NamingInput(const Graph& graph, const Status& error);
 void FillJob(const InferRequest& request, const Engine& engine,
              std::chrono::steady_clock::time_point deadline, Job* job);
 
-/// Counts an answered request. slot: the thread's counters (Metrics). alone: as
-/// ModelMetrics::RecordSuccess.
-void RecordInference(const LoadedModel& model, int slot, int64_t rows, bool alone,
-                     const Phases& phases);
-
-/// Counts a failed one. begin: when it was begun to be read.
-void RecordFailedInference(const LoadedModel& model, int slot, const Status& status,
-                           std::chrono::steady_clock::time_point begin);
+/// What is left behind of a request: counters, and its span where it is traced.
+struct InferenceRecord {
+  const LoadedModel& model;
+  Phases phases;  // as far as it came
+  RequestTrace trace;
+  int64_t rows = 0;
+  bool alone = false;  // as ModelMetrics::RecordSuccess
+};
+/// slot: the calling thread's number for counters and spans, Call::worker or
+/// Service::compute_slot. Threads: the slot's own.
+void Record(Service& service, int slot, const Status& status, const InferenceRecord& record);
 
 /// "parse;dur=0.004, queue;dur=0, …" in milliseconds: the value of the field Server-Timing.
 std::string ServerTiming(const Phases& phases);

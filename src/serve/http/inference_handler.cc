@@ -129,6 +129,15 @@ bool Fits(Method method, Verb verb) {
 void InferenceHandler::Answer(const RequestHead& head, const Status& status, Reply reply,
                               HttpResponse* response) {
   response->body = std::move(reply.body);  // its memory, even where it is not used
+  FillAnswer(head, status, reply, response);
+  if (!reply.trace.sampled) return;
+  const auto traceparent = reply.trace.Traceparent();
+  response->fields.append("traceparent: ").append(traceparent.data(), traceparent.size());
+  response->fields.append("\r\n");
+}
+
+void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status, const Reply& reply,
+                                  HttpResponse* response) {
   if (!status.ok()) {
     const int code = HttpCodeOf(status.code());
     if (code == 500) LogServerError(head, status);
@@ -219,6 +228,9 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   const auto deadline = DeadlineOf(request.head, request.arrival);
   if (!deadline.ok()) return SetError(400, deadline.status().message(), response);
   call.deadline = *deadline;
+  if (!request.head.traceparent.empty()) {
+    call.trace = ParseTraceContext(request.head.traceparent, request.head.tracestate);
+  }
   Reply reply;
   reply.body = std::move(response->body);  // its memory
   const Status status = endpoint->handle(service_, call, &reply);

@@ -26,6 +26,8 @@ class InferenceHandler : public HttpHandler {
   class Later;
   class Transport;
   void Answer(const RequestHead& head, const Status& status, Reply reply, HttpResponse* response);
+  void FillAnswer(const RequestHead& head, const Status& status, const Reply& reply,
+                  HttpResponse* response);
   void LogServerError(const RequestHead& head, const Status& status);
 
   Service& service_;
