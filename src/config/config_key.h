@@ -178,7 +178,7 @@ ConfigKey OptionalSection(std::string name, std::optional<S>* target, ConfigKeys
     if (!target->has_value()) return std::nullopt;
     return describe(&**target);
   };
-  value.add = [target, describe] { return describe(&target->emplace()); };
+  value.add = [target, describe] { return describe(&target->emplace(S())); };
   value.blank = Blank(describe);
   return {std::move(name), std::move(help), std::move(value)};
 }

@@ -2,12 +2,17 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
 namespace verdict {
 namespace {
+
+/// The one key that a server cannot do without.
+constexpr const char* kRepository = "repository.path";
 
 /// A key that has a flag of its own.
 struct KeyFlag {
@@ -19,7 +24,7 @@ struct KeyFlag {
 };
 
 constexpr std::array kKeyFlags = {
-    KeyFlag{"--repository", "repository.path", "DIR", "folder of <model>/<version>/model.engine"},
+    KeyFlag{"--repository", kRepository, "DIR", "folder of <model>/<version>/model.engine"},
     KeyFlag{"--host", "http.host", "HOST", "address for inference", true},
     KeyFlag{"--http-port", "http.port", "PORT", "0 picks a free one", true},
     KeyFlag{"--metrics-host", "metrics.host", "HOST", "default 127.0.0.1"},
@@ -90,6 +95,14 @@ void DeclareServeFlags(CLI::App& app, ServeFlags* flags) {
       ->check(WrongSetting);
   app.add_flag("--check", flags->check, "tries everything but the ports, and ends");
   app.add_flag("--print-config", flags->print_config, "prints the settings, and ends");
+  app.parse_complete_callback([flags] {
+    const bool is_set = std::ranges::find(flags->settings, kRepository, &ConfigOverride::path) !=
+                            flags->settings.end() ||
+                        std::getenv(EnvironmentName(kRepository).c_str()) != nullptr;
+    if (!is_set && flags->file.empty() && !flags->print_config) {
+      throw CLI::RequiredError("--repository or --config");
+    }
+  });
 }
 
 ServerConfigSources SourcesOf(const ServeFlags& flags) {

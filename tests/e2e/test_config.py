@@ -295,10 +295,17 @@ def test_the_server_takes_its_settings_from_all_sources(
         assert running.stop() == 0
 
 
-def test_a_server_without_repository_says_so() -> None:
-    done = serve()
+def test_a_server_without_repository_says_so(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "server.yaml"
+    file.write_text("http: {port: 0}\n")
+    done = serve("--config", file)
     assert done.returncode == 1
     assert "give --repository DIR" in done.stderr
+    done = serve()
+    assert done.returncode == 2
+    assert "--repository or --config is required" in done.stderr
+    named = serve(VERDICT_REPOSITORY_PATH=str(tmp_path / "none"))
+    assert named.returncode == 1 and str(tmp_path / "none") in named.stderr
 
 
 @pytest.mark.parametrize("flags, message", [
