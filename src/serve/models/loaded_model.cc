@@ -7,7 +7,8 @@ namespace verdict {
 Result<std::shared_ptr<const LoadedModel>> LoadedModel::Load(const std::string& name,
                                                              const VersionFile& file,
                                                              Metrics* metrics) {
-  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine, Engine::Load(file.engine));
+  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine,
+                           Engine::Load(file.engine, FileAccess::kRead));
   return FromEngine(name, file.version, std::move(engine), metrics);
 }
 
