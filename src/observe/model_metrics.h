@@ -67,6 +67,8 @@ class ModelMetrics {
   void RecordFailure(int worker, FailureReason reason, uint64_t total_ns);
   /// Threads: any.
   void SetLoaded(bool ready, double load_seconds);
+  /// Threads: any.
+  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
 
   bool ready() const { return ready_.load(std::memory_order_relaxed); }
   double load_seconds() const { return load_seconds_.load(std::memory_order_relaxed); }

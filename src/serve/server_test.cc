@@ -82,7 +82,7 @@ class ServerTest : public testing::Test {
     }
     models->Put("broken", {1, nullptr, "its checksum is wrong"});
     service.models().Replace(std::move(models));
-    service.FinishLoading(true);
+    service.SetModelsReady(true);
   }
   uint16_t port() const { return PortOf(server_->http_url()); }
   static uint16_t PortOf(const std::string& url) {
@@ -516,7 +516,7 @@ TEST_F(ServerTest, LoadingThatEndsInAShutdownDoesNotMakeItReady) {
   Start();
   EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 1\n"));
   server_->service().BeginDrain();
-  server_->service().FinishLoading(true);
+  server_->service().SetModelsReady(true);
   EXPECT_FALSE(server_->service().ready());
   EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 0\n"));
 }

@@ -77,7 +77,8 @@ Status HandleModelReady(Service& service, const Call& call, Reply* reply);
 Status HandleModelConfig(Service& service, const Call& call, Reply* reply);
 Status HandleModelStatistics(Service& service, const Call& call, Reply* reply);
 Status HandleInfer(Service& service, const Call& call, Reply* reply);
-Status HandleRepositoryChange(Service& service, const Call& call, Reply* reply);
+Status HandleModelLoad(Service& service, const Call& call, Reply* reply);
+Status HandleModelUnload(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
 
 }  // namespace verdict

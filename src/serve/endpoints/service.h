@@ -10,6 +10,8 @@
 
 namespace verdict {
 
+class ModelManager;
+
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
  public:
@@ -26,11 +28,15 @@ class Service {
   ModelStore& models() { return models_; }
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
 
-  /// True if traffic is welcome: models were loaded, at least one can answer, and no shutdown has
-  /// begun.
-  bool ready() const { return loaded_.load() && !draining_.load(); }
-  /// All models of the start have been tried; `any` of them can answer.
-  void FinishLoading(bool any) { loaded_.store(any); }
+  /// Who loads and unloads models; null if nobody does.
+  ModelManager* manager() const { return manager_; }
+  /// Before requests come.
+  void SetManager(ModelManager* manager) { manager_ = manager; }
+
+  /// True if traffic is welcome: the models are ready, and no shutdown has begun.
+  bool ready() const { return models_ready_.load() && !draining_.load(); }
+  /// Whether the models are ready for traffic (ModelManager::OnReadiness).
+  void SetModelsReady(bool ready) { models_ready_.store(ready); }
   void BeginDrain() { draining_.store(true); }
 
  private:
@@ -43,7 +49,8 @@ class Service {
   Metrics metrics_;
   ModelStore models_;
   std::vector<std::unique_ptr<Scratch>> scratch_;
-  std::atomic<bool> loaded_{false};
+  ModelManager* manager_ = nullptr;
+  std::atomic<bool> models_ready_{false};
   std::atomic<bool> draining_{false};
 };
 

@@ -68,7 +68,7 @@ bool TargetPath::Matches(std::string_view pattern, std::string_view* model,
       *model = segment;
     } else if (wanted == "{version}" && !segment.empty()) {
       *version = segment;
-    } else if (wanted != segment) {
+    } else if (segment.empty() || (wanted != segment && !wanted.starts_with('{'))) {
       return false;
     }
   }
