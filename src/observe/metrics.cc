@@ -187,9 +187,9 @@ void Metrics::RetireModel(const std::string& model) {
 
 std::string Metrics::Text(bool server_ready) const {
   std::vector<ModelSample> samples;
-  MetricFamily loads = Family("verdict_model_loads_total",
-                              "Attempts to load a version of the model, by result",
-                              MetricType::Counter);
+  MetricFamily loads =
+      Family("verdict_model_loads_total", "Attempts to load a version of the model, by result",
+             MetricType::Counter);
   {
     std::lock_guard lock(mutex_);
     for (const auto& [model, counts] : loads_) {

@@ -57,7 +57,7 @@ class Metrics {
     uint64_t success = 0;
     uint64_t failure = 0;
   };
-  mutable std::mutex mutex_;  // guards all below
+  mutable std::mutex mutex_;                 // guards all below
   std::map<std::string, LoadCounts> loads_;  // by model
   std::map<std::pair<std::string, std::string>, std::shared_ptr<ModelMetrics>> models_;
 };

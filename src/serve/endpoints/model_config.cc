@@ -133,8 +133,8 @@ void AppendModelConfig(std::string* out, const LoadedModel& model) {
   AppendField(out, "platform", std::string_view("verdict_engine"));
   AppendField(out, "backend", std::string_view("verdict"));
   AppendField(out, "version_policy");
-  AppendVersionPolicy(out, config.version_policy.value_or(
-                               VersionPolicy{VersionPolicy::Kind::kAll, 1, {}}));
+  AppendVersionPolicy(
+      out, config.version_policy.value_or(VersionPolicy{VersionPolicy::Kind::kAll, 1, {}}));
   // 0: the batch is one of the dims, as for every model whose clients send it in the shape.
   AppendField(out, "max_batch_size", static_cast<uint64_t>(config.max_batch_size));
   AppendField(out, "input");

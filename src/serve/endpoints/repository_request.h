@@ -14,8 +14,8 @@ namespace verdict {
 /// {"ready": true}: only what is ready is asked for.
 Result<bool> ReadIndexRequest(std::string_view json);
 
-/// {"parameters": {"config": "…"}}: the text of a configuration to be used instead of the model's file.
-/// Files ("file:…") are refused: what is served comes from the repository.
+/// {"parameters": {"config": "…"}}: the text of a configuration to be used instead of the model's
+/// file. Files ("file:…") are refused: what is served comes from the repository.
 Result<std::optional<std::string>> ReadLoadRequest(std::string_view json);
 
 /// {"parameters": {"unload_dependents": true}}: checked, and without effect, since no model depends

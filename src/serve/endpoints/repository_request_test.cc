@@ -36,9 +36,9 @@ TEST(RepositoryRequest, IndexMayAskForWhatIsReady) {
 TEST(RepositoryRequest, LoadMayBringAConfiguration) {
   EXPECT_EQ(ReadLoadRequest(Padded("")).value(), std::nullopt);
   EXPECT_EQ(ReadLoadRequest(Padded(R"({"parameters": {}})")).value(), std::nullopt);
-  EXPECT_EQ(ReadLoadRequest(Padded(R"({"parameters": {"config": "{\"max_batch_size\": 8}"}})"))
-                .value(),
-            R"({"max_batch_size": 8})");
+  EXPECT_EQ(
+      ReadLoadRequest(Padded(R"({"parameters": {"config": "{\"max_batch_size\": 8}"}})")).value(),
+      R"({"max_batch_size": 8})");
   struct Case {
     const char* json;
     const char* message;

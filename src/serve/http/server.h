@@ -38,8 +38,8 @@ class HttpServer {
 
   /// From now on every response closes its connection; everything is still served.
   void BeginDrain() { shared_.draining.store(true); }
-  /// Runs `task` on every worker's thread, with the worker's number, when that is free; a worker that
-  /// has stopped leaves it out. Threads: any.
+  /// Runs `task` on every worker's thread, with the worker's number, when that is free; a worker
+  /// that has stopped leaves it out. Threads: any.
   void PostToWorkers(const std::function<void(int worker)>& task);
   /// Takes no new connections and closes those on which no request has begun.
   void StopAccepting();

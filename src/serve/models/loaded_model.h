@@ -19,8 +19,8 @@ namespace verdict {
 /// worker.
 class LoadedModel {
  public:
-  /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a few
-  /// seconds at most. Not for a request's thread. Errors: as Engine::Load, Engine::CheckGolden,
+  /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
+  /// few seconds at most. Not for a request's thread. Errors: as Engine::Load, Engine::CheckGolden,
   /// Session::Create and WarmUp. Throws std::bad_alloc.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,

@@ -19,20 +19,20 @@
 #include "observe/metrics.h"
 #include "release/repository/repository.h"
 #include "serve/models/loader_threads.h"
-#include "serve/models/model_record.h"
 #include "serve/models/model_reaper.h"
+#include "serve/models/model_record.h"
 #include "serve/models/model_store.h"
 #include "serve/models/repository_options.h"
 
 namespace verdict {
 
-/// The life of models, in TensorFlow Serving's steps: the repository is listed, the policy says which
-/// versions are desired, loader threads load and warm them up, the store publishes each at once, and
-/// what it replaces is freed here as soon as the last request lets go of it.
+/// The life of models, in TensorFlow Serving's steps: the repository is listed, the policy says
+/// which versions are desired, loader threads load and warm them up, the store publishes each at
+/// once, and what it replaces is freed here as soon as the last request lets go of it.
 ///
 /// A version serves until what shall replace it is ready (VersionsToRetire). A load that fails
-/// changes nothing but the reason in the index; it is tried again when its file or its configuration
-/// changes, or a call asks for it.
+/// changes nothing but the reason in the index; it is tried again when its file or its
+/// configuration changes, or a call asks for it.
 ///
 /// One thread decides: all state belongs to it, and the others send it events.
 class ModelManager {
@@ -56,11 +56,11 @@ class ModelManager {
   /// Loads what is desired of a model, or again what has changed of it; a version that failed is
   /// tried once more. Threads: any; does not wait.
   ///
-  /// config: the text of a configuration to be used instead of the model's file until the next call.
-  /// done: called once, on a thread of the manager (or on this one while it stops), when all desired
-  /// versions have been tried. kInvalidArgument: name or configuration; kNotFound: not in the
-  /// repository; kUnavailable: not allowed in this mode, a version failed (with its reason; others
-  /// may serve), stopping.
+  /// config: the text of a configuration to be used instead of the model's file until the next
+  /// call. done: called once, on a thread of the manager (or on this one while it stops), when all
+  /// desired versions have been tried. kInvalidArgument: name or configuration; kNotFound: not in
+  /// the repository; kUnavailable: not allowed in this mode, a version failed (with its reason;
+  /// others may serve), stopping.
   void Load(std::string model, std::optional<std::string> config, Done done);
 
   /// Takes a model out of service; its memory is freed when the requests under way have ended.
@@ -123,7 +123,7 @@ class ModelManager {
   std::map<std::string, ModelRecord> models_;
   std::map<VersionKey, int> alive_;  // models not freed yet
   std::vector<std::pair<Done, Status>> answers_;
-  bool changed_ = true;  // since the last Publish
+  bool changed_ = true;           // since the last Publish
   std::set<std::string> logged_;  // what is wrong with the repository, as last seen
 
   std::atomic<bool> settled_{false};

@@ -139,8 +139,8 @@ void ModelManager::EndLoad(const std::string& name, int64_t number, const LoadTa
 void ModelManager::RetireVersions(const std::string& name, ModelRecord& model) {
   std::vector<VersionStanding> standings;
   for (const auto& [number, version] : model.versions) {
-    standings.push_back({number, version.desired, version.on_disk, version.served != nullptr,
-                         version.pending});
+    standings.push_back(
+        {number, version.desired, version.on_disk, version.served != nullptr, version.pending});
   }
   for (const int64_t number : VersionsToRetire(standings)) {
     model.versions.at(number).served.reset();
@@ -190,7 +190,8 @@ void ModelManager::AnswerWaiters(const std::string& name, ModelRecord& model) {
       status = NotFound("model '" + name + "' has no version that its version_policy asks for");
     }
   }
-  for (auto& done : std::exchange(model.waiters, {})) answers_.emplace_back(std::move(done), status);
+  for (auto& done : std::exchange(model.waiters, {}))
+    answers_.emplace_back(std::move(done), status);
 }
 
 /// Makes known what the events have changed. Answers come last: who hears that a model is loaded
@@ -252,7 +253,8 @@ bool ModelManager::FreeUnused() {
     for (const auto& model : unused) freed.emplace_back(model->name(), model->version());
   }
   if (freed.empty()) return false;
-  // What models were made of lies scattered over the heaps: hand it back, else the process keeps it.
+  // What models were made of lies scattered over the heaps: hand it back, else the process keeps
+  // it.
   ::malloc_trim(0);
   for (const VersionKey& key : freed) {
     const auto it = alive_.find(key);

@@ -13,10 +13,8 @@ std::shared_ptr<ModelReaper> ModelReaper::Create(std::function<void()> wake) {
 
 ModelReaper::Model ModelReaper::Watch(Model model) {
   const LoadedModel* const bare = model.get();
-  const auto let_go = [reaper = shared_from_this(),
-                       model = std::move(model)](const LoadedModel*) mutable {
-    reaper->Add(std::move(model));
-  };
+  const auto let_go = [reaper = shared_from_this(), model = std::move(model)](
+                          const LoadedModel*) mutable { reaper->Add(std::move(model)); };
   return {bare, let_go};
 }
 

@@ -39,11 +39,11 @@ struct ModelRecord {
   bool on_disk = false;  // `folder` is as last seen
   ModelFolder folder;
 
-  ModelConfig config;                        // the last that was valid
-  Status config_status;                      // of the last that was read
-  std::optional<FileStamp> config_read;      // of which file that was
-  std::optional<std::string> config_text;    // a call's, instead of the file
-  uint64_t config_generation = 0;            // counts the changes
+  ModelConfig config;                      // the last that was valid
+  Status config_status;                    // of the last that was read
+  std::optional<FileStamp> config_read;    // of which file that was
+  std::optional<std::string> config_text;  // a call's, instead of the file
+  uint64_t config_generation = 0;          // counts the changes
 
   std::map<int64_t, VersionRecord> versions;  // desired, served or pending
   /// Calls that wait until nothing of the model is pending.

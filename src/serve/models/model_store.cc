@@ -39,9 +39,8 @@ bool ModelSet::AnyLoaded() const {
 Result<const LoadedModel*> ModelSet::Find(std::string_view model, std::string_view version) const {
   const auto it = models_.find(model);
   if (it == models_.end()) {
-    return NotFound(
-        "unknown model " + ForMessage(model) +
-        "; POST /v2/repository/index lists the models");
+    return NotFound("unknown model " + ForMessage(model) +
+                    "; POST /v2/repository/index lists the models");
   }
   const Versions& versions = it->second;
   if (version.empty()) {

@@ -45,8 +45,8 @@ Status RunOnce(Session& session, std::span<const Shape> shapes) {
     const auto bytes = ByteSize(spec.dtype, shapes[i]);
     if (!bytes.ok() || *bytes > kMaxInputBytes - all_bytes) return OkStatus();
     all_bytes += *bytes;
-    tensors.push_back(Fill(spec, shapes[i], *bytes,
-                           golden.empty() ? nullptr : &golden.front().inputs[i]));
+    tensors.push_back(
+        Fill(spec, shapes[i], *bytes, golden.empty() ? nullptr : &golden.front().inputs[i]));
     inputs.push_back(tensors.back().view());
   }
   const Status status = session.Run(inputs).status();
