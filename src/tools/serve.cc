@@ -9,7 +9,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "tools/subcommand.h"
 
@@ -24,6 +26,7 @@ struct Flags {
   int64_t drain_ms = 1000;
   int64_t idle_timeout_s = 60;
   int64_t read_timeout_s = 30;
+  int64_t poll_s = 15;
 };
 
 /// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
@@ -83,6 +86,7 @@ Status Serve(const Flags& flags) {
   options.drain = std::chrono::milliseconds(flags.drain_ms);
   options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
   options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
+  options.models.poll_interval = std::chrono::seconds(flags.poll_s);
   // Room for a few of the largest, whatever that is.
   options.limits.max_held_body_bytes =
       std::max(options.limits.max_held_body_bytes, 4 * options.limits.max_body_bytes);
@@ -98,14 +102,20 @@ Status Serve(const Flags& flags) {
   while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
   if (signal == 0) {
     if (!server->service().ready()) {
-      spdlog::error("no model of {} could be loaded: the server is live, but not ready",
+      spdlog::error("no model of {} is served: the server is live, but not ready",
                     options.repository.string());
     }
     std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
                 server->http_url().c_str(), server->metrics_url().c_str());
     std::fflush(stdout);
   }
-  while (signal == 0) signal = signals.WaitFor(kServingStepMs);
+  while (signal == 0) {
+    signal = signals.WaitFor(kServingStepMs);
+    if (signal == SIGHUP && options.models.mode == RepositoryOptions::Mode::kPoll) {
+      server->RescanRepository();
+      signal = 0;
+    }
+  }
   spdlog::info(
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());
@@ -129,6 +139,23 @@ std::function<Status()> Declare(CLI::App& app) {
   };
   add("--repository", server.repository, "DIR", "folder of <model>/<version>/model.engine")
       ->required();
+  add("--model-control-mode", server.models.mode, "MODE",
+      "startup: read once; poll: followed; explicit: by calls")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, RepositoryOptions::Mode>{
+                                              {"startup", RepositoryOptions::Mode::kStartup},
+                                              {"none", RepositoryOptions::Mode::kStartup},
+                                              {"poll", RepositoryOptions::Mode::kPoll},
+                                              {"explicit", RepositoryOptions::Mode::kExplicit}})
+                      .description(""));
+  add("--repository-poll-secs", flags->poll_s, "S", "with poll: looks again; so does SIGHUP")
+      ->check(Within(int64_t{1}, int64_t{86'400}))
+      ->capture_default_str();
+  add("--load-model", server.models.load, "NAME", "with explicit: loaded at the start; repeatable");
+  add("--model-load-thread-count", server.models.load_threads, "N", "models loaded at a time")
+      ->check(Within(1, 64))
+      ->capture_default_str();
+  add("--strict-readiness", server.models.strict_readiness, "BOOL",
+      "ready if every model is; default: if any is");
   add("--host", server.http_host, "HOST", "address for inference")->capture_default_str();
   add("--http-port", server.http_port, "PORT", "0 picks a free one")->capture_default_str();
   add("--metrics-host", server.metrics_host, "HOST", "default 127.0.0.1");

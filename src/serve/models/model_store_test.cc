@@ -55,6 +55,22 @@ TEST_F(ModelStoreTest, PutReplacesAVersion) {
   EXPECT_TRUE(models.Find("m", "1").ok());
 }
 
+TEST_F(ModelStoreTest, AnIdleWorkerThatIsToldLetsGo) {
+  ModelStore store(2);
+  auto first = std::make_shared<ModelSet>();
+  first->Put("m", {1, Loaded(1), ""});
+  const std::weak_ptr<const LoadedModel> old = first->models().at("m")[0].loaded;
+  store.Replace(std::move(first));
+  store.ForWorker(0);
+  store.ForWorker(1);
+  store.SetListener([&] {
+    store.ForWorker(0);
+    store.ForWorker(1);
+  });
+  store.Replace(std::make_shared<ModelSet>());
+  EXPECT_TRUE(old.expired());
+}
+
 TEST_F(ModelStoreTest, WorkersSeeASwapAndKeepWhatTheyUse) {
   ModelStore store(2);
   EXPECT_TRUE(store.ForWorker(0).models().empty());
