@@ -103,8 +103,6 @@ void AppendSequenceBatching(std::string* out, const SequenceBatching& batching,
                             const Engine& engine, bool batched) {
   out->push_back('{');
   AppendField(out, "max_sequence_idle_microseconds", batching.max_sequence_idle_microseconds);
-  AppendField(out, "direct");
-  out->append("{}");
   AppendField(out, "state");
   out->push_back('[');
   for (const SequenceState& state : batching.state) {
@@ -143,7 +141,6 @@ void AppendModelConfig(std::string* out, const LoadedModel& model) {
   AppendTensors(out, engine.outputs(), batched);
   AppendField(out, "instance_group");
   out->append("[{");
-  AppendField(out, "name", model.name() + "_0");
   AppendField(out, "kind", std::string_view("KIND_CPU"));
   AppendField(out, "count", static_cast<uint64_t>(model.instances()));
   out->append("}]");

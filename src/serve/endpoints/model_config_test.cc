@@ -25,7 +25,7 @@ TEST(ModelConfigJson, DefaultsAreThoseInEffect) {
                               R"({"name":"text","data_type":"TYPE_STRING","dims":[-1]}],)"
                               R"("output":[{"name":"y","data_type":"TYPE_FP32","dims":[-1,3]},)"
                               R"({"name":"echo","data_type":"TYPE_STRING","dims":[-1]}],)"
-                              R"("instance_group":[{"name":"m_0","kind":"KIND_CPU","count":2}]})");
+                              R"("instance_group":[{"kind":"KIND_CPU","count":2}]})");
 }
 
 TEST(ModelConfigJson, BatchingLeavesTheBatchOutOfTheDims) {
@@ -49,7 +49,7 @@ TEST(ModelConfigJson, BatchingLeavesTheBatchOutOfTheDims) {
           R"({"name":"text","data_type":"TYPE_STRING","dims":[]}],)"
           R"("output":[{"name":"y","data_type":"TYPE_FP32","dims":[3]},)"
           R"({"name":"echo","data_type":"TYPE_STRING","dims":[]}],)"
-          R"("instance_group":[{"name":"m_0","kind":"KIND_CPU","count":1}],)"
+          R"("instance_group":[{"kind":"KIND_CPU","count":1}],)"
           R"("dynamic_batching":{"preferred_batch_size":[8,16],"max_queue_delay_microseconds":100,)"
           R"("preserve_ordering":false,"priority_levels":2,"default_priority_level":1,)"
           R"("default_queue_policy":{"timeout_action":"REJECT","default_timeout_microseconds":0,)"
@@ -65,7 +65,7 @@ TEST(ModelConfigJson, SequencesNameTheirState) {
   const std::string text = ConfigOf(config);
   EXPECT_NE(text.find(R"("version_policy":{"latest":{"num_versions":2}})"), std::string::npos);
   EXPECT_NE(text.find(R"("sequence_batching":{"max_sequence_idle_microseconds":5000000,)"
-                      R"("direct":{},"state":[{"input_name":"x","output_name":"y",)"
+                      R"("state":[{"input_name":"x","output_name":"y",)"
                       R"("data_type":"TYPE_FP32","dims":[-1,3]}]})"),
             std::string::npos)
       << text;
