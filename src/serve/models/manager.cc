@@ -36,15 +36,17 @@ Result<std::unique_ptr<ModelManager>> ModelManager::Create(std::filesystem::path
   VERDICT_ASSIGN_OR_RETURN(const RepositoryListing listing, ListRepository(root));
   std::unique_ptr<ModelManager> manager(
       new ModelManager(std::move(root), options, metrics, store, std::move(on_readiness)));
-  for (const std::string& name : options.load) {
-    manager->models_[name].wanted = true;
-    const auto named = [&](const ModelFolder& folder) { return folder.name == name; };
-    if (std::ranges::none_of(listing.models, named)) {
+  for (const std::string& name : options.load) manager->models_[name].wanted = true;
+  manager->Take(listing);
+  // Logged from here: by then nothing speaks against the server's start.
+  manager->Post([manager = manager.get(), ignored = listing.ignored] {
+    manager->LogIgnored(ignored);
+    for (const auto& [name, model] : manager->models_) {
+      if (model.on_disk) continue;
       spdlog::error("model {} is to be loaded, but there is none of that name in {}",
                     TerminalText(name), manager->root_.string());
     }
-  }
-  manager->Take(listing);
+  });
   manager->Commit();
   return manager;
 }
@@ -170,13 +172,17 @@ ModelRecord& ModelManager::Observe(const ModelFolder& folder) {
   return model;
 }
 
-void ModelManager::Take(const RepositoryListing& listing) {
+/// Logs what has not been there the last time.
+void ModelManager::LogIgnored(const std::vector<std::string>& lines) {
   std::set<std::string> seen;
-  for (const std::string& line : listing.ignored) {
+  for (const std::string& line : lines) {
     if (!logged_.contains(line)) spdlog::warn("ignored: {}", TerminalText(line));
     seen.insert(line);
   }
   logged_ = std::move(seen);
+}
+
+void ModelManager::Take(const RepositoryListing& listing) {
   for (auto& [name, model] : models_) {
     // What cannot be read now has not gone for that.
     model.on_disk = model.on_disk && std::ranges::binary_search(listing.unreadable, name);
@@ -197,7 +203,10 @@ void ModelManager::Take(const RepositoryListing& listing) {
 
 void ModelManager::Scan() {
   auto listing = ListRepository(root_);
-  if (listing.ok()) return Take(*listing);
+  if (listing.ok()) {
+    LogIgnored(listing->ignored);
+    return Take(*listing);
+  }
   if (logged_.insert(listing.status().message()).second) {
     spdlog::error("the repository cannot be read; what is loaded goes on serving: {}",
                   TerminalText(listing.status().message()));

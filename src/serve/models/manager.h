@@ -93,6 +93,7 @@ class ModelManager {
 
   // The deciding thread's.
   ModelRecord& Observe(const ModelFolder& folder);
+  void LogIgnored(const std::vector<std::string>& lines);
   void Take(const RepositoryListing& listing);
   void Scan();
   void DoLoad(const std::string& model, const std::optional<std::string>& config, Done done);
