@@ -60,12 +60,6 @@ struct IntegerListValue {
   std::vector<int64_t>* target = nullptr;
 };
 
-/// Names that the user chooses, each with one of `choices`.
-struct ChoiceMapValue {
-  std::vector<std::string> choices;
-  std::map<std::string, std::string>* target = nullptr;
-};
-
 /// A section that is always there.
 struct SectionValue {
   ConfigKeys keys;
@@ -87,15 +81,20 @@ struct OptionalSectionValue {
 struct SectionListValue {
   size_t min_items = 0;
   size_t max_items = 0;
+  std::function<std::vector<ConfigKeys>()> get;
   std::function<ConfigKeys()> add;
   BlankSection blank;
 };
 
-/// Sections under whole numbers of the user's choice.
+/// Sections under names of the user's choice, or under whole numbers.
 struct SectionMapValue {
-  int64_t min = 0;
-  int64_t max = 0;
-  std::function<ConfigKeys(int64_t)> add;
+  struct Numbers {
+    int64_t min = 0;
+    int64_t max = 0;
+  };
+  std::optional<Numbers> numbers;
+  std::function<std::vector<std::pair<std::string, ConfigKeys>>()> get;
+  std::function<ConfigKeys(const std::string&)> add;  // of numbers: within their range
   BlankSection blank;
 };
 
@@ -104,8 +103,8 @@ struct RefusedValue {};
 
 using ConfigValue =
     std::variant<FlagValue, IntegerValue, NumberValue, TextValue, ChoiceValue, TextListValue,
-                 IntegerListValue, ChoiceMapValue, SectionValue, OptionalSectionValue,
-                 SectionListValue, SectionMapValue, RefusedValue>;
+                 IntegerListValue, SectionValue, OptionalSectionValue, SectionListValue,
+                 SectionMapValue, RefusedValue>;
 
 struct ConfigKey {
   std::string name;
@@ -152,11 +151,6 @@ inline ConfigKey IntegerList(std::string name, std::vector<int64_t>* target, int
   return {std::move(name), std::move(help), IntegerListValue{min, max, target}};
 }
 
-inline ConfigKey ChoiceMap(std::string name, std::map<std::string, std::string>* target,
-                           std::vector<std::string> choices, std::string help) {
-  return {std::move(name), std::move(help), ChoiceMapValue{std::move(choices), target}};
-}
-
 inline ConfigKey Section(std::string name, ConfigKeys keys, std::string help) {
   return {std::move(name), std::move(help), SectionValue{std::move(keys)}};
 }
@@ -192,20 +186,49 @@ ConfigKey OptionalSection(std::string name, std::optional<S>* target, ConfigKeys
 template <typename S>
 ConfigKey SectionList(std::string name, std::vector<S>* target, size_t min_items, size_t max_items,
                       ConfigKeys (*describe)(S*), std::string help) {
-  return {std::move(name), std::move(help),
-          SectionListValue{min_items, max_items,
-                           [target, describe] { return describe(&target->emplace_back()); },
-                           Blank(describe)}};
+  SectionListValue value{min_items, max_items};
+  value.get = [target, describe] {
+    std::vector<ConfigKeys> sections;
+    for (S& section : *target) sections.push_back(describe(&section));
+    return sections;
+  };
+  value.add = [target, describe] { return describe(&target->emplace_back()); };
+  value.blank = Blank(describe);
+  return {std::move(name), std::move(help), std::move(value)};
 }
 
-template <typename K, typename S>
-ConfigKey SectionMap(std::string name, std::map<K, S>* target, int64_t min, int64_t max,
-                     ConfigKeys (*describe)(S*), std::string help) {
-  return {std::move(name), std::move(help),
-          SectionMapValue{
-              min, max,
-              [target, describe](int64_t key) { return describe(&(*target)[static_cast<K>(key)]); },
-              Blank(describe)}};
+template <typename S>
+ConfigKey NamedSections(std::string name, std::map<std::string, S>* target,
+                        ConfigKeys (*describe)(S*), std::string help) {
+  SectionMapValue value;
+  value.get = [target, describe] {
+    std::vector<std::pair<std::string, ConfigKeys>> sections;
+    for (auto& [key, section] : *target) sections.emplace_back(key, describe(&section));
+    return sections;
+  };
+  value.add = [target, describe](const std::string& key) { return describe(&(*target)[key]); };
+  value.blank = Blank(describe);
+  return {std::move(name), std::move(help), std::move(value)};
+}
+
+/// min, max: of the numbers, in the range of N, an integer type.
+template <typename N, typename S>
+ConfigKey NumberedSections(std::string name, std::map<N, S>* target, int64_t min, int64_t max,
+                           ConfigKeys (*describe)(S*), std::string help) {
+  SectionMapValue value;
+  value.numbers = {min, max};
+  value.get = [target, describe] {
+    std::vector<std::pair<std::string, ConfigKeys>> sections;
+    for (auto& [key, section] : *target) {
+      sections.emplace_back(std::to_string(key), describe(&section));
+    }
+    return sections;
+  };
+  value.add = [target, describe](const std::string& key) {
+    return describe(&(*target)[static_cast<N>(std::stoll(key))]);
+  };
+  value.blank = Blank(describe);
+  return {std::move(name), std::move(help), std::move(value)};
 }
 
 }  // namespace verdict

@@ -80,11 +80,6 @@ struct ValueSchema {
         {"items", Object(Range("integer", Integer(value.min), Integer(value.max)), indent + "  ")},
         {"default", Array(*value.target, Integer)}};
   }
-  Members operator()(const ChoiceMapValue& value) const {
-    return {{"type", "[\"object\", \"null\"]"},
-            {"additionalProperties",
-             Object({{"enum", Array(value.choices, QuotedText)}}, indent + "  ")}};
-  }
   Members operator()(const SectionValue& value) const { return Section(value.keys, indent); }
   Members operator()(const OptionalSectionValue& value) const {
     return Section(value.blank.keys, indent);
@@ -97,12 +92,15 @@ struct ValueSchema {
   }
   Members operator()(const SectionMapValue& value) const {
     const std::string below = indent + "  ";
-    return {
-        {"type", "[\"object\", \"null\"]"},
-        {"patternProperties",
-         Object({{"^[1-9][0-9]*$", Object(Section(value.blank.keys, below + "  "), below + "  ")}},
-                below)},
-        {"additionalProperties", "false"}};
+    Members schema = {{"type", "[\"object\", \"null\"]"}};
+    if (value.numbers) {
+      const std::string section = Object(Section(value.blank.keys, below + "  "), below + "  ");
+      schema.emplace_back("patternProperties", Object({{"^[1-9][0-9]*$", section}}, below));
+      schema.emplace_back("additionalProperties", "false");
+    } else {
+      schema.emplace_back("additionalProperties", Object(Section(value.blank.keys, below), below));
+    }
+    return schema;
   }
   Members operator()(const RefusedValue& /*value*/) const { return {}; }
 };

@@ -10,16 +10,6 @@ namespace {
 
 constexpr std::string_view kEnvironmentPrefix = "VERDICT_";
 
-/// The key at a dotted path; null if there is none.
-const ConfigKey* FindKey(const ConfigKeys& keys, std::string_view path) {
-  const std::string_view name = path.substr(0, path.find('.'));
-  const auto key = std::ranges::find(keys, name, &ConfigKey::name);
-  if (key == keys.end()) return nullptr;
-  if (name.size() == path.size()) return &*key;
-  const auto* section = std::get_if<SectionValue>(&key->value);
-  return section == nullptr ? nullptr : FindKey(section->keys, path.substr(name.size() + 1));
-}
-
 std::vector<std::string> SplitAtCommas(std::string_view text) {
   std::vector<std::string> parts;
   for (size_t begin = 0; begin < text.size();) {
@@ -30,7 +20,29 @@ std::vector<std::string> SplitAtCommas(std::string_view text) {
   return parts;
 }
 
-Status SetFromText(const ConfigKey& key, std::string_view text) {
+void CollectPaths(const ConfigKeys& keys, const std::string& prefix,
+                  std::vector<std::string>* paths) {
+  for (const ConfigKey& key : keys) {
+    if (const auto* section = std::get_if<SectionValue>(&key.value)) {
+      CollectPaths(section->keys, prefix + key.name + ".", paths);
+    } else if (key.value.index() <= ConfigValue(IntegerListValue{}).index()) {
+      paths->push_back(prefix + key.name);
+    }
+  }
+}
+
+}  // namespace
+
+const ConfigKey* FindConfigKey(const ConfigKeys& keys, std::string_view path) {
+  const std::string_view name = path.substr(0, path.find('.'));
+  const auto key = std::ranges::find(keys, name, &ConfigKey::name);
+  if (key == keys.end()) return nullptr;
+  if (name.size() == path.size()) return &*key;
+  const auto* section = std::get_if<SectionValue>(&key->value);
+  return section == nullptr ? nullptr : FindConfigKey(section->keys, path.substr(name.size() + 1));
+}
+
+Status SetFromWord(const ConfigKey& key, std::string_view text) {
   if (const auto* texts = std::get_if<TextListValue>(&key.value)) {
     VERDICT_RETURN_IF_ERROR(CheckConfigText(text, ScalarForm::kOverride));
     *texts->target = SplitAtCommas(text);
@@ -49,23 +61,11 @@ Status SetFromText(const ConfigKey& key, std::string_view text) {
   return SetScalar(key, text, ScalarForm::kOverride);
 }
 
-void CollectPaths(const ConfigKeys& keys, const std::string& prefix,
-                  std::vector<std::string>* paths) {
-  for (const ConfigKey& key : keys) {
-    if (const auto* section = std::get_if<SectionValue>(&key.value)) {
-      CollectPaths(section->keys, prefix + key.name + ".", paths);
-    } else if (key.value.index() <= ConfigValue(IntegerListValue{}).index()) {
-      paths->push_back(prefix + key.name);
-    }
-  }
-}
-
-}  // namespace
-
 Status ApplyOverride(const ConfigKeys& keys, const ConfigOverride& setting) {
-  const std::string place = setting.source + ": key '" + setting.path + "'";
+  const std::string source = setting.source.empty() ? "" : setting.source + ": ";
+  const std::string place = source + "key '" + setting.path + "'";
   const std::vector<std::string> paths = OverridablePaths(keys);
-  const ConfigKey* key = FindKey(keys, setting.path);
+  const ConfigKey* key = FindConfigKey(keys, setting.path);
   if (key == nullptr) {
     return InvalidArgument(place + ": there is no such key" + DidYouMean(setting.path, paths) +
                            "; correct it or leave it out");
@@ -73,7 +73,7 @@ Status ApplyOverride(const ConfigKeys& keys, const ConfigOverride& setting) {
   if (std::ranges::find(paths, setting.path) == paths.end()) {
     return InvalidArgument(place + ": can be set in the configuration file only");
   }
-  return SetFromText(*key, setting.text).WithContext(place);
+  return SetFromWord(*key, setting.text).WithContext(place);
 }
 
 std::vector<std::string> OverridablePaths(const ConfigKeys& keys) {

@@ -13,10 +13,17 @@ namespace verdict {
 
 /// One value from outside of the file.
 struct ConfigOverride {
-  std::string source;  // "--http-port" or "VERDICT_HTTP_PORT": stands in messages
+  std::string source;  // "--http-port", "VERDICT_HTTP_PORT", "": stands in messages
   std::string path;    // "http.port"
   std::string text;    // a list: its entries separated by commas
 };
+
+/// The key at a dotted path of sections; null if there is none.
+const ConfigKey* FindConfigKey(const ConfigKeys& keys, std::string_view path);
+
+/// Sets a key from one word: as SetScalar, and lists from their entries separated by commas.
+/// Errors: as SetScalar.
+Status SetFromWord(const ConfigKey& key, std::string_view text);
 
 /// Errors: kInvalidArgument "source: key 'path': what is wrong; what to do": no such key, or as
 /// SetScalar; a section, or a map of names, can only stand in the file.

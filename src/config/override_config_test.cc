@@ -49,7 +49,7 @@ TEST(ApplyOverride, SaysWhereItCameFrom) {
   for (const char* path : {"", ".", "port.", "port.x", "section.", "optional.count"}) {
     EXPECT_THAT(Apply(&sample, path, "1").message(), HasSubstr("no such key")) << path;
   }
-  for (const char* path : {"roles", "section", "optional", "list", "by_number", "old"}) {
+  for (const char* path : {"by_name", "section", "optional", "list", "by_number", "old"}) {
     EXPECT_THAT(Apply(&sample, path, "1").message(), HasSubstr("in the configuration file only"))
         << path;
   }

@@ -25,36 +25,47 @@ std::string ScalarText(const ConfigValue& value) {
     for (const int64_t integer : *integers->target) {
       list += (list.empty() ? "" : ", ") + std::to_string(integer);
     }
-  } else if (const auto* choices = std::get_if<ChoiceMapValue>(&value)) {
-    for (const auto& [name, text] : *choices->target) {
-      list += (list.empty() ? "" : ", ") + QuotedText(name) + ": " + text;
-    }
-    return "{" + list + "}";
   }
   return "[" + list + "]";
 }
 
+void Print(const ConfigKeys& keys, const std::string& indent, std::string* out);
+
+/// The value of a key, from behind its colon to the end of its last line.
+void PrintValue(const ConfigValue& value, const std::string& indent, std::string* out) {
+  const std::string below = indent + "  ";
+  if (const auto* section = std::get_if<SectionValue>(&value)) {
+    *out += "\n";
+    Print(section->keys, below, out);
+  } else if (const auto* optional = std::get_if<OptionalSectionValue>(&value)) {
+    *out += "\n";
+    Print(*optional->get(), below, out);
+  } else if (const auto* list = std::get_if<SectionListValue>(&value)) {
+    const std::vector<ConfigKeys> sections = list->get();
+    *out += sections.empty() ? " []\n" : "\n";
+    for (const ConfigKeys& keys : sections) {
+      *out += below + "-\n";
+      Print(keys, below + "  ", out);
+    }
+  } else if (const auto* map = std::get_if<SectionMapValue>(&value)) {
+    const auto sections = map->get();
+    *out += sections.empty() ? " {}\n" : "\n";
+    for (const auto& [name, keys] : sections) {
+      *out += below + QuotedText(name) + ":\n";
+      Print(keys, below + "  ", out);
+    }
+  } else {
+    *out += " " + ScalarText(value) + "\n";
+  }
+}
+
 void Print(const ConfigKeys& keys, const std::string& indent, std::string* out) {
   for (const ConfigKey& key : keys) {
-    if (std::holds_alternative<RefusedValue>(key.value) ||
-        std::holds_alternative<SectionListValue>(key.value) ||
-        std::holds_alternative<SectionMapValue>(key.value)) {
-      continue;
-    }
-    std::optional<ConfigKeys> below;
-    if (const auto* optional = std::get_if<OptionalSectionValue>(&key.value)) {
-      below = optional->get();
-      if (!below) continue;
-    } else if (const auto* section = std::get_if<SectionValue>(&key.value)) {
-      below = section->keys;
-    }
+    if (std::holds_alternative<RefusedValue>(key.value)) continue;
+    const auto* optional = std::get_if<OptionalSectionValue>(&key.value);
+    if (optional != nullptr && !optional->get()) continue;
     *out += indent + "# " + key.help + "\n" + indent + key.name + ":";
-    if (below) {
-      *out += "\n";
-      Print(*below, indent + "  ", out);
-    } else {
-      *out += " " + ScalarText(key.value) + "\n";
-    }
+    PrintValue(key.value, indent, out);
   }
 }
 

@@ -10,7 +10,7 @@ namespace verdict {
 std::string QuotedText(std::string_view text);
 
 /// What the keys hold, as a YAML file that ReadConfig reads back to the same: one key a line, each
-/// under its help. Sections that are absent, or lists of sections, are left out.
+/// under its help. Optional sections that are absent are left out.
 std::string PrintConfig(const ConfigKeys& keys);
 
 }  // namespace verdict

@@ -1,7 +1,6 @@
 #include "config/read_config.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "config/config_scalar.h"
@@ -85,8 +84,6 @@ class Reader {
       });
     } else if (const auto* integers = std::get_if<IntegerListValue>(&key.value)) {
       ReadIntegerList(node, path, *integers);
-    } else if (const auto* choices = std::get_if<ChoiceMapValue>(&key.value)) {
-      ReadChoiceMap(node, path, *choices);
     } else if (std::holds_alternative<RefusedValue>(key.value)) {
       problems_.Add(name_mark, path, key.help);
     } else if (node.kind != Kind::kScalar) {
@@ -127,25 +124,6 @@ class Reader {
     });
   }
 
-  void ReadChoiceMap(const YamlNode& node, const std::string& path, const ChoiceMapValue& choices) {
-    if (node.kind != Kind::kMap && node.kind != Kind::kNull) {
-      return WrongKind(node, path, "a section ('name: value' lines)");
-    }
-    choices.target->clear();
-    for (size_t i = 0; i < node.keys.size(); ++i) {
-      const YamlNode& item = node.items[i];
-      const std::string below = path + "." + node.keys[i].text;
-      if (item.kind != Kind::kScalar) {
-        WrongKind(item, below, "one value");
-        continue;
-      }
-      Report(item, below, CheckConfigText(node.keys[i].text, ScalarForm::kOverride));
-      const auto choice = ParseChoice(item.text, choices.choices);
-      Report(item, below, choice.status());
-      if (choice.ok()) choices.target->emplace(node.keys[i].text, item.text);
-    }
-  }
-
   void ReadSectionList(const YamlNode& node, const std::string& path,
                        const SectionListValue& sections) {
     if (node.kind != Kind::kList) return WrongKind(node, path, "a list of sections ('- key: …')");
@@ -164,15 +142,19 @@ class Reader {
   void ReadSectionMap(const YamlNode& node, const std::string& path,
                       const SectionMapValue& sections) {
     if (node.kind != Kind::kMap && node.kind != Kind::kNull) {
-      return WrongKind(node, path, "a section under each number ('1: {…}')");
+      return WrongKind(node, path, "a section under each name ('name: {…}')");
     }
     for (size_t i = 0; i < node.keys.size(); ++i) {
-      const std::string below = path + "." + node.keys[i].text;
-      const auto number = ParseConfigInteger(node.keys[i].text, sections.min, sections.max);
-      if (number.ok()) {
-        ReadSection(node.items[i], below, sections.add(*number));
+      const YamlKey& name = node.keys[i];
+      const std::string below = path + "." + name.text;
+      const auto& numbers = sections.numbers;
+      const Status status = numbers
+                                ? ParseConfigInteger(name.text, numbers->min, numbers->max).status()
+                                : CheckConfigText(name.text, ScalarForm::kOverride);
+      if (status.ok()) {
+        ReadSection(node.items[i], below, sections.add(name.text));
       } else {
-        problems_.Add(node.keys[i].mark, below, number.status().message());
+        problems_.Add(name.mark, below, status.message());
       }
     }
   }

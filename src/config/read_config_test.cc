@@ -11,7 +11,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::Pair;
 
 std::vector<std::string> Read(std::string_view text, SampleConfig* sample) {
   const auto root = ParseYaml(text, "f");
@@ -23,12 +22,13 @@ std::vector<std::string> Read(std::string_view text, SampleConfig* sample) {
 
 TEST(ReadConfig, SetsEveryKindOfKey) {
   SampleConfig sample;
-  ASSERT_THAT(Read("flag: true\nport: 8080\nratio: 0.25\ntext: \"8080\"\ncolor: green\n"
-                   "names: [a, 'b, c']\nsizes: [4, 2]\nroles: {CN=x: admin}\nsection: {count: 4}\n"
-                   "optional: {count: 5}\nlist: [{count: 6}, {count: 7}]\nby_number: {2: {count: "
-                   "8}}\n",
-                   &sample),
-              ElementsAre());
+  ASSERT_THAT(
+      Read("flag: true\nport: 8080\nratio: 0.25\ntext: \"8080\"\ncolor: green\n"
+           "names: [a, 'b, c']\nsizes: [4, 2]\nby_name: {CN=x: {count: 1}}\nsection: {count: 4}\n"
+           "optional: {count: 5}\nlist: [{count: 6}, {count: 7}]\nby_number: {2: {count: "
+           "8}}\n",
+           &sample),
+      ElementsAre());
   EXPECT_TRUE(sample.flag);
   EXPECT_EQ(sample.port, 8080);
   EXPECT_EQ(sample.ratio, 0.25);
@@ -36,7 +36,7 @@ TEST(ReadConfig, SetsEveryKindOfKey) {
   EXPECT_EQ(sample.color, SampleConfig::Color::kGreen);
   EXPECT_THAT(sample.names, ElementsAre("a", "b, c"));
   EXPECT_THAT(sample.sizes, ElementsAre(4, 2));
-  EXPECT_THAT(sample.roles, ElementsAre(Pair("CN=x", "admin")));
+  EXPECT_EQ(sample.by_name.at("CN=x").count, 1);
   EXPECT_EQ(sample.section.count, 4);
   ASSERT_TRUE(sample.optional.has_value());
   EXPECT_EQ(sample.optional->count, 5);
@@ -47,7 +47,7 @@ TEST(ReadConfig, SetsEveryKindOfKey) {
 
 TEST(ReadConfig, LeavesWhatIsNotNamed) {
   SampleConfig sample;
-  ASSERT_THAT(Read("section:\nroles:\n", &sample), ElementsAre());
+  ASSERT_THAT(Read("section:\nby_name:\n", &sample), ElementsAre());
   EXPECT_EQ(sample.port, 80);
   EXPECT_EQ(sample.section.count, 3);
   EXPECT_FALSE(sample.optional.has_value());
@@ -89,8 +89,9 @@ TEST(ReadConfig, NamesFileLineColumnAndKey) {
            Case{"names: [a, [b]]", "f:1:12: key 'names[1]': has a list; write one value"},
            Case{"sizes: [1, 101]", "f:1:12: key 'sizes[1]': '101' is out of range"},
            Case{"sizes: ['1']", "key 'sizes[0]': is text"},
-           Case{"roles: {x: king}", "f:1:12: key 'roles.x': 'king' is none of the choices; write"},
-           Case{"roles: [x]", "key 'roles': has a list"},
+           Case{"by_name: {x: {count: 0}}", "f:1:22: key 'by_name.x.count': '0' is out of"},
+           Case{"by_name: [x]", "key 'by_name': has a list"},
+           Case{"by_name: {\"a\\u0001b\": {count: 1}}", "control characters"},
            Case{"section: 1", "f:1:10: key 'section': has one value; write a section"},
            Case{"optional: {}", "f:1:11: key 'optional.count': is missing; add it: How many"},
            Case{"list: [{count: 1}, {count: 0}]", "f:1:28: key 'list[1].count': '0' is out of"},
@@ -139,7 +140,9 @@ TEST(PrintConfig, IsReadBackToTheSame) {
   sample.color = SampleConfig::Color::kGreen;
   sample.names = {"a", "b, c", "true", ""};
   sample.sizes = {4, 2};
-  sample.roles = {{"CN=x, O=\"y\"", "admin"}};
+  sample.by_name["CN=x, O=\"y\""].count = 4;
+  sample.by_number[3].count = 6;
+  sample.list = {{7}, {8}};
   sample.section.count = 9;
   sample.optional.emplace().count = 2;
   const std::string printed = PrintConfig(SampleKeys(&sample));

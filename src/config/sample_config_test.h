@@ -22,7 +22,7 @@ struct SampleConfig {
   Color color = Color::kRed;
   std::vector<std::string> names;
   std::vector<int64_t> sizes;
-  std::map<std::string, std::string> roles;
+  std::map<std::string, Inner> by_name;
   Inner section;
   std::optional<Inner> optional;
   std::vector<Inner> list;
@@ -42,11 +42,11 @@ inline ConfigKeys SampleKeys(SampleConfig* sample) {
       Choice("color", &sample->color, {"red", "green"}, "A choice"),
       TextList("names", &sample->names, "Some names"),
       IntegerList("sizes", &sample->sizes, 1, 100, "Some sizes"),
-      ChoiceMap("roles", &sample->roles, {"infer", "admin"}, "Some roles"),
+      NamedSections("by_name", &sample->by_name, InnerKeys, "Sections by name"),
       Section("section", {Integer("count", &sample->section.count, 1, 9, "How many")}, "A section"),
       OptionalSection("optional", &sample->optional, InnerKeys, "Perhaps a section"),
       SectionList("list", &sample->list, 0, 2, InnerKeys, "A list"),
-      SectionMap("by_number", &sample->by_number, 1, 9, InnerKeys, "Sections by number"),
+      NumberedSections("by_number", &sample->by_number, 1, 9, InnerKeys, "Sections by number"),
       Refused("old", "is gone; leave it out"),
   };
 }

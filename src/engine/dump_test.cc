@@ -5,8 +5,8 @@
 
 #include <cmath>
 
+#include "base/json_writer.h"
 #include "engine/engine_test.h"
-#include "engine/json_writer.h"
 
 namespace verdict {
 namespace {

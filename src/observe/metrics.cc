@@ -79,9 +79,9 @@ constexpr ModelMetric kModelMetrics[] = {
     {"nv_inference_request_duration_us", "Cumulative time of requests, in microseconds",
      MetricType::Counter,
      [](const ModelSample& s) { return Microseconds(s.totals.times.total_ns); }},
-    {"nv_inference_queue_duration_us",
-     "Cumulative time in the queue, in microseconds (0: requests run on the thread that read them)",
-     MetricType::Counter, [](const ModelSample&) { return 0.0; }},
+    {"nv_inference_queue_duration_us", "Cumulative time in the queue, in microseconds",
+     MetricType::Counter,
+     [](const ModelSample& s) { return Microseconds(s.totals.times.queue_ns); }},
     {"nv_inference_compute_input_duration_us",
      "Cumulative time reading request tensors, in microseconds", MetricType::Counter,
      [](const ModelSample& s) { return Microseconds(s.totals.times.input_ns); }},
@@ -91,13 +91,34 @@ constexpr ModelMetric kModelMetrics[] = {
     {"nv_inference_compute_output_duration_us",
      "Cumulative time writing response tensors, in microseconds", MetricType::Counter,
      [](const ModelSample& s) { return Microseconds(s.totals.times.output_ns); }},
-    {"nv_inference_pending_request_count",
-     "Requests waiting to run (0: requests run on the thread that read them)", MetricType::Gauge,
-     [](const ModelSample&) { return 0.0; }},
+    {"nv_inference_pending_request_count", "Requests waiting for a run", MetricType::Gauge,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.waiting); }},
     {"nv_model_load_duration_secs", "Time it took to load the model, in seconds", MetricType::Gauge,
      [](const ModelSample& s) { return s.load_seconds; }},
     {"verdict_model_ready", "1 if this version of the model is loaded and answers, else 0",
      MetricType::Gauge, [](const ModelSample& s) { return s.ready ? 1.0 : 0.0; }},
+};
+
+/// One histogram of each model.
+struct DurationMetric {
+  const char* name;
+  const char* help;
+  DurationCounts ModelTotals::*counts;
+  uint64_t RequestTimes::*sum_ns;
+};
+
+constexpr DurationMetric kDurationMetrics[] = {
+    {"verdict_request_duration_us",
+     "Time from the whole request to the whole response, in microseconds",
+     &ModelTotals::request_durations, &RequestTimes::total_ns},
+    {"verdict_compute_input_duration_us", "Time reading request tensors, in microseconds",
+     &ModelTotals::input_durations, &RequestTimes::input_ns},
+    {"verdict_queue_duration_us", "Time in the queue, in microseconds",
+     &ModelTotals::queue_durations, &RequestTimes::queue_ns},
+    {"verdict_compute_infer_duration_us", "Time running the engine, in microseconds",
+     &ModelTotals::infer_durations, &RequestTimes::infer_ns},
+    {"verdict_compute_output_duration_us", "Time writing response tensors, in microseconds",
+     &ModelTotals::output_durations, &RequestTimes::output_ns},
 };
 
 void AddModelFamilies(const std::vector<ModelSample>& samples,
@@ -110,25 +131,22 @@ void AddModelFamilies(const std::vector<ModelSample>& samples,
 
   MetricFamily failures = Family("nv_inference_request_failure",
                                  "Inference requests that failed, by reason", MetricType::Counter);
-  MetricFamily request = Family(
-      "verdict_request_duration_us",
-      "Time from the whole request to the whole response, in microseconds", MetricType::Histogram);
-  MetricFamily infer = Family("verdict_compute_infer_duration_us",
-                              "Time running the engine, in microseconds", MetricType::Histogram);
+  for (const DurationMetric& metric : kDurationMetrics) {
+    MetricFamily family = Family(metric.name, metric.help, MetricType::Histogram);
+    for (const ModelSample& sample : samples) {
+      family.metric.push_back(HistogramOf(sample.labels, sample.totals.*metric.counts,
+                                          sample.totals.times.*metric.sum_ns));
+    }
+    families->push_back(std::move(family));
+  }
   for (const ModelSample& sample : samples) {
     for (size_t i = 0; i < kFailureReasonNames.size(); ++i) {
       Labels labels = sample.labels;
       labels.push_back({"reason", std::string(kFailureReasonNames[i])});
       Add(&failures, std::move(labels), static_cast<double>(sample.totals.failures[i]));
     }
-    request.metric.push_back(
-        HistogramOf(sample.labels, sample.totals.request_durations, sample.totals.times.total_ns));
-    infer.metric.push_back(
-        HistogramOf(sample.labels, sample.totals.infer_durations, sample.totals.times.infer_ns));
   }
   families->push_back(std::move(failures));
-  families->push_back(std::move(request));
-  families->push_back(std::move(infer));
 }
 
 void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
@@ -207,6 +225,14 @@ std::string Metrics::Text(bool server_ready) const {
   AddModelFamilies(samples, &families);
   families.push_back(std::move(loads));
   AddHttpFamilies(http_, refused_.load(std::memory_order_relaxed), &families);
+  families.push_back(Single("verdict_trace_spans_exported_total",
+                            "Spans that the trace collector took", MetricType::Counter,
+                            static_cast<double>(trace_.exported.load(std::memory_order_relaxed))));
+  families.push_back(Single("verdict_trace_spans_dropped_total",
+                            "Spans that were lost: no room, or the trace collector did not take "
+                            "them",
+                            MetricType::Counter,
+                            static_cast<double>(trace_.dropped.load(std::memory_order_relaxed))));
   families.push_back(Single("verdict_server_ready",
                             "1 if the server takes traffic: a model is loaded and no shutdown has "
                             "begun",

@@ -11,6 +11,7 @@
 
 #include "observe/local_counter.h"
 #include "observe/model_metrics.h"
+#include "observe/trace/trace_counters.h"
 
 namespace verdict {
 
@@ -47,12 +48,15 @@ class Metrics {
   /// Counts a connection that was closed at once because there were too many. Threads: any.
   void CountRefusedConnection() { refused_.fetch_add(1, std::memory_order_relaxed); }
 
+  TraceCounters& trace() { return trace_; }
+
   /// The scrape. server_ready: whether the server takes traffic at this moment. Threads: any.
   std::string Text(bool server_ready) const;
 
  private:
   std::vector<HttpMetrics> http_;
   std::atomic<uint64_t> refused_{0};
+  TraceCounters trace_;
   struct LoadCounts {
     uint64_t success = 0;
     uint64_t failure = 0;

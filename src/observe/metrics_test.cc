@@ -69,10 +69,14 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   RequestTimes times;
   times.total_ns = 40'000;
   times.input_ns = 3'000;
+  times.queue_ns = 5'000;
   times.infer_ns = 20'000;
   times.output_ns = 2'000;
-  model->RecordSuccess(0, 1, 5, times);
-  model->RecordSuccess(1, 8, 7, times);
+  model->RecordSuccess(0, 1, true, 5, times);
+  model->RecordSuccess(1, 8, false, 7, times);
+  // A queue that is replaced, as by a reload, has counted on.
+  model->SetQueue([] { return QueueTotals{9, 3}; });
+  model->SetQueue([] { return QueueTotals{4, 2}; });
   model->RecordFailure(1, FailureReason::kOther, 1'000);
   model->SetLoaded(true, 0.25);
   EXPECT_EQ(model->Sum().last_inference_ms, 7u);
@@ -80,8 +84,11 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   const std::string labels = "{model=\"fraud\",version=\"3\"} ";
   EXPECT_THAT(text, HasSubstr("nv_inference_request_success" + labels + "2\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_count" + labels + "9\n"));
-  EXPECT_THAT(text, HasSubstr("nv_inference_exec_count" + labels + "2\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_exec_count" + labels + "6\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_request_duration_us" + labels + "80\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_queue_duration_us" + labels + "10\n"));
+  EXPECT_THAT(text, HasSubstr("nv_inference_pending_request_count" + labels + "4\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_queue_duration_us_count" + labels + "2\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_input_duration_us" + labels + "6\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_infer_duration_us" + labels + "40\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_output_duration_us" + labels + "4\n"));
@@ -99,7 +106,7 @@ TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
   for (uint64_t ns : {10'000, 10'001, 2'000'000'000}) {
     RequestTimes times;
     times.total_ns = ns;
-    model->RecordSuccess(0, 1, 0, times);
+    model->RecordSuccess(0, 1, true, 0, times);
   }
   const std::string text = metrics.Text(true);
   const std::string bucket = "verdict_request_duration_us_bucket{model=\"m\",version=\"1\",le=";
@@ -165,7 +172,7 @@ TEST(Metrics, RecordingWhileScrapingLosesNothing) {
   std::vector<std::thread> threads;
   for (int worker = 0; worker < kWorkers; ++worker) {
     threads.emplace_back([&, worker] {
-      for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, 2, 0, {});
+      for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, 2, true, 0, {});
     });
   }
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text(true).empty());

@@ -27,25 +27,35 @@ ModelMetrics::ModelMetrics(std::string model, std::string version, int workers)
       version_(std::move(version)),
       slots_(static_cast<size_t>(workers)) {}
 
-void ModelMetrics::RecordSuccess(int worker, uint64_t rows, uint64_t now_ms,
+void ModelMetrics::RecordSuccess(int worker, uint64_t rows, bool alone, uint64_t now_ms,
                                  const RequestTimes& times) {
   Slot& slot = slots_[static_cast<size_t>(worker)];
   slot.success.Add(1);
   slot.inferences.Add(rows);
-  slot.executions.Add(1);
+  if (alone) slot.executions.Add(1);
   slot.last_inference_ms.Set(now_ms);
   slot.total_ns.Add(times.total_ns);
   slot.input_ns.Add(times.input_ns);
+  slot.queue_ns.Add(times.queue_ns);
   slot.infer_ns.Add(times.infer_ns);
   slot.output_ns.Add(times.output_ns);
   slot.request_durations[BucketOf(times.total_ns)].Add(1);
+  slot.input_durations[BucketOf(times.input_ns)].Add(1);
+  slot.queue_durations[BucketOf(times.queue_ns)].Add(1);
   slot.infer_durations[BucketOf(times.infer_ns)].Add(1);
+  slot.output_durations[BucketOf(times.output_ns)].Add(1);
 }
 
 void ModelMetrics::RecordFailure(int worker, FailureReason reason, uint64_t total_ns) {
   Slot& slot = slots_[static_cast<size_t>(worker)];
   slot.failures[static_cast<size_t>(reason)].Add(1);
   slot.failure_ns.Add(total_ns);
+}
+
+void ModelMetrics::SetQueue(std::function<QueueTotals()> read) {
+  const std::lock_guard lock(mutex_);
+  if (read_queue_) past_executions_ += read_queue_().executions;
+  read_queue_ = std::move(read);
 }
 
 void ModelMetrics::SetLoaded(bool ready, double load_seconds) {
@@ -64,13 +74,21 @@ ModelTotals ModelMetrics::Sum() const {
     for (size_t i = 0; i < sum.failures.size(); ++i) sum.failures[i] += slot.failures[i].value();
     sum.times.total_ns += slot.total_ns.value();
     sum.times.input_ns += slot.input_ns.value();
+    sum.times.queue_ns += slot.queue_ns.value();
     sum.times.infer_ns += slot.infer_ns.value();
     sum.times.output_ns += slot.output_ns.value();
     for (size_t i = 0; i < sum.request_durations.size(); ++i) {
       sum.request_durations[i] += slot.request_durations[i].value();
+      sum.input_durations[i] += slot.input_durations[i].value();
+      sum.queue_durations[i] += slot.queue_durations[i].value();
       sum.infer_durations[i] += slot.infer_durations[i].value();
+      sum.output_durations[i] += slot.output_durations[i].value();
     }
   }
+  const std::lock_guard lock(mutex_);
+  const QueueTotals queue = read_queue_ ? read_queue_() : QueueTotals{};
+  sum.executions += past_executions_ + queue.executions;
+  sum.waiting = queue.waiting;
   return sum;
 }
 

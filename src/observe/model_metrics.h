@@ -3,7 +3,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +16,10 @@ namespace verdict {
 
 /// Upper bounds (inclusive) of the duration histograms, in microseconds. Another one bucket counts
 /// what is longer.
-inline constexpr std::array<uint64_t, 25> kDurationBucketsUs = {
-    10,     20,     30,     50,      75,      100,     150,      200,   300,
-    500,    750,    1'000,  1'500,   2'000,   3'000,   5'000,    7'500, 10'000,
-    20'000, 30'000, 50'000, 100'000, 200'000, 500'000, 1'000'000};
+inline constexpr std::array<uint64_t, 28> kDurationBucketsUs = {
+    1,      2,      5,      10,     20,      30,      50,      75,       100,   150,
+    200,    300,    500,    750,    1'000,   1'500,   2'000,   3'000,    5'000, 7'500,
+    10'000, 20'000, 30'000, 50'000, 100'000, 200'000, 500'000, 1'000'000};
 
 /// Counts of durations per bucket; not cumulative.
 using DurationCounts = std::array<uint64_t, kDurationBucketsUs.size() + 1>;
@@ -32,8 +34,15 @@ inline constexpr std::array<std::string_view, 4> kFailureReasonNames = {"REJECTE
 struct RequestTimes {
   uint64_t total_ns = 0;
   uint64_t input_ns = 0;   // reading the request's tensors
+  uint64_t queue_ns = 0;   // waiting for a run
   uint64_t infer_ns = 0;   // running the engine
   uint64_t output_ns = 0;  // writing the response's tensors
+};
+
+/// What has been counted of a model's queue since the server started.
+struct QueueTotals {
+  uint64_t waiting = 0;     // requests, at this moment
+  uint64_t executions = 0;  // runs of the engine
 };
 
 /// What has been counted for one version of one model since the server started.
@@ -41,12 +50,16 @@ struct ModelTotals {
   uint64_t success = 0;            // requests
   uint64_t inferences = 0;         // rows
   uint64_t executions = 0;         // runs of the engine
+  uint64_t waiting = 0;            // requests in the queue, at this moment
   uint64_t last_inference_ms = 0;  // since the epoch; 0: never
   uint64_t failure_ns = 0;
   std::array<uint64_t, kFailureReasonNames.size()> failures{};
   RequestTimes times;  // sums over successful requests
   DurationCounts request_durations{};
+  DurationCounts input_durations{};
+  DurationCounts queue_durations{};
   DurationCounts infer_durations{};
+  DurationCounts output_durations{};
 
   uint64_t failed() const;
 };
@@ -61,10 +74,14 @@ class ModelMetrics {
   const std::string& model() const { return model_; }
   const std::string& version() const { return version_; }
 
-  /// rows: how many rows the request held. Threads: the worker's own.
-  void RecordSuccess(int worker, uint64_t rows, uint64_t now_ms, const RequestTimes& times);
+  /// rows: how many rows the request held. alone: it was a run of its own, counted as one here; a
+  /// queue counts its runs itself. Threads: the worker's own.
+  void RecordSuccess(int worker, uint64_t rows, bool alone, uint64_t now_ms,
+                     const RequestTimes& times);
   /// Threads: the worker's own.
   void RecordFailure(int worker, FailureReason reason, uint64_t total_ns);
+  /// Where to read what the model's queue has counted; empty: it has none. Threads: any.
+  void SetQueue(std::function<QueueTotals()> read);
   /// Threads: any.
   void SetLoaded(bool ready, double load_seconds);
   /// Threads: any.
@@ -80,13 +97,17 @@ class ModelMetrics {
   struct alignas(64) Slot {
     LocalCounter success, inferences, executions, last_inference_ms, failure_ns;
     std::array<LocalCounter, kFailureReasonNames.size()> failures;
-    LocalCounter total_ns, input_ns, infer_ns, output_ns;
-    std::array<LocalCounter, kDurationBucketsUs.size() + 1> request_durations, infer_durations;
+    LocalCounter total_ns, input_ns, queue_ns, infer_ns, output_ns;
+    std::array<LocalCounter, kDurationBucketsUs.size() + 1> request_durations, input_durations,
+        queue_durations, infer_durations, output_durations;
   };
 
   std::string model_;
   std::string version_;
   std::vector<Slot> slots_;
+  mutable std::mutex mutex_;  // guards read_queue_ and past_executions_
+  std::function<QueueTotals()> read_queue_;
+  uint64_t past_executions_ = 0;  // of queues that were replaced
   std::atomic<bool> ready_{false};
   std::atomic<double> load_seconds_{0};
 };

@@ -12,8 +12,13 @@ namespace {
 /// How long requests under way may take to end once no more are taken.
 constexpr std::chrono::milliseconds kGrace{10'000};
 
+/// How long the last traces may take to their collector.
+constexpr std::chrono::milliseconds kTracePatience{2'000};
+
 ServerOptions Completed(ServerOptions options) {
   if (options.io_threads <= 0) options.io_threads = AvailableCpus();
+  if (options.compute_threads <= 0) options.compute_threads = AvailableCpus();
+  options.trace_collector.service_version = VERDICT_VERSION;
   return options;
 }
 
@@ -28,18 +33,27 @@ HttpLimits MetricsLimits() {
 
 Server::Server(const ServerOptions& options)
     : options_(Completed(options)),
-      service_(options_.io_threads),
+      service_(options_.io_threads, options_.compute_threads, options_.shared_memory),
       inference_handler_(service_, options_.limits.max_body_bytes),
       metrics_handler_(service_) {}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   std::unique_ptr<Server> server(new Server(options));
   const ServerOptions& complete = server->options_;
+  VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
   Service& service = server->service_;
+  service.SetScheduler(server->scheduler_.get());
+  if (!complete.trace_collector.url.empty()) {
+    VERDICT_RETURN_IF_ERROR(
+        server->service_.tracer().Start(complete.trace_collector, complete.trace));
+  }
+  ModelHost host;
+  host.workers = service.workers();
+  host.metrics = &service.metrics();
+  host.scheduler = server->scheduler_.get();
   VERDICT_ASSIGN_OR_RETURN(
       server->manager_,
-      ModelManager::Create(complete.repository, complete.models, &service.metrics(),
-                           &service.models(),
+      ModelManager::Create(complete.repository, complete.models, host, &service.models(),
                            [&service](bool ready) { service.SetModelsReady(ready); }));
   service.SetManager(server->manager_.get());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
@@ -74,6 +88,7 @@ void Server::Shutdown() {
                  kGrace.count());
   }
   http_->Stop();
+  service_.tracer().Stop(kTracePatience);
   metrics_->Stop();
   manager_->Stop();
 }

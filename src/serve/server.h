@@ -21,11 +21,15 @@ struct ServerOptions {
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
-  int io_threads = 0;  // 0: one a CPU
+  int io_threads = 0;       // 0: one a CPU
+  int compute_threads = 0;  // 0: one a CPU
   RepositoryOptions models;
   HttpLimits limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
+  OtlpOptions trace_collector;  // without a URL nothing is traced
+  TraceSettings trace;
+  SharedMemoryOptions shared_memory;
 };
 
 /// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.
@@ -63,6 +67,8 @@ class Server {
   MetricsHandler metrics_handler_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
+  // Ends before what it answers through, and after all that submits to it.
+  std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above
 };
 

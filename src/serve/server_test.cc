@@ -75,8 +75,9 @@ class ServerTest : public testing::Test {
     Service& service = server_->service();
     auto models = std::make_shared<ModelSet>();
     for (const int64_t version : {1, 2}) {
-      auto model = LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)),
-                                           &service.metrics());
+      const ModelHost host{service.workers(), &service.metrics(), &service.scheduler(), {}};
+      auto model =
+          LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), {}, host);
       ASSERT_TRUE(model.ok()) << model.status().ToString();
       models->Put("m", {version, *model, ""});
     }

@@ -5,8 +5,8 @@
 #include <random>
 
 #include "base/file.h"
+#include "base/json_writer.h"
 #include "base/terminal_text.h"
-#include "engine/json_writer.h"
 #include "tools/bind_inputs.h"
 #include "tools/latency_summary.h"
 #include "tools/load_generator.h"

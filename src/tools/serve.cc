@@ -1,7 +1,6 @@
 #include "serve/server.h"
 
 #include <malloc.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -9,10 +8,16 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <string>
 
+#include "base/terminal_text.h"
+#include "config/print_config.h"
+#include "observe/logging.h"
+#include "serve/config/check_repository.h"
+#include "serve/config/load_server_config.h"
+#include "serve/systemd_notify.h"
+#include "tools/serve_flags.h"
+#include "tools/serve_options.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -20,14 +25,6 @@ namespace {
 
 /// File descriptors for all but clients' connections: engines, listeners, event queues, logs.
 constexpr rlim_t kOtherDescriptors = 512;
-
-struct Flags {
-  ServerOptions server;
-  int64_t drain_ms = 1000;
-  int64_t idle_timeout_s = 60;
-  int64_t read_timeout_s = 30;
-  int64_t poll_s = 15;
-};
 
 /// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
 void FitToOpenFiles(HttpLimits* limits) {
@@ -77,19 +74,20 @@ class StopSignals {
   sigset_t signals_;
 };
 
-Status Serve(const Flags& flags) {
-  auto logger = spdlog::stderr_logger_mt("verdict");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_default_logger(std::move(logger));
+/// How long to wait for a signal at a time: half of the silence that the watchdog allows.
+int ServingStepMs(const SystemdNotify& systemd) {
+  constexpr int64_t kLongest = 60'000;
+  if (!systemd.watchdog_timeout().has_value()) return kLongest;
+  return static_cast<int>(
+      std::clamp<int64_t>(systemd.watchdog_timeout()->count() / 2000, 1, kLongest));
+}
 
-  ServerOptions options = flags.server;
-  options.drain = std::chrono::milliseconds(flags.drain_ms);
-  options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
-  options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
-  options.models.poll_interval = std::chrono::seconds(flags.poll_s);
-  // Room for a few of the largest, whatever that is.
-  options.limits.max_held_body_bytes =
-      std::max(options.limits.max_held_body_bytes, 4 * options.limits.max_body_bytes);
+Status Serve(const LoadedServerConfig& loaded) {
+  StartLogging(LogSettingsOf(loaded.config.log));
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<SystemdNotify> systemd,
+                           SystemdNotify::FromEnvironment());
+  ServerOptions options = ServerOptionsOf(loaded.config);
   FitToOpenFiles(&options.limits);
 
   // Left alone, glibc keeps more and more of what large requests took, in an arena a thread.
@@ -97,7 +95,7 @@ Status Serve(const Flags& flags) {
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
   constexpr int kLoadingStepMs = 2;
-  constexpr int kServingStepMs = 60'000;
+  const int serving_step_ms = ServingStepMs(*systemd);
   int signal = 0;
   while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
   if (signal == 0) {
@@ -108,14 +106,17 @@ Status Serve(const Flags& flags) {
     std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
                 server->http_url().c_str(), server->metrics_url().c_str());
     std::fflush(stdout);
+    systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }
   while (signal == 0) {
-    signal = signals.WaitFor(kServingStepMs);
+    systemd->Watchdog();
+    signal = signals.WaitFor(serving_step_ms);
     if (signal == SIGHUP && options.models.mode == RepositoryOptions::Mode::kPoll) {
       server->RescanRepository();
       signal = 0;
     }
   }
+  systemd->Stopping("answering what is under way");
   spdlog::info(
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());
@@ -125,58 +126,52 @@ Status Serve(const Flags& flags) {
   return OkStatus();
 }
 
-/// CLI11's range check, without its text in --help.
-template <typename T>
-CLI::Validator Within(T min, T max) {
-  return CLI::Range(min, max).description("");
+/// Prints all problems but the last, which becomes the status. problems: not empty.
+Status Failure(const std::vector<std::string>& problems) {
+  for (size_t i = 0; i + 1 < problems.size(); ++i) {
+    std::fprintf(stderr, "verdict serve: error: %s\n", TerminalText(problems[i]).c_str());
+  }
+  return InvalidArgument(problems.back());
+}
+
+/// --check: what would be served, and every problem that stands against it.
+Status Check(const LoadedServerConfig& loaded) {
+  std::vector<std::string> problems = loaded.problems;
+  for (const std::string& warning : loaded.warnings) {
+    std::fprintf(stderr, "verdict serve: warning: %s\n", TerminalText(warning).c_str());
+  }
+  if (!loaded.config.repository.path.empty()) {
+    RepositoryCheck check = CheckRepository(loaded.config.repository);
+    for (const std::string& note : check.notes) {
+      std::fprintf(stderr, "verdict serve: note: passed over: %s\n", TerminalText(note).c_str());
+    }
+    if (!check.versions.empty()) std::fputs(CheckTable(check).c_str(), stdout);
+    problems.insert(problems.end(), check.problems.begin(), check.problems.end());
+  }
+  std::fflush(stdout);
+  return problems.empty() ? OkStatus() : Failure(problems);
+}
+
+Status Run(const ServeFlags& flags) {
+  LoadedServerConfig loaded = LoadServerConfig(SourcesOf(flags));
+  if (flags.print_config) {
+    if (!loaded.problems.empty()) return Failure(loaded.problems);
+    std::fputs(PrintConfig(ServerConfigKeys(&loaded.config)).c_str(), stdout);
+    return OkStatus();
+  }
+  if (loaded.config.repository.path.empty() && loaded.problems.empty()) {
+    loaded.problems.push_back(
+        "there is no repository; give --repository DIR, or repository.path in --config FILE");
+  }
+  if (flags.check) return Check(loaded);
+  if (!loaded.problems.empty()) return Failure(loaded.problems);
+  return Serve(loaded);
 }
 
 std::function<Status()> Declare(CLI::App& app) {
-  auto flags = std::make_shared<Flags>();
-  ServerOptions& server = flags->server;
-  const auto add = [&app](const char* flag, auto& value, const char* type, const char* help) {
-    return app.add_option(flag, value, help)->type_name(type);
-  };
-  add("--repository", server.repository, "DIR", "folder of <model>/<version>/model.engine")
-      ->required();
-  add("--model-control-mode", server.models.mode, "MODE",
-      "startup: read once; poll: followed; explicit: by calls")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, RepositoryOptions::Mode>{
-                                              {"startup", RepositoryOptions::Mode::kStartup},
-                                              {"none", RepositoryOptions::Mode::kStartup},
-                                              {"poll", RepositoryOptions::Mode::kPoll},
-                                              {"explicit", RepositoryOptions::Mode::kExplicit}})
-                      .description(""));
-  add("--repository-poll-secs", flags->poll_s, "S", "with poll: looks again; so does SIGHUP")
-      ->check(Within(int64_t{1}, int64_t{86'400}))
-      ->capture_default_str();
-  add("--load-model", server.models.load, "NAME", "with explicit: loaded at the start; repeatable");
-  add("--model-load-thread-count", server.models.load_threads, "N", "models loaded at a time")
-      ->check(Within(1, 64))
-      ->capture_default_str();
-  add("--strict-readiness", server.models.strict_readiness, "BOOL",
-      "ready if every model is; default: if any is");
-  add("--host", server.http_host, "HOST", "address for inference")->capture_default_str();
-  add("--http-port", server.http_port, "PORT", "0 picks a free one")->capture_default_str();
-  add("--metrics-host", server.metrics_host, "HOST", "default 127.0.0.1");
-  add("--metrics-port", server.metrics_port, "PORT", "0 picks a free one")->capture_default_str();
-  add("--io-threads", server.io_threads, "N", "threads that serve; default one a CPU")
-      ->check(Within(1, 1024));
-  add("--max-body-bytes", server.limits.max_body_bytes, "N",
-      "default 64 MiB; JSON 8 MiB at most; else 413")
-      ->check(Within(uint64_t{1}, uint64_t{1} << 40));
-  add("--max-connections", server.limits.max_connections, "N", "default 16384; more are told 503")
-      ->check(Within(1, 1'000'000));
-  add("--drain-ms", flags->drain_ms, "MS", "at SIGTERM, from unready to refusing connections")
-      ->check(Within(int64_t{0}, int64_t{3'600'000}))
-      ->capture_default_str();
-  add("--idle-timeout-s", flags->idle_timeout_s, "S", "closes an idle connection")
-      ->check(Within(int64_t{1}, int64_t{86'400}))
-      ->capture_default_str();
-  add("--read-timeout-s", flags->read_timeout_s, "S", "from first to last byte of a request")
-      ->check(Within(int64_t{1}, int64_t{86'400}))
-      ->capture_default_str();
-  return [flags] { return Serve(*flags); };
+  auto flags = std::make_shared<ServeFlags>();
+  DeclareServeFlags(app, flags.get());
+  return [flags] { return Run(*flags); };
 }
 
 }  // namespace

@@ -66,8 +66,9 @@ ConfigKeys DynamicBatchingKeys(DynamicBatching* batching) {
               "The priority of a request that names none; needed where there are priorities"),
       Section("default_queue_policy", QueuePolicyKeys(&batching->default_queue_policy),
               "The queue of requests"),
-      SectionMap("priority_queue_policy", &batching->priority_queue_policy, 1, kMaxPriorityLevels,
-                 QueuePolicyKeys, "The queues of single priorities, each under its number"),
+      NumberedSections("priority_queue_policy", &batching->priority_queue_policy, 1,
+                       kMaxPriorityLevels, QueuePolicyKeys,
+                       "The queues of single priorities, each under its number"),
   };
 }
 
@@ -117,8 +118,8 @@ ConfigKeys InstanceGroupKeys(Document::InstanceGroup* group) {
 ConfigKeys ModelConfigKeys(Document* document) {
   return {
       Text("name", &document->name, "The model's name, which must be that of its folder"),
-      Text("platform", &document->platform, "verdict_engine"),
-      Text("backend", &document->backend, "verdict"),
+      Text("platform", &document->platform, "Always verdict_engine; may be left out"),
+      Text("backend", &document->backend, "Always verdict; may be left out"),
       Integer("max_batch_size", &document->max_batch_size, 0, kMaxRows,
               "The most rows of one run; 0: requests are never combined"),
       OptionalSection("version_policy", &document->version_policy, VersionKeys,

@@ -27,6 +27,7 @@ class Job {
     Clock::time_point queued;    // Submit took it
     Clock::time_point started;   // its run began
     Clock::time_point computed;  // its run ended
+    int thread = 0;              // the compute thread that calls Finish, in [0, threads]
   };
 
   virtual ~Job() = default;
@@ -43,7 +44,8 @@ class Job {
   bool sequence_end = false;    // forget it afterwards
 
   /// The answer. Called exactly once for a submitted job, unless it was cancelled in time, on a
-  /// thread of the scheduler; must not block.
+  /// thread of the scheduler (Times::thread says which: one of its own for what expires has the
+  /// number `threads`); must not block.
   ///
   /// outputs: one per output of the engine, in order, with `rows` rows; valid during the call;
   /// empty

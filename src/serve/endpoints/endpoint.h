@@ -14,11 +14,21 @@
 
 namespace verdict {
 
+/// When what happened to an inference request.
+struct Phases {
+  std::chrono::steady_clock::time_point begin;     // of reading its tensors
+  std::chrono::steady_clock::time_point parsed;    // ready to run
+  std::chrono::steady_clock::time_point started;   // its run
+  std::chrono::steady_clock::time_point computed;  // its run's end
+  std::chrono::steady_clock::time_point written;   // its response
+};
+
 struct Reply {
   std::string body;                  // JSON text, then raw tensors
   std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
   /// The answer goes through the call's Deferral, later; the rest of this reply is not looked at.
   bool deferred = false;
+  std::optional<Phases> phases;  // of an inference that succeeded
 };
 
 /// Where an answer that comes later goes. Keeps what the call's views point to.
@@ -56,8 +66,8 @@ struct Call {
 
 enum class Verb { kGet, kPost };
 
-/// One entry of the protocol. `path` is its resource: "{model}" and "{version}" stand for any
-/// segment.
+/// One entry of the protocol. `path` is its resource: "{model}", "{version}" and "{region}" stand
+/// for any segment.
 struct Endpoint {
   Verb verb;
   std::string_view path;
@@ -80,5 +90,15 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply);
 Status HandleModelLoad(Service& service, const Call& call, Reply* reply);
 Status HandleModelUnload(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettings(Service& service, const Call& call, Reply* reply);
+Status HandleLogSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettings(Service& service, const Call& call, Reply* reply);
+Status HandleTraceSettingsChange(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleSystemSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryStatus(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryRegister(Service& service, const Call& call, Reply* reply);
+Status HandleCudaSharedMemoryUnregister(Service& service, const Call& call, Reply* reply);
 
 }  // namespace verdict

@@ -12,12 +12,14 @@ Status HandleReady(Service& service, const Call&, Reply*) {
       "it is shutting down");
 }
 
-Status HandleServerMetadata(Service&, const Call&, Reply* reply) {
+Status HandleServerMetadata(Service& service, const Call&, Reply* reply) {
   reply->body = "{\"name\":\"verdict\",\"version\":";
   AppendJsonString(&reply->body, VERDICT_VERSION);
   reply->body +=
       ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\","
-      "\"statistics\"]}";
+      "\"statistics\",\"trace\",\"logging\"";
+  if (service.shared_memory().allowed()) reply->body += ",\"system_shared_memory\"";
+  reply->body += "]}";
   return OkStatus();
 }
 

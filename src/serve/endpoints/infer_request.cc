@@ -37,7 +37,29 @@ struct Parameters {
   std::optional<uint64_t> binary_data_size;
   std::optional<bool> binary_data;         // of an output
   std::optional<bool> binary_data_output;  // of the request
+  SharedMemoryParameters shared_memory;
 };
+
+/// key: begins with "shared_memory_".
+Status ReadSharedMemoryParameter(std::string_view key, const dom::element& value,
+                                 const std::string& field, SharedMemoryParameters* out) {
+  const std::string name = field + "." + std::string(key);
+  if (key == "shared_memory_region") {
+    if (out->region.has_value()) return InvalidArgument("field " + name + " is given twice");
+    std::string_view region;
+    if (value.get(region) != simdjson::SUCCESS) return WrongType(name, "a string");
+    out->region = region;
+  } else if (key == "shared_memory_byte_size" || key == "shared_memory_offset") {
+    auto& number = key == "shared_memory_offset" ? out->offset : out->byte_size;
+    if (number.has_value()) return InvalidArgument("field " + name + " is given twice");
+    uint64_t bytes = 0;
+    if (value.get(bytes) != simdjson::SUCCESS) {
+      return WrongType(name, "a whole number that is not negative");
+    }
+    number = bytes;
+  }
+  return OkStatus();
+}
 
 Status ReadParameters(const dom::element& value, const std::string& field, Parameters* out) {
   dom::object object;
@@ -68,8 +90,8 @@ Status ReadParameters(const dom::element& value, const std::string& field, Param
     } else if (key == "binary_data_output") {
       VERDICT_RETURN_IF_ERROR(flag(&out->binary_data_output));
     } else if (key.starts_with("shared_memory_")) {
-      return Unimplemented("field " + field + "." + std::string(key) +
-                           ": shared memory is not offered; send the tensor in the binary form");
+      VERDICT_RETURN_IF_ERROR(
+          ReadSharedMemoryParameter(key, entry.value, field, &out->shared_memory));
     } else if (key == "classification") {
       uint64_t classes = 0;
       if (entry.value.get(classes) != simdjson::SUCCESS || classes != 0) {
@@ -227,6 +249,32 @@ Result<TensorView> ReadFromBinary(const InputSource& source, std::span<const std
   return TensorView{dtype, source.shape, memory};
 }
 
+/// strings: memory for the bytes that the views of a BYTES tensor point into.
+Result<TensorView> ReadFromSharedMemory(const InputSource& source, const RegionRegistry* registry,
+                                        const SharedMemoryParameters& parameters,
+                                        TensorBuffer* strings) {
+  VERDICT_ASSIGN_OR_RETURN(const SharedMemoryRange range, FindSharedMemory(registry, parameters));
+  const DataType dtype = source.spec.dtype;
+  TensorBuffer* buffer = strings;
+  if (IsFixedSize(dtype)) {
+    VERDICT_ASSIGN_OR_RETURN(const size_t needed, ByteSize(dtype, source.shape));
+    if (range.byte_size != needed) {
+      return InvalidArgument("shared_memory_byte_size is " + std::to_string(range.byte_size) +
+                             ", the datatype and the shape " + ToString(source.shape) + " need " +
+                             std::to_string(needed) + " bytes");
+    }
+    buffer = source.buffer;
+  }
+  // The owner may go on writing: what is checked, and then used, is a copy.
+  std::byte* const memory = buffer->Reserve(range.byte_size);
+  if (memory == nullptr) {
+    return ResourceExhausted("no memory for " + std::to_string(range.byte_size) + " bytes");
+  }
+  const std::span<std::byte> bytes(memory, range.byte_size);
+  VERDICT_RETURN_IF_ERROR(range.Read(bytes));
+  return ReadFromBinary(source, bytes);
+}
+
 /// The request's top-level fields.
 struct RequestFields {
   std::optional<std::string_view> id;
@@ -269,7 +317,7 @@ Status ReadRequestFields(const dom::element& root, RequestFields* out) {
 
 /// Which outputs are wanted, and how; all where the request names none.
 Status ReadOutputs(const RequestFields& fields, std::span<const TensorSpec> specs,
-                   std::vector<RequestedOutput>* outputs) {
+                   const RegionRegistry* registry, std::vector<RequestedOutput>* outputs) {
   const bool binary = fields.parameters.binary_data_output.value_or(false);
   outputs->clear();
   if (fields.outputs.has_value()) {
@@ -289,11 +337,17 @@ Status ReadOutputs(const RequestFields& fields, std::span<const TensorSpec> spec
                                  " is asked for twice");
         }
       }
-      outputs->push_back({*index, tensor.parameters.binary_data.value_or(binary)});
+      outputs->push_back({*index, tensor.parameters.binary_data.value_or(binary), {}});
+      if (tensor.parameters.shared_memory.given()) {
+        auto range = FindSharedMemory(registry, tensor.parameters.shared_memory);
+        if (!range.ok()) return range.status().WithContext("output " + Quoted(*tensor.name));
+        outputs->back().binary = false;
+        outputs->back().shared_memory = *std::move(range);
+      }
     }
   }
   if (outputs->empty()) {
-    for (size_t i = 0; i < specs.size(); ++i) outputs->push_back({i, binary});
+    for (size_t i = 0; i < specs.size(); ++i) outputs->push_back({i, binary, {}});
   }
   return OkStatus();
 }
@@ -367,6 +421,7 @@ InferRequestReader::~InferRequestReader() = default;
 void InferRequestReader::Shrink() {
   if (parser_->capacity > kKeepJsonBytes) parser_->Release();
   for (TensorBuffer& buffer : buffers_) buffer.ShrinkTo(kKeepTensorBytes);
+  for (TensorBuffer& buffer : string_buffers_) buffer.ShrinkTo(kKeepTensorBytes);
 }
 
 Status InferRequestReader::Read(std::string_view json, std::span<const std::byte> binary,
@@ -412,10 +467,22 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
     source.elements = static_cast<size_t>(elements);
 
     const std::optional<uint64_t> raw = tensor.parameters.binary_data_size;
+    if (tensor.parameters.shared_memory.given()) {
+      if (raw.has_value() || tensor.data.has_value()) {
+        return InvalidArgument(context + ": has both data and a shared memory region");
+      }
+      if (string_buffers_.size() < inputs.size()) string_buffers_.resize(inputs.size());
+      auto view = ReadFromSharedMemory(source, registry_, tensor.parameters.shared_memory,
+                                       &string_buffers_[*index]);
+      if (!view.ok()) return view.status().WithContext(context);
+      request->inputs[*index] = *view;
+      continue;
+    }
     if (raw.has_value() == tensor.data.has_value()) {
       return InvalidArgument(context + (raw.has_value()
                                             ? ": has both data and binary_data_size"
-                                            : ": data is missing (or binary_data_size)"));
+                                            : ": data is missing (or binary_data_size, or a "
+                                              "shared memory region)"));
     }
     if (raw.has_value() && *raw > binary.size() - used) {
       return InvalidArgument(context + ": binary_data_size is " + std::to_string(*raw) + ", only " +
@@ -438,7 +505,7 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
                            " bytes after the JSON text belong to no input: binary_data_size is "
                            "missing or too small");
   }
-  return ReadOutputs(fields, outputs, &request->outputs);
+  return ReadOutputs(fields, outputs, registry_, &request->outputs);
 }
 
 }  // namespace verdict

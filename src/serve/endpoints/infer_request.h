@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "ir/types.h"
 #include "runtime/engine.h"
+#include "serve/endpoints/shared_memory_tensor.h"
 
 namespace verdict {
 
@@ -22,8 +23,9 @@ inline constexpr size_t kMaxJsonBytes = size_t{8} << 20;
 inline constexpr size_t kMaxJsonDepth = 32;
 
 struct RequestedOutput {
-  size_t index = 0;     // into the engine's outputs
-  bool binary = false;  // raw bytes after the JSON text instead of numbers in it
+  size_t index = 0;                 // into the engine's outputs
+  bool binary = false;              // raw bytes after the JSON text instead of numbers in it
+  SharedMemoryRange shared_memory;  // where it has a region, the values go there and nowhere else
 };
 
 /// An inference request, checked against the engine's inputs and outputs. Its views point into the
@@ -64,11 +66,14 @@ class InferRequestReader {
   ///   aligned to the element size.
   /// inputs, outputs: the engine's, in order; a shape has -1 where it may vary.
   /// request: valid until the next Read or Shrink, and as long as `json` and `binary`.
-  /// Errors: kInvalidArgument naming the field; kUnimplemented (shared memory, classification);
-  /// kResourceExhausted (no memory).
+  /// Errors: kInvalidArgument naming the field; kUnimplemented (classification); those of
+  /// FindSharedMemory; kResourceExhausted (no memory).
   Status Read(std::string_view json, std::span<const std::byte> binary,
               std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
               InferRequest* request);
+
+  /// Requests may from now on name regions of `registry`, which outlives the reader.
+  void UseSharedMemory(const RegionRegistry* registry) { registry_ = registry; }
 
   /// Gives back what a rare big request took. Call it after each request.
   void Shrink();
@@ -76,7 +81,9 @@ class InferRequestReader {
  private:
   struct Parser;  // hides simdjson
   std::unique_ptr<Parser> parser_;
-  std::vector<TensorBuffer> buffers_;  // one per input
+  std::vector<TensorBuffer> buffers_;         // one per input
+  std::vector<TensorBuffer> string_buffers_;  // of those in shared memory that are strings
+  const RegionRegistry* registry_ = nullptr;
 };
 
 }  // namespace verdict

@@ -340,9 +340,6 @@ TEST_F(InferRequestTest, WhatIsNotOfferedIsSaidSo) {
   const Status classification =
       Read("{" + x + R"(,"outputs":[{"name":"y","parameters":{"classification":3}}]})");
   EXPECT_EQ(classification.code(), StatusCode::kUnimplemented);
-  const Status memory =
-      Read(X(R"("datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"})"));
-  EXPECT_EQ(memory.code(), StatusCode::kUnimplemented);
 }
 
 TEST_F(InferRequestTest, HalfPrecisionIsForTheBinaryForm) {

@@ -89,12 +89,31 @@ Result<size_t> RawBytes(const TensorView& tensor) {
   return bytes;
 }
 
-Status AppendOutput(std::string* out, const TensorView& tensor, bool binary) {
+/// Puts the values into shared memory, and says so.
+Status AppendSharedMemory(std::string* out, const TensorView& tensor,
+                          const SharedMemoryRange& range) {
+  VERDICT_ASSIGN_OR_RETURN(const uint64_t bytes, range.WriteTensor(tensor));
+  out->append(",\"parameters\":{\"shared_memory_region\":");
+  AppendJsonString(out, range.region->name());
+  if (range.offset > 0) {
+    out->append(",\"shared_memory_offset\":");
+    AppendJsonInteger(out, range.offset);
+  }
+  out->append(",\"shared_memory_byte_size\":");
+  AppendJsonInteger(out, bytes);
+  out->push_back('}');
+  return OkStatus();
+}
+
+Status AppendOutput(std::string* out, const TensorView& tensor, const RequestedOutput& output) {
   out->append("\"datatype\":\"");
   out->append(WireTypeName(tensor.dtype));
   out->append("\",\"shape\":");
   AppendJsonShape(out, tensor.shape.dims());
-  if (binary) {
+  if (output.shared_memory.region != nullptr) {
+    return AppendSharedMemory(out, tensor, output.shared_memory);
+  }
+  if (output.binary) {
     VERDICT_ASSIGN_OR_RETURN(const size_t bytes, RawBytes(tensor));
     out->append(",\"parameters\":{\"binary_data_size\":");
     AppendJsonInteger(out, uint64_t{bytes});
@@ -130,7 +149,7 @@ Status WriteInferResponse(std::string_view model, std::string_view version,
     first = false;
     AppendJsonString(body, specs[output.index].name);
     body->push_back(',');
-    if (Status status = AppendOutput(body, results[output.index], output.binary); !status.ok()) {
+    if (Status status = AppendOutput(body, results[output.index], output); !status.ok()) {
       return status.WithContext("output " + Quoted(specs[output.index].name));
     }
     body->push_back('}');

@@ -28,6 +28,30 @@ constexpr std::array kEndpoints = {
     Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/load", HandleModelLoad},
     Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleModelUnload},
     Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/unload", HandleModelUnload},
+
+    Endpoint{Verb::kGet, "/v2/logging", HandleLogSettings},
+    Endpoint{Verb::kPost, "/v2/logging", HandleLogSettingsChange},
+    Endpoint{Verb::kGet, "/v2/trace/setting", HandleTraceSettings},
+    Endpoint{Verb::kPost, "/v2/trace/setting", HandleTraceSettingsChange},
+    Endpoint{Verb::kGet, "/v2/models/{model}/trace/setting", HandleTraceSettings},
+    Endpoint{Verb::kPost, "/v2/models/{model}/trace/setting", HandleTraceSettingsChange},
+
+    Endpoint{Verb::kGet, "/v2/systemsharedmemory/status", HandleSystemSharedMemoryStatus},
+    Endpoint{Verb::kGet, "/v2/systemsharedmemory/region/{region}/status",
+             HandleSystemSharedMemoryStatus},
+    Endpoint{Verb::kPost, "/v2/systemsharedmemory/region/{region}/register",
+             HandleSystemSharedMemoryRegister},
+    Endpoint{Verb::kPost, "/v2/systemsharedmemory/unregister", HandleSystemSharedMemoryUnregister},
+    Endpoint{Verb::kPost, "/v2/systemsharedmemory/region/{region}/unregister",
+             HandleSystemSharedMemoryUnregister},
+    Endpoint{Verb::kGet, "/v2/cudasharedmemory/status", HandleCudaSharedMemoryStatus},
+    Endpoint{Verb::kGet, "/v2/cudasharedmemory/region/{region}/status",
+             HandleCudaSharedMemoryStatus},
+    Endpoint{Verb::kPost, "/v2/cudasharedmemory/region/{region}/register",
+             HandleCudaSharedMemoryRegister},
+    Endpoint{Verb::kPost, "/v2/cudasharedmemory/unregister", HandleCudaSharedMemoryUnregister},
+    Endpoint{Verb::kPost, "/v2/cudasharedmemory/region/{region}/unregister",
+             HandleCudaSharedMemoryUnregister},
 };
 
 }  // namespace

@@ -7,9 +7,12 @@
 namespace verdict {
 namespace {
 
-std::string ConfigOf(const ModelConfig& config) {
+std::string ConfigOf(const ModelConfig& config,
+                     const std::shared_ptr<const Engine>& engine = SmallEngine(1)) {
   Metrics metrics(2);
-  const auto model = LoadedModel::FromEngine("m", 3, SmallEngine(1), &metrics, config);
+  const auto scheduler = Scheduler::Start(1).value();
+  const ModelHost host{2, &metrics, scheduler.get(), {}};
+  const auto model = LoadedModel::FromEngine("m", 3, engine, config, host);
   EXPECT_TRUE(model.ok()) << model.status().ToString();
   std::string text;
   AppendModelConfig(&text, **model);

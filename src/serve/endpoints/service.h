@@ -2,11 +2,16 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "observe/metrics.h"
+#include "observe/trace/tracer.h"
+#include "serve/batching/scheduler.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
+#include "serve/shared_memory/region_registry.h"
 
 namespace verdict {
 
@@ -15,18 +20,61 @@ class ModelManager;
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
  public:
-  explicit Service(int workers)
-      : metrics_(workers), models_(workers), scratch_(Scratches(workers)) {}
+  /// workers: threads of the transports; each has a number in [0, workers).
+  /// compute_threads: the scheduler's.
+  Service(int workers, int compute_threads, const SharedMemoryOptions& shared_memory = {})
+      : workers_(workers),
+        metrics_(workers + compute_threads + 1),
+        models_(workers),
+        tracer_(workers + compute_threads + 1, &metrics_.trace()),
+        shared_memory_(shared_memory) {
+    for (int i = 0; i < workers; ++i) scratch_.push_back(NewScratch());
+  }
 
   /// Memory that a worker uses again from request to request.
   struct Scratch {
     InferRequestReader reader;
     InferRequest request;
+
+    /// After each request: lets go of shared memory, and of what a rare big request took.
+    void Reset() {
+      reader.Shrink();
+      request.outputs.clear();
+    }
   };
 
   Metrics& metrics() { return metrics_; }
   ModelStore& models() { return models_; }
+  Tracer& tracer() { return tracer_; }
+  RegionRegistry& shared_memory() { return shared_memory_; }
+  int workers() const { return workers_; }
+  /// Set before any request, and until the last one is answered.
+  void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
+  Scheduler& scheduler() { return *scheduler_; }
+  /// The counters of a thread of the scheduler (Job::Times::thread).
+  int compute_slot(int thread) const { return workers_ + thread; }
+
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
+  /// The worker's scratch, with the request in it; the worker gets another. Threads: the worker's.
+  std::unique_ptr<Scratch> TakeScratch(int worker) {
+    std::unique_ptr<Scratch> spare;
+    {
+      const std::lock_guard lock(spare_mutex_);
+      if (!spares_.empty()) {
+        spare = std::move(spares_.back());
+        spares_.pop_back();
+      }
+    }
+    if (spare == nullptr) spare = NewScratch();
+    return std::exchange(scratch_[static_cast<size_t>(worker)], std::move(spare));
+  }
+  /// Takes one back that is no longer needed. Threads: any.
+  void PutSpareScratch(std::unique_ptr<Scratch> scratch) {
+    constexpr size_t kKeep = 256;
+    scratch->Reset();
+    const std::lock_guard lock(spare_mutex_);
+    if (spares_.size() < kKeep) spares_.push_back(std::move(scratch));
+  }
 
   /// Who loads and unloads models; null if nobody does.
   ModelManager* manager() const { return manager_; }
@@ -40,15 +88,21 @@ class Service {
   void BeginDrain() { draining_.store(true); }
 
  private:
-  static std::vector<std::unique_ptr<Scratch>> Scratches(int workers) {
-    std::vector<std::unique_ptr<Scratch>> scratches;
-    for (int i = 0; i < workers; ++i) scratches.push_back(std::make_unique<Scratch>());
-    return scratches;
+  std::unique_ptr<Scratch> NewScratch() {
+    auto scratch = std::make_unique<Scratch>();
+    scratch->reader.UseSharedMemory(&shared_memory_);
+    return scratch;
   }
 
+  int workers_;
   Metrics metrics_;
   ModelStore models_;
+  Tracer tracer_;
+  RegionRegistry shared_memory_;
+  Scheduler* scheduler_ = nullptr;
   std::vector<std::unique_ptr<Scratch>> scratch_;
+  std::mutex spare_mutex_;  // guards spares_
+  std::vector<std::unique_ptr<Scratch>> spares_;
   ModelManager* manager_ = nullptr;
   std::atomic<bool> models_ready_{false};
   std::atomic<bool> draining_{false};

@@ -211,6 +211,7 @@ void Connection::Answer() {
     SetError(503, "no memory to answer this request", &response);
   }
   if (response.deferred) return Enter(State::kComputing);
+  cancel_ = nullptr;  // of a deferral that came to nothing
   Send(parser_->keep_alive());
 }
 

@@ -3,14 +3,15 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/beast/core/string.hpp>
-#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/terminal_text.h"
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_request.h"
+#include "serve/endpoints/inference.h"
+#include "serve/http/compress.h"
+#include "serve/http/deadline.h"
 #include "serve/http/inflate.h"
 #include "serve/http/status_map.h"
 
@@ -100,7 +101,22 @@ class BodyForm {
   size_t max_body_bytes_;
 };
 
+/// Compresses the answer if the client likes it so and it is worth the time.
+void CompressBody(const RequestHead& head, HttpResponse* response) {
+  constexpr size_t kLeastBytes = 256;
+  if (head.accept_encoding.empty() || response->body.size() < kLeastBytes) return;
+  const Coding coding = ChooseCoding(head.accept_encoding);
+  if (coding == Coding::kNone || !Compress(coding, &response->body)) return;
+  response->content_encoding = coding == Coding::kGzip ? "gzip" : "deflate";
+}
+
 const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
+
+/// For the log: a query may hold what belongs into none.
+std::string_view PathOf(const RequestHead& head) {
+  const std::string_view target = head.target;
+  return target.substr(0, target.find('?'));
+}
 
 bool Fits(Method method, Verb verb) {
   return verb == Verb::kGet ? method == Method::kGet || method == Method::kHead
@@ -116,12 +132,18 @@ void InferenceHandler::Answer(const RequestHead& head, const Status& status, Rep
   if (!status.ok()) {
     const int code = HttpCodeOf(status.code());
     if (code == 500) LogServerError(head, status);
+    // Without its message, which may quote what the request holds.
+    spdlog::debug("{}: {} {}", PathOf(head), code, StatusCodeName(status.code()));
     return SetError(code, status.message(), response);
   }
   if (reply.json_bytes.has_value()) {
     response->content_type = "application/octet-stream";
     response->inference_header_length = reply.json_bytes;
   }
+  if (reply.phases.has_value() && !head.timing.empty()) {
+    response->fields = "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
+  }
+  CompressBody(head, response);
 }
 
 class InferenceHandler::Later : public Deferral {
@@ -157,7 +179,7 @@ class InferenceHandler::Transport : public CallTransport {
 
 InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes)
     : service_(service), max_body_bytes_(max_body_bytes) {
-  for (int i = 0; i < service.metrics().workers(); ++i) {
+  for (int i = 0; i < service.workers(); ++i) {
     paths_.push_back(std::make_unique<TargetPath>());
   }
 }
@@ -170,18 +192,22 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   Call call;
   call.worker = worker;
   const Endpoint* endpoint = nullptr;
+  std::string_view allow;  // what the path takes; one may be there once for each verb
   for (const Endpoint& candidate : Endpoints()) {
-    if (path.Matches(candidate.path, &call.model, &call.version)) {
+    call.model = call.version = call.region = {};
+    if (!path.Matches(candidate.path, &call.model, &call.version, &call.region)) continue;
+    if (Fits(request.head.method, candidate.verb)) {
       endpoint = &candidate;
       break;
     }
-    call.model = {};
-    call.version = {};
+    allow = allow.empty() ? AllowOf(candidate.verb) : "GET, HEAD, POST";
   }
-  if (endpoint == nullptr) return SetError(404, "there is no such endpoint", response);
-  if (!Fits(request.head.method, endpoint->verb)) {
-    SetError(405, std::string("this endpoint takes ") + AllowOf(endpoint->verb), response);
-    response->allow = AllowOf(endpoint->verb);
+  if (endpoint == nullptr && allow.empty()) {
+    return SetError(404, "there is no such endpoint", response);
+  }
+  if (endpoint == nullptr) {
+    SetError(405, "this endpoint takes " + std::string(allow), response);
+    response->allow = allow;
     return;
   }
   BodyForm form(request, max_body_bytes_);
@@ -190,6 +216,9 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   Transport transport(*this, request);
   call.transport = &transport;
   call.arrival = request.arrival;
+  const auto deadline = DeadlineOf(request.head, request.arrival);
+  if (!deadline.ok()) return SetError(400, deadline.status().message(), response);
+  call.deadline = *deadline;
   Reply reply;
   reply.body = std::move(response->body);  // its memory
   const Status status = endpoint->handle(service_, call, &reply);
@@ -202,13 +231,10 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
 
 /// At most one line a second: a client must not be able to fill the disk.
 void InferenceHandler::LogServerError(const RequestHead& head, const Status& status) {
-  const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
-  int64_t next = next_log_ms_.load(std::memory_order_relaxed);
-  if (now < next || !next_log_ms_.compare_exchange_strong(next, now + 1000)) return;
-  spdlog::error("{}: {} ({}:{})", TerminalText(head.target), TerminalText(status.message()),
-                status.place().file_name(), status.place().line());
+  const auto held_back = log_limit_.Pass();
+  if (!held_back.has_value()) return;
+  spdlog::error("{}: {} ({}:{}){}", PathOf(head), status.message(), status.place().file_name(),
+                status.place().line(), MoreLikeIt(*held_back));
 }
 
 void InferenceHandler::Count(int worker, int code) {

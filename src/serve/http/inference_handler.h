@@ -1,9 +1,9 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <vector>
 
+#include "observe/logging.h"
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/service.h"
 #include "serve/http/message.h"
@@ -31,7 +31,7 @@ class InferenceHandler : public HttpHandler {
   Service& service_;
   size_t max_body_bytes_;
   std::vector<std::unique_ptr<TargetPath>> paths_;  // one a worker
-  std::atomic<int64_t> next_log_ms_{0};
+  LogLimit log_limit_;
 };
 
 }  // namespace verdict

@@ -25,6 +25,13 @@ void RequestHead::Clear() {
   target.clear();
   content_type.clear();
   content_encoding.clear();
+  accept_encoding.clear();
+  authorization.clear();
+  traceparent.clear();
+  tracestate.clear();
+  deadline_us.clear();
+  envoy_timeout_ms.clear();
+  timing.clear();
   inference_header_length.clear();
   has_inference_header_length = false;
   expects_continue = false;
@@ -38,6 +45,8 @@ void HttpResponse::Clear() {
   body.clear();
   inference_header_length.reset();
   allow = {};
+  content_encoding = {};
+  fields.clear();
   deferred = false;
 }
 
@@ -65,6 +74,11 @@ void WriteResponseHead(const HttpResponse& response, std::string_view date, bool
     out->append("\r\nInference-Header-Content-Length: ");
     AppendNumber(out, *response.inference_header_length);
   }
+  if (!response.content_encoding.empty()) {
+    out->append("\r\nContent-Encoding: ");
+    out->append(response.content_encoding);
+    out->append("\r\nVary: Accept-Encoding");
+  }
   if (!response.allow.empty()) {
     out->append("\r\nAllow: ");
     out->append(response.allow);
@@ -74,7 +88,9 @@ void WriteResponseHead(const HttpResponse& response, std::string_view date, bool
   } else if (http10) {
     out->append("\r\nConnection: keep-alive");
   }
-  out->append("\r\n\r\n");
+  out->append("\r\n");
+  out->append(response.fields);
+  out->append("\r\n");
 }
 
 void SetError(int code, std::string_view message, HttpResponse* response) {

@@ -20,6 +20,13 @@ struct RequestHead {
   std::string target;
   std::string content_type;
   std::string content_encoding;
+  std::string accept_encoding;
+  std::string authorization;
+  std::string traceparent;
+  std::string tracestate;
+  std::string deadline_us;              // Verdict-Deadline-Us
+  std::string envoy_timeout_ms;         // x-envoy-expected-rq-timeout-ms
+  std::string timing;                   // Verdict-Timing
   std::string inference_header_length;  // Inference-Header-Content-Length
   bool has_inference_header_length = false;
   bool expects_continue = false;
@@ -33,8 +40,10 @@ struct HttpResponse {
   std::string_view content_type = "application/json";
   std::string body;
   std::optional<size_t> inference_header_length;
-  std::string_view allow;  // for 405
-  bool deferred = false;   // the answer comes later; nothing else here matters
+  std::string_view allow;             // for 405
+  std::string_view content_encoding;  // of the body; empty: as it is
+  std::string fields;                 // further header fields, each "Name: value\r\n"
+  bool deferred = false;              // the answer comes later; nothing else here matters
 
   void Clear();
 };

@@ -79,6 +79,16 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
       }
       head_->content_encoding.assign(value.data(), value.size());
       return;
+    case http::field::accept_encoding:
+      // Given twice, it is one list.
+      if (!head_->accept_encoding.empty()) head_->accept_encoding.push_back(',');
+      head_->accept_encoding.append(value.data(), value.size());
+      return;
+    case http::field::authorization:
+      if (!Keep(value, !head_->authorization.empty(), &head_->authorization)) {
+        return Refuse(400, "Authorization is given twice, with two values", error);
+      }
+      return;
     case http::field::transfer_encoding:
       if (!beast::iequals(value, "chunked")) {
         return Refuse(501, "the only Transfer-Encoding taken here is chunked", error);
@@ -91,15 +101,39 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
       head_->expects_continue = true;
       return;
     case http::field::unknown:
-      if (!beast::iequals(name_text, "Inference-Header-Content-Length")) return;
-      if (!Keep(value, head_->has_inference_header_length, &head_->inference_header_length)) {
-        return Refuse(400, "Inference-Header-Content-Length is given twice, with two values",
-                      error);
-      }
-      head_->has_inference_header_length = true;
-      return;
+      return OnOwnField(name_text, value, error);
     default:
       return;
+  }
+}
+
+void RequestParser::OnOwnField(StringView name, StringView value, ErrorCode& error) {
+  struct OwnField {
+    const char* name;
+    std::string RequestHead::*value;
+  };
+  static constexpr OwnField kOwnFields[] = {
+      {"Inference-Header-Content-Length", &RequestHead::inference_header_length},
+      {"Verdict-Deadline-Us", &RequestHead::deadline_us},
+      {"Verdict-Timing", &RequestHead::timing},
+      {"x-envoy-expected-rq-timeout-ms", &RequestHead::envoy_timeout_ms},
+  };
+  // A trace never costs a request its answer: two parents are none, two states are one list.
+  for (std::string* list : {&head_->traceparent, &head_->tracestate}) {
+    if (!beast::iequals(name, list == &head_->traceparent ? "traceparent" : "tracestate")) continue;
+    if (!list->empty()) list->push_back(',');
+    list->append(value.data(), value.size());
+    return;
+  }
+  for (const OwnField& field : kOwnFields) {
+    if (!beast::iequals(name, field.name)) continue;
+    const bool is_length = field.value == &RequestHead::inference_header_length;
+    std::string& kept = head_->*field.value;
+    if (!Keep(value, is_length ? head_->has_inference_header_length : !kept.empty(), &kept)) {
+      return Refuse(400, std::string(field.name) + " is given twice, with two values", error);
+    }
+    if (is_length) head_->has_inference_header_length = true;
+    return;
   }
 }
 

@@ -49,6 +49,9 @@ class RequestParser : public boost::beast::http::basic_parser<true> {
   size_t on_chunk_body_impl(uint64_t remaining, StringView bytes, ErrorCode& error) override;
   void on_finish_impl(ErrorCode&) override {}
 
+  /// A field whose name Boost.Beast does not know.
+  void OnOwnField(StringView name, StringView value, ErrorCode& error);
+
   /// Ends the parse with that code.
   void Refuse(int code, std::string message, ErrorCode& error);
 

@@ -19,9 +19,9 @@ constexpr size_t kMaxBody = 1 << 16;
 void UseRequest(const verdict::RequestHead& head, verdict::BodyBuffer& body) {
   verdict::TargetPath path;
   if (path.Parse(head.target).ok()) {
-    std::string_view model, version;
+    std::string_view model, version, region;
     for (const verdict::Endpoint& endpoint : verdict::Endpoints()) {
-      (void)path.Matches(endpoint.path, &model, &version);
+      (void)path.Matches(endpoint.path, &model, &version, &region);
     }
   }
   (void)verdict::ParseLength(head.inference_header_length);

@@ -106,21 +106,23 @@ Worker& HttpServer::LeastLoaded() {
 
 void HttpServer::Accept() {
   Worker& worker = LeastLoaded();
-  acceptor_.async_accept(worker.context,
-                         [this, &worker](const error_code& error, tcp::socket socket) {
-                           if (!acceptor_.is_open()) return;
-                           if (!error) {
-                             OnAccepted(worker, std::move(socket));
-                             return Accept();
-                           }
-                           if (error == asio::error::operation_aborted) return;
-                           // Out of file descriptors, or the client has gone already.
-                           spdlog::warn("cannot accept a connection: {}", error.message());
-                           accept_pause_.expires_after(kAcceptPause);
-                           accept_pause_.async_wait([this](const error_code& canceled) {
-                             if (!canceled && acceptor_.is_open()) Accept();
-                           });
-                         });
+  acceptor_.async_accept(
+      worker.context, [this, &worker](const error_code& error, tcp::socket socket) {
+        if (!acceptor_.is_open()) return;
+        if (!error) {
+          OnAccepted(worker, std::move(socket));
+          return Accept();
+        }
+        if (error == asio::error::operation_aborted) return;
+        // Out of file descriptors, or the client has gone already.
+        if (const auto held_back = accept_log_.Pass()) {
+          spdlog::warn("cannot accept a connection: {}{}", error.message(), MoreLikeIt(*held_back));
+        }
+        accept_pause_.expires_after(kAcceptPause);
+        accept_pause_.async_wait([this](const error_code& canceled) {
+          if (!canceled && acceptor_.is_open()) Accept();
+        });
+      });
 }
 
 void HttpServer::OnAccepted(Worker& worker, tcp::socket socket) {

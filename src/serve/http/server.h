@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "observe/logging.h"
 #include "serve/http/worker.h"
 
 namespace verdict {
@@ -60,6 +61,7 @@ class HttpServer {
   boost::asio::io_context accept_context_{1};
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer accept_pause_;
+  LogLimit accept_log_;
   size_t next_worker_ = 0;
   std::string url_;
   uint16_t port_ = 0;

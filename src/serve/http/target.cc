@@ -56,7 +56,7 @@ Status TargetPath::Parse(std::string_view target) {
 }
 
 bool TargetPath::Matches(std::string_view pattern, std::string_view* model,
-                         std::string_view* version) const {
+                         std::string_view* version, std::string_view* region) const {
   size_t index = 0;
   while (!pattern.empty()) {
     pattern.remove_prefix(1);  // the '/'
@@ -68,6 +68,8 @@ bool TargetPath::Matches(std::string_view pattern, std::string_view* model,
       *model = segment;
     } else if (wanted == "{version}" && !segment.empty()) {
       *version = segment;
+    } else if (wanted == "{region}" && !segment.empty()) {
+      *region = segment;
     } else if (segment.empty() || (wanted != segment && !wanted.starts_with('{'))) {
       return false;
     }

@@ -25,8 +25,10 @@ class TargetPath {
   std::span<const std::string> segments() const { return {segments_.data(), count_}; }
 
   /// True if the path is `pattern`, such as "/v2/models/{model}/infer", where "{…}" stands for any
-  /// segment that is not empty; then sets what "{model}" and "{version}" stand for, not others.
-  bool Matches(std::string_view pattern, std::string_view* model, std::string_view* version) const;
+  /// segment that is not empty; then sets what "{model}", "{version}" and "{region}"
+  /// stand for, not others.
+  bool Matches(std::string_view pattern, std::string_view* model, std::string_view* version,
+               std::string_view* region) const;
 
  private:
   std::array<std::string, kMaxSegments> segments_;

@@ -9,22 +9,24 @@ namespace {
 
 struct Match {
   bool matched;
-  std::string model, version;
+  std::string model, version, region;
   bool operator==(const Match&) const = default;
 };
 
 Match MatchOf(std::string_view target, std::string_view pattern) {
   TargetPath path;
   EXPECT_TRUE(path.Parse(target).ok()) << target;
-  std::string_view model, version;
-  const bool matched = path.Matches(pattern, &model, &version);
-  return {matched, std::string(model), std::string(version)};
+  std::string_view model, version, region;
+  const bool matched = path.Matches(pattern, &model, &version, &region);
+  return {matched, std::string(model), std::string(version), std::string(region)};
 }
 
 TEST(TargetPath, LiteralAndPlaceholderSegments) {
   EXPECT_EQ(MatchOf("/v2", "/v2"), (Match{true, "", ""}));
   EXPECT_EQ(MatchOf("/v2/models/a/versions/3/infer", "/v2/models/{model}/versions/{version}/infer"),
             (Match{true, "a", "3"}));
+  EXPECT_EQ(MatchOf("/v2/region/r/status", "/v2/region/{region}/status"),
+            (Match{true, "", "", "r"}));
   EXPECT_FALSE(MatchOf("/v2/models/a", "/v2/models/{model}/infer").matched);
   EXPECT_FALSE(MatchOf("/v2/models/a/infer", "/v2/models/{model}").matched);
   EXPECT_FALSE(MatchOf("/", "/v2").matched);

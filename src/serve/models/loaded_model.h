@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,13 +12,27 @@
 #include "release/repository/repository.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
+#include "serve/batching/scheduler.h"
 
 namespace verdict {
 
-/// One version of a model, ready to answer: its engine, a session for each worker thread, and its
-/// counters, looked up once. Immutable apart from the sessions, each of which belongs to its
-/// worker.
-class LoadedModel {
+class LoadedModel;
+
+/// What models are loaded with.
+struct ModelHost {
+  int workers = 1;  // threads of the transports, each of which runs cheap requests itself
+  Metrics* metrics = nullptr;
+  Scheduler* scheduler = nullptr;
+  /// Gets a model that nobody holds any more, on the thread that let go of it last, which may be a
+  /// request's. Empty: it is freed there.
+  std::function<void(std::unique_ptr<const LoadedModel>)> free;
+};
+
+/// One version of a model, ready to answer: its engine, a session for each worker thread, its queue
+/// for all that those do not run themselves, and its counters, looked up once. Immutable apart from
+/// the sessions, each of which belongs to its worker. The last to let go of it hands it to
+/// ModelHost::free.
+class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
   /// few seconds at most. Not for a request's thread. Errors: as Engine::Load, Engine::CheckGolden,
@@ -25,21 +40,28 @@ class LoadedModel {
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,
                                                          const ModelConfig& config,
-                                                         Metrics* metrics);
+                                                         const ModelHost& host);
 
   /// The same from an engine in memory.
   static Result<std::shared_ptr<const LoadedModel>> FromEngine(const std::string& name,
                                                                int64_t version,
                                                                std::shared_ptr<const Engine> engine,
-                                                               Metrics* metrics,
-                                                               const ModelConfig& config = {});
+                                                               const ModelConfig& config,
+                                                               const ModelHost& host);
+  ~LoadedModel();
 
   const std::string& name() const { return name_; }
   int64_t version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
   const Engine& engine() const { return *engine_; }
-  const ModelConfig& config() const { return config_; }
   ModelMetrics& metrics() const { return *metrics_; }
+  const ModelConfig& config() const { return config_; }
+  const std::shared_ptr<ModelQueue>& queue() const { return queue_; }
+  /// True if no request runs on its worker's own thread, however cheap.
+  bool always_queued() const {
+    return config_.dynamic_batching.has_value() || config_.sequence_batching.has_value() ||
+           config_.instance_count > 0;
+  }
 
   /// How many runs there may be at a time.
   size_t instances() const {
@@ -54,8 +76,9 @@ class LoadedModel {
   std::string name_;
   int64_t version_ = 0;
   std::string version_text_;
-  std::shared_ptr<const Engine> engine_;
   ModelConfig config_;
+  std::shared_ptr<const Engine> engine_;
+  std::shared_ptr<ModelQueue> queue_;
   std::shared_ptr<ModelMetrics> metrics_;
   std::vector<std::unique_ptr<Session>> sessions_;
 };

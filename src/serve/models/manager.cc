@@ -6,8 +6,6 @@
 #include <chrono>
 #include <system_error>
 
-#include "base/terminal_text.h"
-
 namespace verdict {
 namespace {
 
@@ -19,23 +17,27 @@ Status Stopping() { return Unavailable("the server is shutting down"); }
 }  // namespace
 
 ModelManager::ModelManager(std::filesystem::path root, const RepositoryOptions& options,
-                           Metrics* metrics, ModelStore* store, OnReadiness on_readiness)
+                           const ModelHost& host, ModelStore* store, OnReadiness on_readiness)
     : root_(std::move(root)),
       options_(options),
-      metrics_(metrics),
+      host_(host),
+      metrics_(host.metrics),
       store_(store),
       on_readiness_(std::move(on_readiness)),
-      reaper_(ModelReaper::Create([this] { Post([] {}); })) {}
+      reaper_(std::make_shared<ModelReaper>([this] { Post([] {}); })) {
+  // Models may outlive the manager: a request may hold one.
+  host_.free = [reaper = reaper_](ModelReaper::Model model) { reaper->Add(std::move(model)); };
+}
 
 ModelManager::~ModelManager() { Stop(); }
 
 Result<std::unique_ptr<ModelManager>> ModelManager::Create(std::filesystem::path root,
                                                            const RepositoryOptions& options,
-                                                           Metrics* metrics, ModelStore* store,
+                                                           const ModelHost& host, ModelStore* store,
                                                            OnReadiness on_readiness) {
   VERDICT_ASSIGN_OR_RETURN(const RepositoryListing listing, ListRepository(root));
   std::unique_ptr<ModelManager> manager(
-      new ModelManager(std::move(root), options, metrics, store, std::move(on_readiness)));
+      new ModelManager(std::move(root), options, host, store, std::move(on_readiness)));
   for (const std::string& name : options.load) manager->models_[name].wanted = true;
   manager->Take(listing);
   // Logged from here: by then nothing speaks against the server's start.
@@ -43,8 +45,8 @@ Result<std::unique_ptr<ModelManager>> ModelManager::Create(std::filesystem::path
     manager->LogIgnored(ignored);
     for (const auto& [name, model] : manager->models_) {
       if (model.on_disk) continue;
-      spdlog::error("model {} is to be loaded, but there is none of that name in {}",
-                    TerminalText(name), manager->root_.string());
+      spdlog::error("model {} is to be loaded, but there is none of that name in {}", name,
+                    manager->root_.string());
     }
   });
   manager->Commit();
@@ -143,7 +145,7 @@ Status ModelManager::CheckAllowed() const {
   }
   return Unavailable(
       "explicit model load / unload is not allowed: models are read when the server starts; start "
-      "it with --model-control-mode explicit (or poll) to change them while it runs");
+      "it with repository.mode explicit (or poll) to change them while it runs");
 }
 
 void ModelManager::Load(std::string model, std::optional<std::string> config, Done done) {
@@ -176,7 +178,7 @@ ModelRecord& ModelManager::Observe(const ModelFolder& folder) {
 void ModelManager::LogIgnored(const std::vector<std::string>& lines) {
   std::set<std::string> seen;
   for (const std::string& line : lines) {
-    if (!logged_.contains(line)) spdlog::warn("ignored: {}", TerminalText(line));
+    if (!logged_.contains(line)) spdlog::warn("ignored: {}", line);
     seen.insert(line);
   }
   logged_ = std::move(seen);
@@ -209,7 +211,7 @@ void ModelManager::Scan() {
   }
   if (logged_.insert(listing.status().message()).second) {
     spdlog::error("the repository cannot be read; what is loaded goes on serving: {}",
-                  TerminalText(listing.status().message()));
+                  listing.status().message());
   }
 }
 

@@ -42,11 +42,11 @@ class ModelManager {
   /// before every model of the start has been tried. Called after every change.
   using OnReadiness = std::function<void(bool ready)>;
 
-  /// Lists the repository, and publishes what will be loaded as still being loaded. `metrics` and
-  /// `store` must outlive the manager. Errors: as ListRepository.
+  /// Lists the repository, and publishes what will be loaded as still being loaded. What `host`
+  /// names and `store` must outlive the manager; host.free is set here. Errors: as ListRepository.
   static Result<std::unique_ptr<ModelManager>> Create(std::filesystem::path root,
                                                       const RepositoryOptions& options,
-                                                      Metrics* metrics, ModelStore* store,
+                                                      const ModelHost& host, ModelStore* store,
                                                       OnReadiness on_readiness);
   ~ModelManager();
 
@@ -83,7 +83,7 @@ class ModelManager {
   void Stop();
 
  private:
-  ModelManager(std::filesystem::path root, const RepositoryOptions& options, Metrics* metrics,
+  ModelManager(std::filesystem::path root, const RepositoryOptions& options, const ModelHost& host,
                ModelStore* store, OnReadiness on_readiness);
 
   /// Returns: false if the manager is stopping; the event is then dropped.
@@ -115,7 +115,8 @@ class ModelManager {
 
   const std::filesystem::path root_;
   const RepositoryOptions options_;
-  Metrics* const metrics_;
+  ModelHost host_;
+  Metrics* const metrics_;  // host_'s
   ModelStore* const store_;
   const OnReadiness on_readiness_;
 

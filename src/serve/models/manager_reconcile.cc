@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "base/terminal_text.h"
+#include "observe/logging.h"
 #include "release/repository/version_policy.h"
 #include "serve/models/manager.h"
 
@@ -19,32 +19,36 @@ using Clock = std::chrono::steady_clock;
 
 /// As LoadedModel::Load; a model that memory cannot hold is an error of that model alone.
 Result<std::shared_ptr<const LoadedModel>> TryLoad(const std::string& name, const VersionFile& file,
-                                                   const ModelConfig& config, Metrics* metrics) {
+                                                   const ModelConfig& config,
+                                                   const ModelHost& host) {
   try {
-    return LoadedModel::Load(name, file, config, metrics);
+    return LoadedModel::Load(name, file, config, host);
   } catch (const std::exception& error) {
     return ResourceExhausted(file.engine.string() + ": cannot be loaded: " + error.what());
   }
 }
 
 void LogLoaded(const LoadedModel& model, double seconds) {
+  const LogScope model_field("model", model.name());
+  const LogScope version_field("version", model.version_text());
   const Engine& engine = model.engine();
   spdlog::info("model {} version {} is ready: loaded in {:.1f} ms, {}", model.name(),
-               model.version(), seconds * 1000, TerminalText(engine.plan().target));
+               model.version(), seconds * 1000, engine.plan().target);
   if (engine.contents().golden.empty()) {
     spdlog::warn("model {} version {}: the engine has no golden vectors, and is served unchecked",
                  model.name(), model.version());
   }
   if (!engine.notice().empty()) {
-    spdlog::warn("model {} version {}: {}", model.name(), model.version(),
-                 TerminalText(engine.notice()));
+    spdlog::warn("model {} version {}: {}", model.name(), model.version(), engine.notice());
   }
 }
 
 void LogFailed(const std::string& name, int64_t number, const VersionRecord& version) {
+  const LogScope model_field("model", name);
+  const LogScope version_field("version", std::to_string(number));
   spdlog::error("model {} version {} is not served{}: {}", name, number,
                 version.served != nullptr ? " as it is now; what was loaded before still is" : "",
-                TerminalText(version.error.message()));
+                version.error.message());
 }
 
 }  // namespace
@@ -106,7 +110,7 @@ void ModelManager::BeginLoad(const std::string& name, ModelRecord& model, Versio
   loaders_.Submit([this, name, file = version.file, config = std::move(config),
                    target = LoadTarget{version.file.stamp, model.config_generation}] {
     const auto start = Clock::now();
-    auto loaded = TryLoad(name, file, config, metrics_);
+    auto loaded = TryLoad(name, file, config, host_);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     Post([this, name, number = file.version, target, loaded = std::move(loaded), seconds] {
       EndLoad(name, number, target, loaded, seconds);
@@ -124,11 +128,11 @@ void ModelManager::EndLoad(const std::string& name, int64_t number, const LoadTa
   version.tried = target;
   version.error = loaded.status();
   metrics_->CountLoad(name, loaded.ok());
+  if (loaded.ok()) ++alive_[{name, number}];
   if (!loaded.ok()) {
     LogFailed(name, number, version);
   } else if (version.desired) {
-    ++alive_[{name, number}];
-    version.served = reaper_->Watch(*loaded);
+    version.served = *loaded;
     LogLoaded(**loaded, seconds);
   }
   metrics_->Model(name, std::to_string(number))->SetLoaded(version.served != nullptr, seconds);
@@ -258,7 +262,8 @@ bool ModelManager::FreeUnused() {
   ::malloc_trim(0);
   for (const VersionKey& key : freed) {
     const auto it = alive_.find(key);
-    if (--it->second == 0) alive_.erase(it);
+    // Not one whose load ended while the manager was stopping.
+    if (it != alive_.end() && --it->second == 0) alive_.erase(it);
     ForgetMetrics(key.first, key.second);
   }
   changed_ = true;

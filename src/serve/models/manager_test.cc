@@ -66,7 +66,7 @@ class ModelManagerTest : public testing::Test {
   }
 
   void Start() {
-    auto manager = ModelManager::Create(root(), options_, &metrics_, &store_,
+    auto manager = ModelManager::Create(root(), options_, host_, &store_,
                                         [this](bool ready) { ready_.store(ready); });
     ASSERT_TRUE(manager.ok()) << manager.status().ToString();
     manager_ = *std::move(manager);
@@ -129,6 +129,8 @@ class ModelManagerTest : public testing::Test {
   fs::path folder_;
   RepositoryOptions options_;
   Metrics metrics_{2};
+  std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
+  ModelHost host_{2, &metrics_, scheduler_.get(), {}};
   ModelStore store_{2};
   std::atomic<bool> ready_{false};
   std::shared_ptr<const ModelSet> set_;
@@ -156,7 +158,7 @@ TEST_F(ModelManagerTest, AtTheStartEveryVersionIsLoaded) {
 
 TEST_F(ModelManagerTest, ItIsToldWhatIsStillBeingLoaded) {
   Put("m", 1, 1);
-  auto manager = ModelManager::Create(root(), options_, &metrics_, &store_, [](bool) {});
+  auto manager = ModelManager::Create(root(), options_, host_, &store_, [](bool) {});
   ASSERT_TRUE(manager.ok());
   EXPECT_THAT(WhyNot("m"), HasSubstr("still being loaded"));
   EXPECT_EQ(Entry("m", 1)->state(), ModelState::kLoading);
@@ -377,7 +379,7 @@ TEST_F(ExplicitModelManagerTest, ACallMayBringAConfiguration) {
 
 TEST_F(ExplicitModelManagerTest, WhoWaitsIsAnsweredWhenTheServerStops) {
   Put("m", 1, 1);
-  auto manager = ModelManager::Create(root(), options_, &metrics_, &store_, [](bool) {});
+  auto manager = ModelManager::Create(root(), options_, host_, &store_, [](bool) {});
   ASSERT_TRUE(manager.ok());
   std::promise<Status> waiting, late;
   (*manager)->Load("m", {}, [&](const Status& status) { waiting.set_value(status); });

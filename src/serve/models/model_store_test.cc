@@ -16,11 +16,13 @@ class ModelStoreTest : public testing::Test {
  protected:
   std::shared_ptr<const LoadedModel> Loaded(int64_t version) {
     auto model =
-        LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), &metrics_);
+        LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), {}, host_);
     EXPECT_TRUE(model.ok()) << model.status().ToString();
     return *model;
   }
   Metrics metrics_{2};
+  std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
+  ModelHost host_{2, &metrics_, scheduler_.get(), {}};
 };
 
 TEST_F(ModelStoreTest, NoVersionMeansTheHighestThatIsLoaded) {

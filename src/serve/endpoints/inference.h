@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "serve/batching/job.h"
+#include "serve/endpoints/endpoint.h"
+#include "serve/endpoints/infer_request.h"
+#include "serve/models/loaded_model.h"
+
+namespace verdict {
+
+// What every transport does with an inference request once it is read: run it at once, or queue it.
+
+/// A run that is expected to take no longer is made on the thread that read the request: handing it
+/// to another thread and back would take about as long.
+inline constexpr std::chrono::microseconds kRunHereAtMost{100};
+
+/// Rows of a request: the first input's first extent, where the model leaves it open; else 1.
+int64_t RowsOf(const Engine& engine, std::span<const TensorView> inputs);
+
+/// True if the request is to run on the caller's thread (RunHere), false if it is to be queued
+/// (Scheduler::Submit): batches, sequences and long runs are.
+bool RunsHere(const LoadedModel& model, int64_t rows);
+
+/// Runs the request with the worker's own session. Sets started and computed of *phases. Returns:
+/// the outputs, valid until the worker's next run. Errors: kDeadlineExceeded (it would be too late;
+/// nothing has run), and as Session::Run.
+Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,
+                                            std::span<const TensorView> inputs,
+                                            std::chrono::steady_clock::time_point deadline,
+                                            Phases* phases);
+
+/// A run's error for the client: a kernel's error names the node, which is unknown to it. Where the
+/// node reads just one of the model's inputs, as Gather its indices, the input is named too.
+Status NamingInput(const Graph& graph, const Status& error);
+
+/// Sets what the scheduler asks of a job: inputs, rows, deadline, priority, sequence.
+void FillJob(const InferRequest& request, const Engine& engine,
+             std::chrono::steady_clock::time_point deadline, Job* job);
+
+/// Counts an answered request. slot: the thread's counters (Metrics). alone: as
+/// ModelMetrics::RecordSuccess.
+void RecordInference(const LoadedModel& model, int slot, int64_t rows, bool alone,
+                     const Phases& phases);
+
+/// Counts a failed one. begin: when it was begun to be read.
+void RecordFailedInference(const LoadedModel& model, int slot, const Status& status,
+                           std::chrono::steady_clock::time_point begin);
+
+/// "parse;dur=0.004, queue;dur=0, …" in milliseconds: the value of the field Server-Timing.
+std::string ServerTiming(const Phases& phases);
+
+}  // namespace verdict

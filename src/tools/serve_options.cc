@@ -1,0 +1,61 @@
+#include "tools/serve_options.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace verdict {
+
+namespace {
+
+RepositoryOptions RepositoryOptionsOf(const RepositoryConfig& config) {
+  using Mode = RepositoryConfig::Mode;
+  RepositoryOptions options;
+  options.mode = config.mode == Mode::kPoll       ? RepositoryOptions::Mode::kPoll
+                 : config.mode == Mode::kExplicit ? RepositoryOptions::Mode::kExplicit
+                                                  : RepositoryOptions::Mode::kStartup;
+  options.poll_interval = std::chrono::seconds(config.poll_interval_s);
+  options.load = config.load;
+  options.load_threads = config.load_threads;
+  options.strict_readiness = config.strict_readiness;
+  return options;
+}
+
+}  // namespace
+
+ServerOptions ServerOptionsOf(const ServerConfig& config) {
+  ServerOptions options;
+  options.repository = config.repository.path;
+  options.models = RepositoryOptionsOf(config.repository);
+  options.http_host = config.http.host;
+  options.http_port = config.http.port;
+  options.metrics_host = config.metrics.host;
+  options.metrics_port = config.metrics.port;
+  options.io_threads = config.http.io_threads;
+  options.compute_threads = config.compute.threads;
+  options.limits.max_body_bytes = config.http.max_body_bytes;
+  // Room for a few of the largest, whatever that is.
+  options.limits.max_held_body_bytes =
+      std::max(config.http.max_held_body_bytes, 4 * config.http.max_body_bytes);
+  options.limits.max_connections = config.http.max_connections;
+  options.limits.idle_timeout = std::chrono::seconds(config.http.idle_timeout_s);
+  options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
+  options.shared_memory.allowed = config.shared_memory.allow;
+  options.trace_collector.url = config.tracing.endpoint;
+  options.trace.timestamps = config.tracing.timestamps;
+  options.trace.rate = config.tracing.rate;
+  options.drain = std::chrono::milliseconds(config.drain_ms);
+  return options;
+}
+
+LogSettings LogSettingsOf(const LogConfig& config) {
+  LogSettings settings;
+  settings.format = config.format == LogConfig::Format::kJson ? LogFormat::kJson : LogFormat::kText;
+  settings.warning = config.level >= LogConfig::Level::kWarning;
+  settings.info = config.level >= LogConfig::Level::kInfo;
+  settings.verbose_level = config.level >= LogConfig::Level::kTrace   ? 2
+                           : config.level >= LogConfig::Level::kDebug ? 1
+                                                                      : 0;
+  return settings;
+}
+
+}  // namespace verdict
