@@ -1,37 +1,30 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <cstdlib>
 
-#include "base/checked_math.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "plan/profile.h"
 
 namespace verdict {
-namespace {
 
-constexpr size_t kArenaAlignment = 64;
+Session::Session(std::shared_ptr<const Engine> engine) : engine_(std::move(engine)) {}
 
-}  // namespace
+Session::~Session() {
+  if (arena_ != nullptr) arena_->Release(arena_bytes_);
+}
 
-Session::Session(std::shared_ptr<const Engine> engine)
-    : engine_(std::move(engine)), arena_(nullptr, std::free) {}
-
-Session::~Session() = default;
-
-Result<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Engine> engine) {
+Result<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Engine> engine,
+                                                 std::shared_ptr<Arena> arena) {
   std::unique_ptr<Session> session(new Session(std::move(engine)));
   const Graph& graph = session->engine_->graph();
   const Plan& plan = session->engine_->plan();
-  uint64_t bytes = kArenaAlignment;
+  uint64_t bytes = 0;
   for (const Layout& layout : plan.layouts) bytes = std::max(bytes, layout.arena_bytes);
-  session->arena_.reset(static_cast<std::byte*>(
-      std::aligned_alloc(kArenaAlignment, AlignUp(bytes, kArenaAlignment))));
-  if (session->arena_ == nullptr) {
-    return ResourceExhausted("cannot get " + std::to_string(bytes) +
-                             " bytes of working memory for a session");
-  }
+  if (arena == nullptr) arena = std::make_shared<Arena>();
+  VERDICT_RETURN_IF_ERROR(arena->Reserve(bytes).WithContext("a session"));
+  session->arena_ = std::move(arena);
+  session->arena_bytes_ = bytes;
   session->values_.resize(static_cast<size_t>(graph.num_values()));
   for (ValueId id = 0; id < graph.num_values(); ++id) {
     if (const Constant* constant = graph.constant(id)) session->value(id) = constant->view();
@@ -154,7 +147,7 @@ Status Session::PlaceOutputs(size_t step, std::span<const TensorView> inputs,
                         ToString(outputs[i].shape) +
                         "; build the engine with these input shapes as --optShapes");
       }
-      outputs[i].data = arena_.get() + layout.offset[root];
+      outputs[i].data = memory_ + layout.offset[root];
     }
     value(id) = outputs[i];
   }
@@ -177,7 +170,7 @@ Status Session::RunStep(size_t step) {
   KernelContext context{node,
                         {step_inputs_.data() + views.first_input, node.inputs.size()},
                         {step_outputs_.data() + views.first_output, node.outputs.size()},
-                        {arena_.get() + layout.scratch_offset, layout.scratch_bytes},
+                        {memory_ + layout.scratch_offset, layout.scratch_bytes},
                         engine_->contents().packed.subspan(plan.steps[step].packed_offset,
                                                            plan.steps[step].packed_bytes)};
   return engine_->tactics()[step]->run(context);
@@ -208,6 +201,10 @@ Status Session::RunAndBind() {
 
 Result<std::span<const TensorView>> Session::Run(std::span<const TensorView> inputs) {
   VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
+  if (std::byte* memory = arena_->Acquire(); memory != memory_) {
+    memory_ = memory;
+    bound_ = false;
+  }
   if (bound_ && std::ranges::equal(inputs, input_shapes_, {}, &TensorView::shape)) {
     for (const External& external : externals_) external.view->data = inputs[external.input].data;
     VERDICT_RETURN_IF_ERROR(RunBound());

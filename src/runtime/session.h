@@ -4,23 +4,27 @@
 #include <span>
 #include <vector>
 
+#include "runtime/arena.h"
 #include "runtime/engine.h"
 
 namespace verdict {
 
-/// Runs an engine. Owns one arena; belongs to one thread at a time. After construction nothing is
+/// Runs an engine, in an arena; belongs to one thread at a time. After construction nothing is
 /// allocated.
 class Session {
  public:
-  /// Errors: kResourceExhausted if the arena cannot be had.
-  static Result<std::unique_ptr<Session>> Create(std::shared_ptr<const Engine> engine);
+  /// arena: shared with other sessions of the same thread; null: one of its own. Errors:
+  /// kResourceExhausted if the arena cannot be had. Threads: any, also while the thread of the
+  /// arena runs other sessions.
+  static Result<std::unique_ptr<Session>> Create(std::shared_ptr<const Engine> engine,
+                                                 std::shared_ptr<Arena> arena = nullptr);
   ~Session();
 
   /// Computes the outputs for dense inputs in the engine's order; element types and shapes are
   /// checked against the engine and its profiles. Inputs are read in place and must be aligned to
   /// their element size. Returns: one view per output, in the engine's order, valid until the next
-  /// Run (and, where an output is an input passed through, as long as that input). Errors:
-  /// kInvalidArgument naming the input; kernels' errors naming the node.
+  /// Run of a session with the same arena (and, where an output is an input passed through, as long
+  /// as that input). Errors: kInvalidArgument naming the input; kernels' errors naming the node.
   Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs);
 
   const Engine& engine() const { return *engine_; }
@@ -38,8 +42,10 @@ class Session {
   TensorView& value(ValueId id) { return values_[static_cast<size_t>(id)]; }
 
   std::shared_ptr<const Engine> engine_;
-  std::unique_ptr<std::byte, void (*)(void*)> arena_;
-  size_t profile_ = 0;  // the profile of the shapes last seen
+  std::shared_ptr<Arena> arena_;
+  size_t arena_bytes_ = 0;       // reserved there
+  std::byte* memory_ = nullptr;  // where the arena was in the last run
+  size_t profile_ = 0;           // the profile of the shapes last seen
   std::vector<Shape> input_shapes_;
   bool bound_ = false;              // everything below fits input_shapes_
   std::vector<TensorView> values_;  // per value of the graph

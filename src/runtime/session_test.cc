@@ -131,6 +131,63 @@ TEST(Session, AllocatesNothingInARun) {
   delete waste;
 }
 
+/// y = Relu(x W1) W2 over `width` hidden units: an arena of that size.
+std::shared_ptr<const Engine> MakeWideEngine(int64_t width) {
+  const std::string w = std::to_string(width);
+  Graph graph = ParseGraph(R"(graph "wide" {
+  input %x: f32[N,6]
+  const %w1: f32[6,)" + w + R"(] = seed(1)
+  const %w2: f32[)" + w + R"(,3] = seed(2)
+  %h = MatMul(%x, %w1)
+  %a = Relu(%h)
+  %y = MatMul(%a, %w2)
+  output %y
+}
+)")
+                    .value();
+  VERDICT_CHECK(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {});
+  VERDICT_CHECK(compiled.ok());
+  auto engine = Engine::FromContents(std::move(compiled->contents));
+  VERDICT_CHECK(engine.ok());
+  return *engine;
+}
+
+std::vector<float> Scores(Session& session, std::vector<float>& x) {
+  const TensorView view = View(x);
+  const auto outputs = session.Run(std::span(&view, 1));
+  VERDICT_CHECK(outputs.ok());
+  const auto y = (*outputs)[0].as<const float>();
+  return {y.begin(), y.end()};
+}
+
+TEST(Session, SharesAnArenaThatGrowsAndShrinksUnderIt) {
+  const auto small = MakeWideEngine(8), large = MakeWideEngine(600);
+  auto one = Rows(1, 0), many = Rows(29, 1);
+  const auto want_one = Scores(*Session::Create(small).value(), one);
+  const auto want_many = Scores(*Session::Create(large).value(), many);
+
+  const auto arena = std::make_shared<Arena>();
+  const auto first = Session::Create(small, arena).value();
+  EXPECT_EQ(Scores(*first, one), want_one);
+  std::byte* before = arena->Acquire();
+  auto second = Session::Create(large, arena).value();
+  EXPECT_NE(arena->Acquire(), before) << "the arena should have grown";
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(Scores(*first, one), want_one);
+    EXPECT_EQ(Scores(*second, many), want_many);
+  }
+  if (kCountsAllocations) {
+    const TensorView views[] = {View(one), View(many)};
+    const int64_t allocations = AllocationCount();
+    ASSERT_TRUE(first->Run(std::span(&views[0], 1)).ok());
+    ASSERT_TRUE(second->Run(std::span(&views[1], 1)).ok());
+    EXPECT_EQ(AllocationCount(), allocations);
+  }
+  second.reset();
+  EXPECT_EQ(Scores(*first, one), want_one);
+}
+
 TEST(Session, RefusesWhatTheEngineDoesNotTake) {
   const auto session = Session::Create(MakeEngine()).value();
   auto x = Rows(33, 0);

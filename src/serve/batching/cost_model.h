@@ -5,9 +5,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/status.h"
-#include "runtime/engine.h"
 #include "runtime/session.h"
 
 namespace verdict {
@@ -17,9 +17,14 @@ namespace verdict {
 class CostModel {
  public:
   /// Measures at 1, 2, 4, … up to max_rows rows, with the shapes of the engine's profiles (all
-  /// other extents at their largest) and inputs of zeros; the fastest of a few runs each. max_rows:
-  /// 1 for an engine without a batch. Errors: those of Session::Run.
+  /// other extents at their largest) and inputs of zeros (strings: "0"); the fastest of a few runs
+  /// each. Takes about 50 ms at most, or two runs of one row if they are longer; sizes for which
+  /// there was no time are taken as proportional. max_rows: 1 for an engine without a batch.
+  /// Errors: those of Session::Run.
   static Result<std::unique_ptr<CostModel>> Measure(Session& session, int64_t max_rows);
+
+  /// Of known costs: of 1, 2, 4, … rows; not empty.
+  explicit CostModel(std::span<const std::chrono::nanoseconds> measured);
 
   /// Interpolated between the measured sizes, proportional beyond.
   std::chrono::nanoseconds Estimate(int64_t rows) const;
@@ -28,7 +33,6 @@ class CostModel {
   void Observe(int64_t rows, std::chrono::nanoseconds time);
 
  private:
-  CostModel() = default;
   static constexpr size_t kSizes = 24;  // 1, 2, 4, … 2^23 rows
   std::array<std::atomic<int64_t>, kSizes> ns_{};
   size_t sizes_ = 0;  // of which so many are measured

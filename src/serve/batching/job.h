@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,7 +13,7 @@
 
 namespace verdict {
 
-class ModelQueue;
+struct Sequence;
 
 /// One inference request that waits for a run of its model. The transport derives from it to keep
 /// the request's memory and to make the answer.
@@ -32,12 +33,15 @@ class Job {
 
   virtual ~Job() = default;
 
-  std::span<const TensorView> inputs;  // one per input of the engine, in order; checked
-  int64_t rows = 1;                    // the batch extent of `inputs`; 1 where there is none
+  /// One per input of the engine, in order; checked. An input that carries a sequence's state has
+  /// null data (its type and shape are not looked at) and is fed from the store; with data it is
+  /// used in place of what is stored.
+  std::span<const TensorView> inputs;
+  int64_t rows = 1;  // the batch extent of `inputs`; 1 where there is none and for sequences
   Clock::time_point deadline = Clock::time_point::max();
   /// How long it may wait in the queue by its own wish, in microseconds; 0: as the model says.
   uint64_t timeout_us = 0;
-  uint32_t priority = 0;  // 1 is most urgent; 0: the model's default level
+  uint32_t priority = 0;  // 1 is most urgent; 0 or unknown: the model's default level
   /// Whose state it goes on with; empty: of no sequence.
   std::string sequence;
   bool sequence_start = false;  // forget the state first
@@ -47,18 +51,33 @@ class Job {
   /// thread of the scheduler (Times::thread says which: one of its own for what expires has the
   /// number `threads`); must not block.
   ///
-  /// outputs: one per output of the engine, in order, with `rows` rows; valid during the call;
-  /// empty
-  ///   if `status` is an error.
+  /// outputs: one per output of the engine, in order, states included, with `rows` rows; valid
+  ///   during the call; empty if `status` is an error.
   virtual void Finish(const Status& status, std::span<const TensorView> outputs,
                       const Times& times) = 0;
 
  private:
+  friend class JobQueue;
   friend class ModelQueue;
   friend class Scheduler;
+  friend class SequenceStore;
+
+  /// Where it is in its queue. kHeld: behind another one of its sequence.
+  enum class Place { kNone, kReady, kDelayed, kHeld };
+  using ByTime = std::multimap<Clock::time_point, Job*>;
+
+  // All of this is guarded by the scheduler's mutex.
   Times times_;
-  std::list<std::shared_ptr<Job>>::iterator place_;  // in a queue's list, while it waits
-  bool waiting_ = false;
+  Place place_ = Place::kNone;
+  size_t level_ = 0;
+  Clock::time_point due_;       // its turn: the earlier, the sooner
+  Clock::time_point start_by_;  // the latest start by deadline and cost, or by its timeout
+  Clock::time_point expires_;   // when it is rejected or delayed; max: never
+  std::list<std::shared_ptr<Job>>::iterator in_all_;
+  ByTime::iterator in_order_;
+  ByTime::iterator in_expiries_;  // if it expires
+  Sequence* of_sequence_ = nullptr;
+  std::list<Job*>::iterator in_sequence_;
 };
 
 }  // namespace verdict

@@ -1,21 +1,22 @@
 #pragma once
 
-#include <chrono>
 #include <memory>
-#include <span>
-#include <string>
 
 #include "base/status.h"
 #include "release/repository/model_config.h"
 #include "runtime/engine.h"
-#include "serve/batching/cost_model.h"
 #include "serve/batching/job.h"
+#include "serve/batching/model_queue.h"
 
 namespace verdict {
 
 /// Runs jobs on compute threads: combines those of one model to batches as its configuration says,
 /// in order of priority and deadline, never later than their deadlines allow by the measured cost
 /// of a run; answers at once what cannot be done in time.
+///
+/// Between models the most urgent priority goes first (no priorities: 1), then the earliest
+/// deadline, then the longest wait; what has waited for kPatience counts as of priority 1.
+/// Threads: any, for all functions.
 class Scheduler {
  public:
   /// threads: compute threads, > 0, shared by all models; each has one working memory for all.
@@ -25,7 +26,8 @@ class Scheduler {
   ~Scheduler();
 
   /// A model's place in the scheduler. The model is served as long as someone holds it; what waits
-  /// when the last one lets go is still answered.
+  /// when the last one lets go is still answered. Takes about 200 ms at most (a trial, and the
+  /// measurement of its cost), or a few runs if they are longer.
   ///
   /// Errors: kInvalidArgument: the configuration does not suit the engine (max_batch_size over the
   /// profiles, no common batch extent, rows that depend on each other as a trial shows, a state
@@ -34,24 +36,20 @@ class Scheduler {
                                           const ModelConfig& config);
 
   /// Puts a job in the queue of its model. Errors (the job's Finish is then not called):
+  /// kInvalidArgument: inputs that the model does not take, no sequence for a model that needs one;
   /// kResourceExhausted: the queue is full; kDeadlineExceeded: even an idle engine would be too
   /// late; kUnavailable: with what waits it would be too late, or the scheduler is stopping.
   Status Submit(const std::shared_ptr<ModelQueue>& queue, std::shared_ptr<Job> job);
 
   /// Takes a job back. Returns: true if it had not begun; then Finish is not called, and the
-  /// scheduler holds it no more.
+  /// scheduler holds it no more. Cost: O(1), amortized.
   bool Cancel(ModelQueue& queue, Job& job);
 
  private:
-  Scheduler();
-};
+  struct Core;
+  explicit Scheduler(int threads);
 
-/// See Scheduler::Add. Threads: any.
-class ModelQueue {
- public:
-  /// Jobs that wait.
-  size_t pending() const;
-  const CostModel& cost() const;
+  std::shared_ptr<Core> core_;
 };
 
 }  // namespace verdict

@@ -1,0 +1,365 @@
+#include "serve/batching/model_queue.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "plan/profile.h"
+#include "serve/batching/row_trial.h"
+
+namespace verdict {
+namespace {
+
+using Clock = Job::Clock;
+using std::chrono::nanoseconds;
+
+constexpr uint32_t kMaxPriorityLevels = 256;
+constexpr int64_t kMaxSizesCounted = 1024;
+/// An estimate that kept so many jobs out while nothing ran for so long is tried again.
+constexpr uint64_t kRefusalsToDoubt = 8;
+constexpr auto kTimeToDoubt = std::chrono::seconds(1);
+
+size_t IndexOf(std::span<const TensorSpec> specs, const std::string& name) {
+  const auto found = std::ranges::find(specs, name, &TensorSpec::name);
+  return static_cast<size_t>(found - specs.begin());
+}
+
+std::string TooLate(nanoseconds left, nanoseconds time, const std::string& what) {
+  const auto us = [](nanoseconds ns) { return std::to_string(ns.count() / 1000) + " us"; };
+  return "the deadline is " + us(left) + " away, " + what + " takes " + us(time);
+}
+
+/// The scheduling part of the configuration. Without one, batches form of what happens to wait, as
+/// Triton's completed configurations do.
+DynamicBatching BatchingOf(const ModelConfig& config) {
+  return config.dynamic_batching.value_or(DynamicBatching{});
+}
+
+}  // namespace
+
+ModelQueue::ModelQueue(const ModelConfig& config) : config_(config), queue_(BatchingOf(config)) {}
+
+Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Engine> engine,
+                                                       const ModelConfig& config,
+                                                       std::span<const Arenas> threads) {
+  if (BatchingOf(config).priority_levels > kMaxPriorityLevels) {
+    return InvalidArgument("priority_levels is over " + std::to_string(kMaxPriorityLevels));
+  }
+  std::shared_ptr<ModelQueue> queue(new ModelQueue(config));
+  queue->engine_ = std::move(engine);
+  queue->rows_ = RowsOf(*queue->engine_);
+  VERDICT_RETURN_IF_ERROR(queue->SetLimits());
+  VERDICT_RETURN_IF_ERROR(queue->SetStates());
+  const auto num_threads = static_cast<int>(threads.size());
+  queue->limit_ = static_cast<int>(
+      std::min<uint32_t>(config.instance_count == 0 ? UINT32_MAX : config.instance_count,
+                         static_cast<uint32_t>(num_threads)));
+  if (queue->limits_.in_order) queue->limit_ = 1;  // else one run may overtake another
+
+  // On a session of this thread: the compute threads are at work.
+  VERDICT_ASSIGN_OR_RETURN(const auto session, Session::Create(queue->engine_));
+  if (queue->limits_.combines) {
+    VERDICT_ASSIGN_OR_RETURN(queue->bit_exact_, TryRowsApart(*session, queue->limits_.max_rows));
+  }
+  const int64_t most_rows = queue->limits_.combines ? queue->limits_.max_rows : queue->rows_.max;
+  VERDICT_ASSIGN_OR_RETURN(queue->cost_, CostModel::Measure(*session, most_rows));
+  for (const Arenas& arenas : threads) {
+    VERDICT_ASSIGN_OR_RETURN(
+        auto run, BatchRun::Create(queue->engine_, queue->limits_.max_rows, queue->states_,
+                                   arenas.work, arenas.staging));
+    queue->runs_.push_back(std::move(run));
+  }
+  queue->sizes_ =
+      std::vector<SizeCounters>(static_cast<size_t>(std::min(most_rows, kMaxSizesCounted)) + 1);
+  queue->last_run_ = Clock::now();
+  return queue;
+}
+
+Status ModelQueue::SetLimits() {
+  const DynamicBatching batching = BatchingOf(config_);
+  if (batching.preserve_ordering) {
+    bool delays = false;
+    for (const auto& [level, policy] : batching.priority_queue_policy) {
+      delays |= policy.timeout_action == QueuePolicy::TimeoutAction::kDelay;
+    }
+    delays |= batching.default_queue_policy.timeout_action == QueuePolicy::TimeoutAction::kDelay;
+    if (batching.priority_levels > 1 || delays) {
+      return InvalidArgument(
+          "preserve_ordering goes with one priority level and timeout_action: REJECT only");
+    }
+  }
+  limits_.in_order = batching.preserve_ordering;
+  limits_.uniform = rows_.uniform;
+  if (config_.max_batch_size < 0) return InvalidArgument("max_batch_size is negative");
+  if (config_.max_batch_size == 0) return OkStatus();
+  if (!rows_.has_batch) {
+    return InvalidArgument(
+        "max_batch_size is set, but the first extents of the engine's inputs and outputs are not "
+        "one and the same symbol; set max_batch_size: 0");
+  }
+  if (config_.max_batch_size > rows_.max) {
+    return InvalidArgument("max_batch_size is " + std::to_string(config_.max_batch_size) +
+                           ", the engine's profiles take at most " + std::to_string(rows_.max) +
+                           " rows; build it with larger --maxShapes");
+  }
+  limits_.combines = config_.max_batch_size > 1;
+  limits_.max_rows = config_.max_batch_size;
+  limits_.preferred_rows = batching.preferred_batch_size;
+  // More than a day of delay is a day: no overflow.
+  limits_.max_delay = std::chrono::microseconds(
+      std::min<uint64_t>(batching.max_queue_delay_microseconds, 86'400'000'000ULL));
+  return OkStatus();
+}
+
+Status ModelQueue::SetStates() {
+  if (!config_.sequence_batching) return OkStatus();
+  const SequenceBatching& config = *config_.sequence_batching;
+  const Graph& graph = engine_->graph();
+  size_t offset = 0;
+  for (const SequenceState& state : config.state) {
+    StateSlot slot;
+    slot.input = IndexOf(engine_->inputs(), state.input_name);
+    slot.output = IndexOf(engine_->outputs(), state.output_name);
+    if (slot.input == engine_->inputs().size()) {
+      return InvalidArgument("state '" + state.input_name + "' is no input of the engine");
+    }
+    if (slot.output == engine_->outputs().size()) {
+      return InvalidArgument("state '" + state.output_name + "' is no output of the engine");
+    }
+    const auto is_same_input = [&](const StateSlot& other) { return other.input == slot.input; };
+    if (std::ranges::any_of(states_, is_same_input)) {
+      return InvalidArgument("state '" + state.input_name + "' is given twice");
+    }
+    const Value& input = graph.value(graph.inputs[slot.input]);
+    const Value& output = graph.value(graph.outputs[slot.output]);
+    if (input.dtype != output.dtype || !(input.shape == output.shape)) {
+      return InvalidArgument(
+          "state '" + state.input_name + "' is " + std::string(DataTypeName(input.dtype)) +
+          graph.ShapeText(input.shape) + ", but its output '" + state.output_name + "' is " +
+          std::string(DataTypeName(output.dtype)) + graph.ShapeText(output.shape));
+    }
+    slot.shape = input.shape;
+    if (slot.shape.rank() > 0 && IsSymbol(slot.shape[0])) slot.shape[0] = 1;
+    if (!slot.shape.IsStatic() || input.dtype == DataType::kString) {
+      return InvalidArgument("state '" + state.input_name +
+                             "' must be numbers, of fixed extents but the first");
+    }
+    VERDICT_ASSIGN_OR_RETURN(slot.bytes, ByteSize(input.dtype, slot.shape));
+    slot.offset = offset;
+    offset += (slot.bytes + 15) / 16 * 16;
+    states_.push_back(slot);
+  }
+  if (states_.empty()) return InvalidArgument("sequence_batching names no state");
+  if (config.max_candidate_sequences == 0) {
+    return InvalidArgument("max_candidate_sequences must be at least 1");
+  }
+  sequences_.emplace(config);
+  return OkStatus();
+}
+
+/// What gathering relies on; the session checks the rest.
+Status ModelQueue::CheckJob(const Job& job) const {
+  if (job.inputs.size() != engine_->inputs().size()) {
+    return InvalidArgument("the engine has " + std::to_string(engine_->inputs().size()) +
+                           " inputs, got " + std::to_string(job.inputs.size()));
+  }
+  if (sequences_ && job.sequence.empty()) {
+    return InvalidArgument("the model keeps a state per sequence: name the sequence");
+  }
+  if (sequences_ && job.rows != 1) {
+    return InvalidArgument("a request of a sequence has one row, got " + std::to_string(job.rows));
+  }
+  if (config_.max_batch_size > 0 && (job.rows < 1 || job.rows > config_.max_batch_size)) {
+    return InvalidArgument("the request has " + std::to_string(job.rows) +
+                           " rows, the model takes 1 to " + std::to_string(config_.max_batch_size));
+  }
+  std::array<Shape, 16> few;
+  std::vector<Shape> many(job.inputs.size() > few.size() ? job.inputs.size() : 0);
+  const std::span<Shape> shapes =
+      many.empty() ? std::span(few).first(job.inputs.size()) : std::span(many);
+  for (size_t i = 0; i < job.inputs.size(); ++i) {
+    const TensorView& input = job.inputs[i];
+    const TensorSpec& spec = engine_->inputs()[i];
+    shapes[i] = input.shape;
+    if (const auto slot = std::ranges::find(states_, i, &StateSlot::input); slot != states_.end()) {
+      if (input.data == nullptr) {
+        shapes[i] = slot->shape;
+        continue;
+      }
+    }
+    if (input.dtype != spec.dtype) {
+      return InvalidArgument("input '" + spec.name + "' has element type " +
+                             std::string(DataTypeName(input.dtype)) + ", the engine takes " +
+                             std::string(DataTypeName(spec.dtype)));
+    }
+    if (rows_.has_batch && config_.max_batch_size > 0 &&
+        (input.shape.rank() == 0 || input.shape[0] != job.rows)) {
+      return InvalidArgument("input '" + spec.name + "' has shape " + ToString(input.shape) +
+                             ", but the request has " + std::to_string(job.rows) + " rows");
+    }
+  }
+  for (const Profile& profile : engine_->profiles()) {
+    if (Covers(profile, shapes)) return OkStatus();
+  }
+  return CheckShapes(engine_->profiles().back(), shapes);
+}
+
+const CostModel* ModelQueue::Cost(Clock::time_point now) const {
+  const bool doubt =
+      running_ == 0 && refused_ >= kRefusalsToDoubt && now - last_run_ > kTimeToDoubt;
+  return doubt ? nullptr : cost_.get();
+}
+
+/// Counts a job that comes too late by the estimates.
+Status ModelQueue::Refuse(Status status) {
+  cannot_meet_.Add(1);
+  ++refused_;
+  return status;
+}
+
+/// More rows than could be computed in that time.
+int64_t ModelQueue::RowsIn(nanoseconds time) const {
+  const nanoseconds run =
+      std::max<nanoseconds>(cost_->Estimate(limits_.max_rows), std::chrono::microseconds(1));
+  const int64_t runs = std::min<int64_t>(time / run, 1'000'000) + 1;
+  return limits_.max_rows * (runs * limit_ + 1);
+}
+
+Status ModelQueue::Enter(std::shared_ptr<Job> job, Clock::time_point now, nanoseconds until_free) {
+  const CostModel* cost = Cost(now);
+  const nanoseconds alone = cost == nullptr ? nanoseconds(0) : cost->Estimate(job->rows);
+  const size_t level = queue_.LevelOf(*job);
+  if (job->deadline <= now) {
+    cannot_meet_.Add(1);
+    return DeadlineExceeded("the deadline has passed");
+  }
+  if (cost != nullptr && job->deadline != Clock::time_point::max()) {
+    const nanoseconds left = job->deadline - now;
+    if (left < alone) return Refuse(DeadlineExceeded(TooLate(left, alone, "a run")));
+    const JobQueue::Ahead ahead = queue_.CountAhead(*job, now, RowsIn(left));
+    const Backlog backlog{ahead.jobs, ahead.rows, until_free, limit_};
+    const nanoseconds expected = ExpectedTime(job->rows, backlog, limits_, *cost);
+    if (expected > left && (ahead.jobs > 0 || until_free.count() > 0)) {
+      return Refuse(
+          Unavailable(TooLate(left, expected, "an answer after what waits") + "; try again later"));
+    }
+  }
+  if (queue_.IsFull(level)) {
+    full_.Add(1);
+    return ResourceExhausted("the queue of the model is full; try again later");
+  }
+  bool held = false;
+  if (sequences_) {
+    const auto entered = sequences_->Enter(*job, now);
+    if (!entered.ok()) {
+      full_.Add(1);
+      return entered.status();
+    }
+    held = *entered;
+  }
+  queue_.Push(std::move(job), now, alone, held);
+  Publish();
+  return OkStatus();
+}
+
+const BatchDecision& ModelQueue::Decide(Clock::time_point now) {
+  candidates_.clear();
+  candidate_jobs_.clear();
+  int64_t rows = 0;
+  queue_.ForEachReady([&](Job& job) {
+    candidates_.push_back({job.rows, job.times_.queued, job.deadline, job.start_by_, job.inputs});
+    candidate_jobs_.push_back(&job);
+    rows += job.rows;
+    // Twice a batch: of what does not fit or comes too late, there is mostly less than half.
+    return limits_.combines ? rows < 2 * limits_.max_rows : candidates_.size() < 2;
+  });
+  ChooseBatch(candidates_, limits_, Cost(now), now, &decision_);
+  return decision_;
+}
+
+std::shared_ptr<Job> ModelQueue::Remove(Job& job, Clock::time_point now) {
+  std::shared_ptr<Job> taken = queue_.Remove(job);
+  if (sequences_) {
+    if (Job* next = sequences_->Leave(job, now)) queue_.Release(*next);
+  }
+  Publish();
+  return taken;
+}
+
+void ModelQueue::Begin(Clock::time_point now, std::vector<BatchRun::Part>* parts) {
+  parts->clear();
+  for (const size_t index : decision_.taken) {
+    Job& job = *candidate_jobs_[index];
+    job.times_.started = now;
+    parts->push_back({queue_.Remove(job), SequenceStore::Of(job), job.sequence_end});
+    if (sequences_) sequences_->Begin(job);
+  }
+  ++running_;
+  refused_ = 0;
+  Publish();
+}
+
+void ModelQueue::End(std::span<const BatchRun::Part> parts, int64_t rows, nanoseconds compute,
+                     Clock::time_point now) {
+  --running_;
+  last_run_ = now;
+  for (const BatchRun::Part& part : parts) {
+    if (!sequences_) break;
+    Job* next = sequences_->End(*part.sequence, part.ends, now);
+    if (next != nullptr) queue_.Release(*next);
+  }
+  const auto index = static_cast<size_t>(rows);
+  SizeCounters& size = sizes_[index < sizes_.size() ? index : 0];
+  size.runs.Add(1);
+  size.compute_ns.Add(static_cast<uint64_t>(compute.count()));
+  Publish();
+}
+
+std::shared_ptr<Job> ModelQueue::TakeExpired(Clock::time_point now) {
+  if (sequences_) sequences_->Expire(now);
+  std::shared_ptr<Job> job = queue_.TakeExpired(now);
+  if (job != nullptr) {
+    expired_.Add(1);
+    if (sequences_) {
+      Job* next = sequences_->Leave(*job, now);
+      if (next != nullptr) queue_.Release(*next);
+    }
+  }
+  Publish();
+  return job;
+}
+
+Clock::time_point ModelQueue::NextExpiry() const {
+  const Clock::time_point next = queue_.next_expiry();
+  return sequences_ ? std::min(next, sequences_->next_expiry()) : next;
+}
+
+/// Lets other threads see what is waiting.
+void ModelQueue::Publish() {
+  pending_.Set(queue_.size());
+  if (!sequences_) return;
+  sequences_held_.Set(sequences_->size());
+  sequences_evicted_.Set(sequences_->evicted());
+  sequences_expired_.Set(sequences_->expired());
+}
+
+ModelQueue::Rejected ModelQueue::rejected() const {
+  return {full_.value(), cannot_meet_.value(), expired_.value(), cancelled_.value()};
+}
+
+std::vector<ModelQueue::BatchSize> ModelQueue::batch_sizes() const {
+  std::vector<BatchSize> sizes;
+  for (size_t i = 1; i <= sizes_.size(); ++i) {
+    const size_t rows = i % sizes_.size();  // 0, what is more, comes last
+    const SizeCounters& size = sizes_[rows];
+    if (size.runs.value() == 0) continue;
+    sizes.push_back({static_cast<int64_t>(rows), size.runs.value(), size.compute_ns.value()});
+  }
+  return sizes;
+}
+
+ModelQueue::Sequences ModelQueue::sequences() const {
+  return {sequences_held_.value(), sequences_evicted_.value(), sequences_expired_.value()};
+}
+
+}  // namespace verdict

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "observe/local_counter.h"
+#include "release/repository/model_config.h"
+#include "runtime/arena.h"
+#include "runtime/engine.h"
+#include "serve/batching/batch_policy.h"
+#include "serve/batching/batch_run.h"
+#include "serve/batching/cost_model.h"
+#include "serve/batching/engine_rows.h"
+#include "serve/batching/job.h"
+#include "serve/batching/queue.h"
+#include "serve/batching/sequence_store.h"
+
+namespace verdict {
+
+/// A model's place in a Scheduler: what waits, what runs, and what has been counted. See
+/// Scheduler::Add. Threads: any, for what is public.
+class ModelQueue {
+ public:
+  /// Jobs that were not executed, by reason.
+  struct Rejected {
+    uint64_t full = 0;         // no room in the queue, or for its sequence
+    uint64_t cannot_meet = 0;  // its deadline, by the cost of a run or by what waits
+    uint64_t expired = 0;      // in the queue
+    uint64_t cancelled = 0;    // in the queue
+  };
+  /// Runs of one number of rows.
+  struct BatchSize {
+    int64_t rows = 0;  // 0: more than are counted apart
+    uint64_t runs = 0;
+    uint64_t compute_ns = 0;
+  };
+  struct Sequences {
+    uint64_t held = 0;
+    uint64_t evicted = 0;  // to make room
+    uint64_t expired = 0;
+  };
+
+  const Engine& engine() const { return *engine_; }
+  const CostModel& cost() const { return *cost_; }
+  /// Jobs that wait.
+  size_t pending() const { return pending_.value(); }
+  /// The most rows of one job; 0: whatever the engine takes.
+  int64_t max_rows() const { return limits_.combines ? limits_.max_rows : config_.max_batch_size; }
+  /// True if a trial gave every row the same bits in a batch as alone; else they agree to rounding.
+  bool bit_exact() const { return bit_exact_; }
+  /// The inputs that jobs need not bring, and the outputs that carry them on; empty: the model has
+  /// no sequences.
+  std::span<const StateSlot> states() const { return states_; }
+
+  Rejected rejected() const;
+  /// The sizes that occurred, ascending. Allocates.
+  std::vector<BatchSize> batch_sizes() const;
+  Sequences sequences() const;
+
+ private:
+  friend class Scheduler;
+  friend class ModelQueueInFakeTime;  // of the tests
+
+  /// The arenas of a compute thread.
+  struct Arenas {
+    std::shared_ptr<Arena> work, staging;
+  };
+  static Result<std::shared_ptr<ModelQueue>> Create(std::shared_ptr<const Engine> engine,
+                                                    const ModelConfig& config,
+                                                    std::span<const Arenas> threads);
+  explicit ModelQueue(const ModelConfig& config);
+  Status SetLimits();
+  Status SetStates();
+  Status CheckJob(const Job& job) const;
+
+  // What follows is called under the scheduler's mutex.
+
+  /// True if a run may begin, as far as this model goes.
+  bool CanStart() const { return queue_.has_ready() && running_ < limit_; }
+  /// Null if the measured cost is in doubt: it kept everything out for a while.
+  const CostModel* Cost(Job::Clock::time_point now) const;
+  Status Refuse(Status status);
+  int64_t RowsIn(std::chrono::nanoseconds time) const;
+  /// until_free: until a thread could begin a run. Errors: as Scheduler::Submit.
+  Status Enter(std::shared_ptr<Job> job, Job::Clock::time_point now,
+               std::chrono::nanoseconds until_free);
+  /// Asks the policy; decision_ and candidates_ are then set.
+  const BatchDecision& Decide(Job::Clock::time_point now);
+  /// Takes a job out that is not to run.
+  std::shared_ptr<Job> Remove(Job& job, Job::Clock::time_point now);
+  /// Takes the decided batch out.
+  void Begin(Job::Clock::time_point now, std::vector<BatchRun::Part>* parts);
+  /// A run has ended. The parts' jobs may be gone.
+  void End(std::span<const BatchRun::Part> parts, int64_t rows, std::chrono::nanoseconds compute,
+           Job::Clock::time_point now);
+  /// The next job that has expired, taken out; null: no more.
+  std::shared_ptr<Job> TakeExpired(Job::Clock::time_point now);
+  Job::Clock::time_point NextExpiry() const;
+  void Publish();
+
+  ModelConfig config_;
+  std::shared_ptr<const Engine> engine_;
+  EngineRows rows_;
+  BatchLimits limits_;
+  std::vector<StateSlot> states_;
+  bool bit_exact_ = true;
+  std::unique_ptr<CostModel> cost_;
+  std::vector<std::unique_ptr<BatchRun>> runs_;  // per compute thread, its own
+  int limit_ = 1;                                // runs at a time
+
+  // Guarded by the scheduler's mutex.
+  JobQueue queue_;
+  std::optional<SequenceStore> sequences_;
+  int running_ = 0;
+  Job::Clock::time_point last_run_;
+  uint64_t refused_ = 0;  // by cost, since the last run
+  std::vector<BatchCandidate> candidates_;
+  std::vector<Job*> candidate_jobs_;
+  BatchDecision decision_;
+  std::atomic<bool> retired_{false};  // nobody holds it but the scheduler
+
+  // Written under the scheduler's mutex, read by any thread.
+  LocalCounter pending_, full_, cannot_meet_, expired_, cancelled_;
+  LocalCounter sequences_held_, sequences_evicted_, sequences_expired_;
+  struct SizeCounters {
+    LocalCounter runs, compute_ns;
+  };
+  std::vector<SizeCounters> sizes_;  // by rows; [0]: more
+};
+
+}  // namespace verdict

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "base/status.h"
+#include "release/repository/model_config.h"
+#include "serve/batching/job.h"
+
+namespace verdict {
+
+/// What the server keeps of one sequence.
+struct Sequence {
+  const std::string* key = nullptr;     // in the store
+  std::unique_ptr<std::byte[]> memory;  // its states, one after another; null: all zeros
+  bool busy = false;                    // one of its jobs runs, and owns `memory`
+  std::list<Job*> waiting;              // in order of arrival; none but the first has its turn
+  Job::Clock::time_point last_used;
+  std::list<Sequence*>::iterator in_idle;  // if it is neither busy nor waited for
+};
+
+/// The sequences of one model: their states, and whose turn it is. Bounded; the longest idle one
+/// is forgotten first. The caller guards it.
+class SequenceStore {
+ public:
+  using Clock = Job::Clock;
+
+  explicit SequenceStore(const SequenceBatching& config) : config_(config) {}
+
+  /// Enters a job at the end of its sequence, which is made if there is none of its key. Returns:
+  /// true if another one is before it. Errors: kResourceExhausted: the store is full of sequences
+  /// that are in use.
+  Result<bool> Enter(Job& job, Clock::time_point now);
+  /// Takes out a job that has not begun. Returns: the job whose turn it now is, or null.
+  Job* Leave(Job& job, Clock::time_point now);
+  /// The first job of its sequence begins.
+  void Begin(Job& job);
+  /// It has ended. Returns: the job whose turn it now is, or null.
+  Job* End(Sequence& sequence, bool forget, Clock::time_point now);
+
+  /// The sequence of a job that was entered.
+  static Sequence* Of(const Job& job) { return job.of_sequence_; }
+
+  /// Forgets the sequences that have been idle for too long.
+  void Expire(Clock::time_point now);
+  /// When the next one will have been; max: never.
+  Clock::time_point next_expiry() const;
+
+  size_t size() const { return sequences_.size(); }
+  uint64_t evicted() const { return evicted_; }
+  uint64_t expired() const { return expired_; }
+
+ private:
+  Job* NextOrIdle(Sequence& sequence, Clock::time_point now);
+  void Forget(Sequence& sequence);
+
+  SequenceBatching config_;
+  std::unordered_map<std::string, Sequence> sequences_;
+  std::list<Sequence*> idle_;  // the longest first
+  uint64_t evicted_ = 0;       // to make room
+  uint64_t expired_ = 0;
+};
+
+}  // namespace verdict
