@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -26,6 +27,27 @@ class MappedFile {
  private:
   MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
   const std::byte* data_;
+  size_t size_;
+};
+
+/// A file, or its beginning, read into memory of its own that starts at a page and is never written
+/// again: what happens to the file later does not matter. Immutable and shared between threads.
+class FileCopy {
+ public:
+  /// max_bytes: what is beyond is not read.
+  /// Errors: as MappedFile::Open; kResourceExhausted (no memory for it); kUnavailable also if the
+  /// file became shorter meanwhile.
+  static Result<std::shared_ptr<const FileCopy>> Read(const std::filesystem::path& path,
+                                                      size_t max_bytes = SIZE_MAX);
+  ~FileCopy();
+  FileCopy(const FileCopy&) = delete;
+  FileCopy& operator=(const FileCopy&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  FileCopy(std::byte* data, size_t size) : data_(data), size_(size) {}
+  std::byte* data_;
   size_t size_;
 };
 

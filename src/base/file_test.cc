@@ -54,6 +54,33 @@ TEST_F(FileTest, MapsWhatWasWritten) {
   EXPECT_EQ(NumFiles(), 1U) << "a temporary file was left behind";
 }
 
+TEST_F(FileTest, ACopyKeepsItsBytesWhenTheFileIsTruncatedAndOverwritten) {
+  const fs::path path = folder_ / "m.engine";
+  const std::string text(3 << 20, 'a');
+  ASSERT_TRUE(WriteTexts(path, {text}).ok());
+  const auto copy = FileCopy::Read(path);
+  ASSERT_TRUE(copy.ok()) << copy.status().ToString();
+  fs::resize_file(path, 0);
+  std::ofstream(path) << "another";
+  const auto bytes = (*copy)->bytes();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(bytes.data()) % 4096, 0U);
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), text);
+}
+
+TEST_F(FileTest, ACopyMayBeOfTheBeginning) {
+  const fs::path path = folder_ / "m.engine";
+  ASSERT_TRUE(WriteTexts(path, {"one,two"}).ok());
+  EXPECT_EQ((*FileCopy::Read(path, 3))->bytes().size(), 3U);
+  EXPECT_EQ((*FileCopy::Read(path, 100))->bytes().size(), 7U);
+}
+
+TEST_F(FileTest, WhatCannotBeCopiedSaysWhy) {
+  EXPECT_EQ(FileCopy::Read(folder_ / "none").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(FileCopy::Read(folder_).status().code(), StatusCode::kInvalidArgument);
+  std::ofstream(folder_ / "empty").flush();
+  EXPECT_EQ(FileCopy::Read(folder_ / "empty").status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST_F(FileTest, APipeIsWrittenToAndStaysOne) {
   const fs::path path = folder_ / "pipe";
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);

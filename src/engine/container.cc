@@ -104,8 +104,7 @@ Status Corrupt(const std::string& what) {
 
 /// Magic, version and byte order: what decides whether the rest can be read at all.
 Status CheckIdentity(Bytes bytes, Header& header) {
-  if (bytes.size() < kMagic.size() ||
-      std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) {
+  if (!HasEngineMagic(bytes)) {
     return InvalidArgument(
         "not an engine file (it does not begin with \"VERDICT\"); `verdict build --onnx model.onnx "
         "--saveEngine model.engine` makes one");
@@ -221,6 +220,11 @@ ContainerImage BuildContainer(std::span<const SectionSource> sections, uint16_t 
 const SectionView* Container::Find(std::string_view name) const {
   const auto it = std::ranges::find(sections, name, &SectionView::name);
   return it == sections.end() ? nullptr : &*it;
+}
+
+bool HasEngineMagic(Bytes bytes) {
+  return bytes.size() >= kMagic.size() &&
+         std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
 }
 
 Result<Container> ReadContainer(Bytes bytes) {

@@ -71,6 +71,9 @@ struct Container {
   const SectionView* Find(std::string_view name) const;
 };
 
+/// True if a file that begins with `bytes` may be an engine file.
+bool HasEngineMagic(std::span<const std::byte> bytes);
+
 /// Verifies everything about a file that does not depend on what its sections hold: magic, version,
 /// endianness, sizes, table, bounds, overlap, alignment, CRC32C of table and sections, SHA-256 over
 /// all. Errors: kInvalidArgument (not an engine file), kFailedPrecondition (another major version),

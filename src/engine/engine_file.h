@@ -57,14 +57,24 @@ Status WriteEngineFile(const std::filesystem::path& path, const EngineContents& 
 /// The bytes that WriteEngineFile writes.
 Result<std::vector<std::byte>> SerializeEngine(const EngineContents& contents);
 
-/// Maps and verifies a file: header, section table, checksums, then every count, offset, size, enum
-/// and cross-reference before it is used. The graph has passed VerifyGraph and its shapes are what
-/// the shape rules infer; no two values that are live at once share memory. Nothing is allocated
-/// from an unchecked size. Whether a tactic accepts its node and the packed bytes it is given, the
-/// caller has to ask the tactic. Errors: kNotFound; kInvalidArgument (not an engine file);
-/// kDataLoss (truncated, corrupt, with the section's name); kFailedPrecondition (written by a newer
-/// version). Each says what to do. Threads: pure. Cost: O(bytes) for the checksums.
-Result<EngineContents> ReadEngineFile(const std::filesystem::path& path);
+/// How the bytes of an engine file come into memory.
+enum class FileAccess {
+  /// Mapped: processes share its pages, and it must not be changed in place meanwhile.
+  kMap,
+  /// Read: what happens to the file later does not matter. For servers.
+  kRead,
+};
+
+/// Maps (or reads) and verifies a file: header, section table, checksums, then every count, offset,
+/// size, enum and cross-reference before it is used. The graph has passed VerifyGraph and its
+/// shapes are what the shape rules infer; no two values that are live at once share memory. Nothing
+/// is allocated from an unchecked size. Whether a tactic accepts its node and the packed bytes it
+/// is given, the caller has to ask the tactic. Errors: kNotFound; kInvalidArgument (not an engine
+/// file); kDataLoss (truncated, corrupt, with the section's name); kFailedPrecondition (written by
+/// a newer version); as FileCopy::Read. Each says what to do. Threads: pure. Cost: O(bytes) for the
+/// checksums.
+Result<EngineContents> ReadEngineFile(const std::filesystem::path& path,
+                                      FileAccess access = FileAccess::kMap);
 
 /// As ReadEngineFile, on bytes in memory that `owner` keeps alive; they are copied if they are not
 /// aligned to 64 bytes. `name` stands for the file in messages.

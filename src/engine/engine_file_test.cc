@@ -160,6 +160,15 @@ TEST_F(EngineFileTest, ConstantsPointIntoTheMapAndOutliveTheContents) {
   EXPECT_EQ(packed[87], std::byte{0x5A});
 }
 
+TEST_F(EngineFileTest, WhatIsNoEngineIsRefusedByItsFirstBytesHoweverLarge) {
+  const auto path = folder_ / "large.engine";
+  std::ofstream(path) << "something else";
+  std::filesystem::resize_file(path, uintmax_t{1} << 43);
+  const Status status = ReadEngineFile(path, FileAccess::kRead).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("not an engine file"));
+}
+
 TEST_F(EngineFileTest, ReadsBytesAtAnyAddress) {
   const auto file = SerializeEngine(MakeTestContents()).value();
   for (size_t shift : {1, 8, 63}) {

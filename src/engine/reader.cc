@@ -246,8 +246,17 @@ Result<EngineContents> ParseEngine(Bytes bytes, std::shared_ptr<const void> owne
   return contents;
 }
 
-Result<EngineContents> ReadEngineFile(const std::filesystem::path& path) {
-  VERDICT_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+Result<EngineContents> ReadEngineFile(const std::filesystem::path& path, FileAccess access) {
+  if (access == FileAccess::kMap) {
+    VERDICT_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+    const Bytes bytes = file->bytes();
+    return ParseEngine(bytes, std::move(file), path.string());
+  }
+  // However large it is, what is no engine file is refused by its first bytes.
+  VERDICT_ASSIGN_OR_RETURN(auto file, FileCopy::Read(path, EngineHeaderLayout::kSize));
+  if (HasEngineMagic(file->bytes())) {
+    VERDICT_ASSIGN_OR_RETURN(file, FileCopy::Read(path));
+  }
   const Bytes bytes = file->bytes();
   return ParseEngine(bytes, std::move(file), path.string());
 }

@@ -187,10 +187,33 @@ std::shared_ptr<ModelMetrics> Metrics::Model(const std::string& model, const std
   return metrics;
 }
 
+void Metrics::CountLoad(const std::string& model, bool ok) {
+  std::lock_guard lock(mutex_);
+  LoadCounts& counts = loads_[model];
+  ++(ok ? counts.success : counts.failure);
+}
+
+void Metrics::Retire(const std::string& model, const std::string& version) {
+  std::lock_guard lock(mutex_);
+  models_.erase({model, version});
+}
+
+void Metrics::RetireModel(const std::string& model) {
+  std::lock_guard lock(mutex_);
+  loads_.erase(model);
+}
+
 std::string Metrics::Text(bool server_ready) const {
   std::vector<ModelSample> samples;
+  MetricFamily loads =
+      Family("verdict_model_loads_total", "Attempts to load a version of the model, by result",
+             MetricType::Counter);
   {
     std::lock_guard lock(mutex_);
+    for (const auto& [model, counts] : loads_) {
+      Add(&loads, {{"model", model}, {"result", "success"}}, static_cast<double>(counts.success));
+      Add(&loads, {{"model", model}, {"result", "failure"}}, static_cast<double>(counts.failure));
+    }
     for (const auto& [key, model] : models_) {
       samples.push_back({{{"model", key.first}, {"version", key.second}},
                          model->Sum(),
@@ -200,6 +223,7 @@ std::string Metrics::Text(bool server_ready) const {
   }
   std::vector<MetricFamily> families;
   AddModelFamilies(samples, &families);
+  families.push_back(std::move(loads));
   AddHttpFamilies(http_, refused_.load(std::memory_order_relaxed), &families);
   families.push_back(Single("verdict_trace_spans_exported_total",
                             "Spans that the trace collector took", MetricType::Counter,

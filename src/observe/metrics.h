@@ -34,6 +34,14 @@ class Metrics {
   /// The counters of a model's version, made on first use. Threads: any.
   std::shared_ptr<ModelMetrics> Model(const std::string& model, const std::string& version);
 
+  /// Counts an attempt to load a version of a model. Threads: any.
+  void CountLoad(const std::string& model, bool ok);
+  /// Forgets the counters of a version that is gone, so that versions that come and go do not pile
+  /// up in the scrape; who holds them may go on counting. Threads: any.
+  void Retire(const std::string& model, const std::string& version);
+  /// Forgets how often a model that is gone was loaded. Threads: any.
+  void RetireModel(const std::string& model);
+
   /// Threads: the worker's own, apart from reading.
   HttpMetrics& http(int worker) { return http_[static_cast<size_t>(worker)]; }
 
@@ -49,7 +57,12 @@ class Metrics {
   std::vector<HttpMetrics> http_;
   std::atomic<uint64_t> refused_{0};
   TraceCounters trace_;
-  mutable std::mutex mutex_;  // guards models_
+  struct LoadCounts {
+    uint64_t success = 0;
+    uint64_t failure = 0;
+  };
+  mutable std::mutex mutex_;                 // guards all below
+  std::map<std::string, LoadCounts> loads_;  // by model
   std::map<std::pair<std::string, std::string>, std::shared_ptr<ModelMetrics>> models_;
 };
 

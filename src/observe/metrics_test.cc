@@ -52,6 +52,7 @@ std::set<std::string> Names(const std::string& text) {
 TEST(Metrics, NamesTypesAndLabelsArePinned) {
   Metrics metrics(1);
   metrics.Model("fraud", "3");
+  metrics.CountLoad("fraud", true);
   std::ifstream file(VERDICT_SOURCE_DIR "/tests/golden/metrics.txt");
   ASSERT_TRUE(file) << "tests/golden/metrics.txt is missing";
   std::set<std::string> pinned;
@@ -119,6 +120,26 @@ TEST(Metrics, SameModelGetsTheSameCounters) {
   Metrics metrics(1);
   EXPECT_EQ(metrics.Model("m", "1"), metrics.Model("m", "1"));
   EXPECT_NE(metrics.Model("m", "1"), metrics.Model("m", "2"));
+}
+
+TEST(Metrics, LoadsAreCountedByResultAndWhatIsGoneIsForgotten) {
+  Metrics metrics(1);
+  metrics.CountLoad("m", true);
+  metrics.CountLoad("m", false);
+  metrics.CountLoad("m", false);
+  const auto counters = metrics.Model("m", "1");
+  metrics.Model("m", "2");
+  EXPECT_THAT(metrics.Text(true),
+              HasSubstr("verdict_model_loads_total{model=\"m\",result=\"success\"} 1\n"));
+  EXPECT_THAT(metrics.Text(true),
+              HasSubstr("verdict_model_loads_total{model=\"m\",result=\"failure\"} 2\n"));
+  metrics.Retire("m", "1");
+  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("version=\"1\"")));
+  EXPECT_THAT(metrics.Text(true), HasSubstr("version=\"2\""));
+  counters->RecordFailure(0, FailureReason::kOther, 1);  // a request that was under way
+  metrics.Retire("m", "2");
+  metrics.RetireModel("m");
+  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("model=")));
 }
 
 TEST(Metrics, ConnectionsAndResponses) {

@@ -84,6 +84,8 @@ class ModelMetrics {
   void SetQueue(std::function<QueueTotals()> read);
   /// Threads: any.
   void SetLoaded(bool ready, double load_seconds);
+  /// Threads: any.
+  void SetReady(bool ready) { ready_.store(ready, std::memory_order_relaxed); }
 
   bool ready() const { return ready_.load(std::memory_order_relaxed); }
   double load_seconds() const { return load_seconds_.load(std::memory_order_relaxed); }

@@ -122,8 +122,9 @@ Status CompareGolden(const TensorView& expected, const TensorView& actual, doubl
 
 }  // namespace
 
-Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& path) {
-  VERDICT_ASSIGN_OR_RETURN(EngineContents contents, ReadEngineFile(path));
+Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& path,
+                                                   FileAccess access) {
+  VERDICT_ASSIGN_OR_RETURN(EngineContents contents, ReadEngineFile(path, access));
   auto engine = FromContents(std::move(contents));
   if (!engine.ok()) return engine.status().WithContext(path.string());
   return engine;

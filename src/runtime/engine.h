@@ -25,7 +25,8 @@ class Engine {
   /// Loads and verifies a file; plans again from the IR where the stored plan was made for another
   /// machine (notice() then says so). Errors: as ReadEngineFile, PlanGraph and ResolveShapes: the
   /// input shapes alone must say what every shape is.
-  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& path);
+  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& path,
+                                                    FileAccess access = FileAccess::kMap);
   /// From contents in memory (just compiled, or read).
   static Result<std::shared_ptr<const Engine>> FromContents(EngineContents contents);
 

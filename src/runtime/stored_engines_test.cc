@@ -1,6 +1,9 @@
 // Engine files that earlier versions wrote, kept in tests/data, must load and compute what they did
 // then.
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "runtime/allocation_count_test.h"
 #include "runtime/session.h"
@@ -27,6 +30,22 @@ TEST(StoredEngines, LoadAndPassTheirGoldenVectors) {
     EXPECT_FALSE((*engine)->contents().golden.empty());
     const Status status = Engine::CheckGolden(*engine);
     EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+}
+
+TEST(StoredEngines, ScoreTheSameWhenTheFileThatWasReadIsDestroyed) {
+  const auto file = std::filesystem::path(testing::TempDir()) /
+                    ("stored_engines_test." + std::to_string(::getpid()));
+  for (const auto& path : StoredEngines()) {
+    SCOPED_TRACE(path.filename().string());
+    std::filesystem::copy_file(path, file, std::filesystem::copy_options::overwrite_existing);
+    const auto engine = Engine::Load(file, FileAccess::kRead);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    std::ofstream(file) << std::string(std::filesystem::file_size(path) / 2, 'x');
+    EXPECT_TRUE(Engine::CheckGolden(*engine).ok()) << "overwritten";
+    std::filesystem::resize_file(file, 0);
+    EXPECT_TRUE(Engine::CheckGolden(*engine).ok()) << "truncated";
+    std::filesystem::remove(file);
   }
 }
 

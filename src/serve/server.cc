@@ -2,12 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
-#include <system_error>
 #include <utility>
 
 #include "base/cpu_count.h"
-#include "release/repository/repository.h"
-#include "serve/models/loader.h"
 
 namespace verdict {
 namespace {
@@ -41,49 +38,47 @@ Server::Server(const ServerOptions& options)
       metrics_handler_(service_) {}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
-  VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));
   std::unique_ptr<Server> server(new Server(options));
   const ServerOptions& complete = server->options_;
   VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
-  server->service_.SetScheduler(server->scheduler_.get());
+  Service& service = server->service_;
+  service.SetScheduler(server->scheduler_.get());
   if (!complete.trace_collector.url.empty()) {
     VERDICT_RETURN_IF_ERROR(
         server->service_.tracer().Start(complete.trace_collector, complete.trace));
   }
-  AnnounceModels(listing, &server->service_.metrics(), &server->service_.models());
+  ModelHost host;
+  host.workers = service.workers();
+  host.metrics = &service.metrics();
+  host.scheduler = server->scheduler_.get();
+  VERDICT_ASSIGN_OR_RETURN(
+      server->manager_,
+      ModelManager::Create(complete.repository, complete.models, host, &service.models(),
+                           [&service](bool ready) { service.SetModelsReady(ready); }));
+  service.SetManager(server->manager_.get());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
                                              MetricsLimits(), server->metrics_handler_));
   VERDICT_ASSIGN_OR_RETURN(
       server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
                                        complete.limits, server->inference_handler_));
-  try {
-    server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
-      LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
-                 &server.service_.models());
-      server.service_.FinishLoading(server.service_.models().Current()->AnyLoaded());
-      server.loading_done_.store(true);
-      server.loading_done_.notify_all();
-    });
-  } catch (const std::system_error&) {
-    return ResourceExhausted(
-        "cannot start the thread that loads models; lower --io-threads or raise the process limit");
-  }
+  // An idle worker would else keep the models of its last request.
+  service.models().SetListener([&http = *server->http_, &models = service.models()] {
+    http.PostToWorkers([&models](int worker) { models.ForWorker(worker); });
+  });
+  VERDICT_RETURN_IF_ERROR(server->manager_->Start());
   return server;
 }
 
-Server::~Server() {
-  stop_loading_.store(true);
-  if (loader_.joinable()) loader_.join();
-}
+Server::~Server() = default;
 
 bool Server::WaitUntilLoaded() {
-  loading_done_.wait(false);
+  manager_->WaitUntilSettled();
   return service_.ready();
 }
 
 void Server::Shutdown() {
-  stop_loading_.store(true);
+  manager_->BeginStop();
   service_.BeginDrain();
   http_->BeginDrain();
   std::this_thread::sleep_for(options_.drain);
@@ -95,7 +90,7 @@ void Server::Shutdown() {
   http_->Stop();
   service_.tracer().Stop(kTracePatience);
   metrics_->Stop();
-  if (loader_.joinable()) loader_.join();
+  manager_->Stop();
 }
 
 }  // namespace verdict

@@ -1,17 +1,17 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "base/status.h"
 #include "serve/endpoints/service.h"
 #include "serve/http/inference_handler.h"
 #include "serve/http/metrics_handler.h"
 #include "serve/http/server.h"
+#include "serve/models/manager.h"
+#include "serve/models/repository_options.h"
 
 namespace verdict {
 
@@ -23,6 +23,7 @@ struct ServerOptions {
   uint16_t metrics_port = 8002;
   int io_threads = 0;       // 0: one a CPU
   int compute_threads = 0;  // 0: one a CPU
+  RepositoryOptions models;
   HttpLimits limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
@@ -34,17 +35,20 @@ struct ServerOptions {
 /// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.
 class Server {
  public:
-  /// Listens, and begins to load the models on a thread of its own. Errors: the repository's
+  /// Listens, and begins to load the models on threads of their own. Errors: the repository's
   /// (ListRepository) and the ports' (HttpServer::Start); kResourceExhausted
   /// (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 
-  /// Waits until every model has been tried. Returns: whether the server is ready.
+  /// Waits until every model of the start has been tried. Returns: whether the server is ready.
   bool WaitUntilLoaded();
 
-  /// True once every model has been tried. Threads: any.
-  bool loaded() const { return loading_done_.load(); }
+  /// True once every model of the start has been tried. Threads: any.
+  bool loaded() const { return manager_->settled(); }
+
+  /// Looks at the repository now, where it is polled.
+  void RescanRepository() { manager_->Rescan(); }
 
   /// Ends in order: readiness fails, the drain delay passes while everything is still answered,
   /// then no new connection is taken, requests under way are answered, and all threads end.
@@ -61,13 +65,11 @@ class Server {
   Service service_;
   InferenceHandler inference_handler_;
   MetricsHandler metrics_handler_;
-  std::atomic<bool> stop_loading_{false};
-  std::atomic<bool> loading_done_{false};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
   // Ends before what it answers through, and after all that submits to it.
   std::unique_ptr<Scheduler> scheduler_;
-  std::thread loader_;
+  std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above
 };
 
 }  // namespace verdict

@@ -75,14 +75,15 @@ class ServerTest : public testing::Test {
     Service& service = server_->service();
     auto models = std::make_shared<ModelSet>();
     for (const int64_t version : {1, 2}) {
-      auto model = LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)),
-                                           &service.metrics());
+      const ModelHost host{service.workers(), &service.metrics(), &service.scheduler(), {}};
+      auto model =
+          LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), {}, host);
       ASSERT_TRUE(model.ok()) << model.status().ToString();
       models->Put("m", {version, *model, ""});
     }
     models->Put("broken", {1, nullptr, "its checksum is wrong"});
     service.models().Replace(std::move(models));
-    service.FinishLoading(true);
+    service.SetModelsReady(true);
   }
   uint16_t port() const { return PortOf(server_->http_url()); }
   static uint16_t PortOf(const std::string& url) {
@@ -516,7 +517,7 @@ TEST_F(ServerTest, LoadingThatEndsInAShutdownDoesNotMakeItReady) {
   Start();
   EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 1\n"));
   server_->service().BeginDrain();
-  server_->service().FinishLoading(true);
+  server_->service().SetModelsReady(true);
   EXPECT_FALSE(server_->service().ready());
   EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 0\n"));
 }

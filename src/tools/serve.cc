@@ -100,17 +100,21 @@ Status Serve(const LoadedServerConfig& loaded) {
   while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
   if (signal == 0) {
     if (!server->service().ready()) {
-      spdlog::error("no model of {} could be loaded: the server is live, but not ready",
+      spdlog::error("no model of {} is served: the server is live, but not ready",
                     options.repository.string());
     }
     std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
                 server->http_url().c_str(), server->metrics_url().c_str());
     std::fflush(stdout);
-    systemd->Ready(server->service().ready() ? "serving" : "no model could be loaded");
+    systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }
   while (signal == 0) {
     systemd->Watchdog();
     signal = signals.WaitFor(serving_step_ms);
+    if (signal == SIGHUP && options.models.mode == RepositoryOptions::Mode::kPoll) {
+      server->RescanRepository();
+      signal = 0;
+    }
   }
   systemd->Stopping("answering what is under way");
   spdlog::info(

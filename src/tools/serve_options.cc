@@ -5,9 +5,27 @@
 
 namespace verdict {
 
+namespace {
+
+RepositoryOptions RepositoryOptionsOf(const RepositoryConfig& config) {
+  using Mode = RepositoryConfig::Mode;
+  RepositoryOptions options;
+  options.mode = config.mode == Mode::kPoll       ? RepositoryOptions::Mode::kPoll
+                 : config.mode == Mode::kExplicit ? RepositoryOptions::Mode::kExplicit
+                                                  : RepositoryOptions::Mode::kStartup;
+  options.poll_interval = std::chrono::seconds(config.poll_interval_s);
+  options.load = config.load;
+  options.load_threads = config.load_threads;
+  options.strict_readiness = config.strict_readiness;
+  return options;
+}
+
+}  // namespace
+
 ServerOptions ServerOptionsOf(const ServerConfig& config) {
   ServerOptions options;
   options.repository = config.repository.path;
+  options.models = RepositoryOptionsOf(config.repository);
   options.http_host = config.http.host;
   options.http_port = config.http.port;
   options.metrics_host = config.metrics.host;

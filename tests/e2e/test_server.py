@@ -74,6 +74,7 @@ def test_health_and_metadata(server: Server, client) -> None:
         "label": "INT64", "probabilities": "FP32"}
     assert client.get_model_metadata("labels", "1")["outputs"][0]["datatype"] == "BYTES"
     config = client.get_model_config("fraud")
+    assert config["max_batch_size"] == 0 and config["version_policy"] == {"all": {}}
     assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 10]}]
 
 
@@ -108,7 +109,7 @@ def test_versions_that_fail_to_load_leave_the_others(server: Server, client) -> 
 
 def test_loading_and_unloading_say_what_to_do(client) -> None:
     for change in (client.load_model, client.unload_model):
-        with pytest.raises(InferenceServerException, match="restart it to load or unload"):
+        with pytest.raises(InferenceServerException, match="--model-control-mode"):
             change("fraud")
 
 

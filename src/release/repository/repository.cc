@@ -1,9 +1,13 @@
 #include "release/repository/repository.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <system_error>
 #include <utility>
+
+#include "release/repository/model_config.h"
 
 namespace verdict {
 namespace {
@@ -22,11 +26,24 @@ Result<std::vector<fs::path>> Entries(const fs::path& folder) {
   return entries;
 }
 
+/// Zero if there is no regular file.
+FileStamp StampOf(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
+  return {info.st_ino, info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
+          static_cast<uint64_t>(info.st_size)};
+}
+
 bool IsHidden(const fs::path& path) { return path.filename().string().front() == '.'; }
 
-/// Adds the versions found in `folder` to *model, and what is wrong with the others to *ignored.
-Status ListVersions(const fs::path& folder, ModelFolder* model, std::vector<std::string>* ignored) {
+/// The versions and the configuration of the model in `folder`; what is wrong with others goes to
+/// *ignored. The versions may be none.
+Result<ModelFolder> ReadModelFolder(const fs::path& folder, std::vector<std::string>* ignored) {
   VERDICT_ASSIGN_OR_RETURN(std::vector<fs::path> entries, Entries(folder));
+  ModelFolder model;
+  model.name = folder.filename().string();
+  model.config = folder / kModelConfigFileName;
+  model.config_stamp = StampOf(model.config);
   for (const fs::path& entry : entries) {
     std::error_code error;
     if (IsHidden(entry) || !fs::is_directory(entry, error)) continue;
@@ -36,16 +53,17 @@ Status ListVersions(const fs::path& folder, ModelFolder* model, std::vector<std:
       continue;
     }
     fs::path engine = entry / kEngineFileName;
-    if (!fs::is_regular_file(engine, error)) {
+    const FileStamp stamp = StampOf(engine);
+    if (stamp == FileStamp{}) {
       ignored->push_back(entry.string() + ": no " + std::string(kEngineFileName) +
                          " in it (is it still being written?)");
       continue;
     }
-    model->versions.push_back({*version, std::move(engine)});
+    model.versions.push_back({*version, std::move(engine), stamp});
   }
-  std::sort(model->versions.begin(), model->versions.end(),
+  std::sort(model.versions.begin(), model.versions.end(),
             [](const VersionFile& a, const VersionFile& b) { return a.version < b.version; });
-  return OkStatus();
+  return model;
 }
 
 }  // namespace
@@ -96,23 +114,40 @@ Result<RepositoryListing> ListRepository(const fs::path& root) {
   RepositoryListing listing;
   for (const fs::path& entry : entries) {
     if (IsHidden(entry) || !fs::is_directory(entry, error)) continue;
-    ModelFolder model;
-    model.name = entry.filename().string();
-    if (Status name = CheckModelName(model.name); !name.ok()) {
-      listing.ignored.push_back(entry.string() + ": " + name.message());
+    const std::string name = entry.filename().string();
+    if (Status status = CheckModelName(name); !status.ok()) {
+      listing.ignored.push_back(entry.string() + ": " + status.message());
       continue;
     }
-    if (Status versions = ListVersions(entry, &model, &listing.ignored); !versions.ok()) {
-      listing.ignored.push_back(versions.message());
+    auto model = ReadModelFolder(entry, &listing.ignored);
+    if (!model.ok()) {
+      listing.unreadable.push_back(name);
+      listing.ignored.push_back(model.status().message());
       continue;
     }
-    if (model.versions.empty()) {
+    if (model->versions.empty()) {
       listing.ignored.push_back(entry.string() + ": no version in it");
       continue;
     }
-    listing.models.push_back(std::move(model));
+    listing.models.push_back(*std::move(model));
   }
   return listing;
+}
+
+Result<ModelFolder> ListModel(const fs::path& root, std::string_view name) {
+  VERDICT_RETURN_IF_ERROR(CheckModelName(name));
+  const fs::path folder = root / name;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    return NotFound("there is no model '" + std::string(name) + "' in the repository");
+  }
+  std::vector<std::string> ignored;
+  VERDICT_ASSIGN_OR_RETURN(ModelFolder model, ReadModelFolder(folder, &ignored));
+  if (model.versions.empty()) {
+    return NotFound("model '" + std::string(name) + "' has no <version>/" +
+                    std::string(kEngineFileName) + " in the repository");
+  }
+  return model;
 }
 
 }  // namespace verdict

@@ -10,21 +10,33 @@
 
 namespace verdict {
 
+/// By what a change of a file is noticed without reading it. All zero: there is no such file.
+struct FileStamp {
+  uint64_t inode = 0;
+  int64_t mtime_ns = 0;
+  uint64_t size = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+
 /// The engine file of one version: DIR/<model>/<version>/model.engine.
 struct VersionFile {
   int64_t version = 0;  // > 0
   std::filesystem::path engine;
+  FileStamp stamp;
 };
 
 struct ModelFolder {
   std::string name;
   std::vector<VersionFile> versions;  // ascending, not empty
+  std::filesystem::path config;       // DIR/<model>/config.yaml, whether it exists or not
+  FileStamp config_stamp;
 };
 
 /// What a repository folder holds.
 struct RepositoryListing {
-  std::vector<ModelFolder> models;   // by name
-  std::vector<std::string> ignored;  // one line for each entry that is not served, and why
+  std::vector<ModelFolder> models;      // by name
+  std::vector<std::string> unreadable;  // names of models of which nothing can be said now, by name
+  std::vector<std::string> ignored;     // one line for each entry that is not served, and why
 };
 
 inline constexpr std::string_view kEngineFileName = "model.engine";
@@ -42,5 +54,9 @@ Result<int64_t> ParseVersion(std::string_view text);
 /// only half written (no engine file yet) are reported in `ignored`; those beginning with '.' are
 /// passed over. Errors: kNotFound, kInvalidArgument (not a folder), kUnavailable (cannot be read).
 Result<RepositoryListing> ListRepository(const std::filesystem::path& root);
+
+/// The same for one model. Errors: kInvalidArgument (no name of a model), kNotFound (no such
+/// folder, or no version in it), kUnavailable (cannot be read).
+Result<ModelFolder> ListModel(const std::filesystem::path& root, std::string_view name);
 
 }  // namespace verdict

@@ -92,6 +92,36 @@ TEST_F(Repository, MissingFolderAndFileAreErrors) {
   EXPECT_EQ(ListRepository(root_ / "file").status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(Repository, AStampTellsWhetherAFileHasChanged) {
+  Engine("m/1");
+  const ModelFolder before = List().models.at(0);
+  EXPECT_EQ(List().models.at(0).versions[0].stamp, before.versions[0].stamp);
+  EXPECT_EQ(before.config, root_ / "m/config.yaml");
+  EXPECT_EQ(before.config_stamp, FileStamp{}) << "there is none";
+  std::ofstream(root_ / "m/1/model.engine") << "xx";
+  std::ofstream(root_ / "m/config.yaml") << "max_batch_size: 8";
+  const ModelFolder after = List().models.at(0);
+  EXPECT_NE(after.versions[0].stamp, before.versions[0].stamp);
+  EXPECT_NE(after.config_stamp, FileStamp{});
+  std::ofstream(root_ / "m/1/new") << "xx";
+  fs::rename(root_ / "m/1/new", root_ / "m/1/model.engine");
+  EXPECT_NE(List().models.at(0).versions[0].stamp, after.versions[0].stamp)
+      << "another file of the same size";
+}
+
+TEST_F(Repository, OneModelAlone) {
+  Engine("m/2");
+  Engine("m/1");
+  fs::create_directories(root_ / "empty");
+  auto model = ListModel(root_, "m");
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  EXPECT_EQ(model->name, "m");
+  EXPECT_EQ(model->versions.size(), 2u);
+  EXPECT_EQ(ListModel(root_, "none").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(ListModel(root_, "empty").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(ListModel(root_, "../m").status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(ModelName, RulesAreTheDocumentedOnes) {
   for (const char* good : {"a", "fraud-v2.1_x", "0"})
     EXPECT_TRUE(CheckModelName(good).ok()) << good;

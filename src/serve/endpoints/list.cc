@@ -21,9 +21,13 @@ constexpr std::array kEndpoints = {
 
     Endpoint{Verb::kGet, "/v2/models/{model}/stats", HandleModelStatistics},
     Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/stats", HandleModelStatistics},
+    // There is one repository, whatever a client calls it.
     Endpoint{Verb::kPost, "/v2/repository/index", HandleRepositoryIndex},
-    Endpoint{Verb::kPost, "/v2/repository/models/{model}/load", HandleRepositoryChange},
-    Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleRepositoryChange},
+    Endpoint{Verb::kPost, "/v2/repository/{repository}/index", HandleRepositoryIndex},
+    Endpoint{Verb::kPost, "/v2/repository/models/{model}/load", HandleModelLoad},
+    Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/load", HandleModelLoad},
+    Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleModelUnload},
+    Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/unload", HandleModelUnload},
 
     Endpoint{Verb::kGet, "/v2/logging", HandleLogSettings},
     Endpoint{Verb::kPost, "/v2/logging", HandleLogSettingsChange},

@@ -15,6 +15,8 @@
 
 namespace verdict {
 
+class ModelManager;
+
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
  public:
@@ -74,11 +76,15 @@ class Service {
     if (spares_.size() < kKeep) spares_.push_back(std::move(scratch));
   }
 
-  /// True if traffic is welcome: models were loaded, at least one can answer, and no shutdown has
-  /// begun.
-  bool ready() const { return loaded_.load() && !draining_.load(); }
-  /// All models of the start have been tried; `any` of them can answer.
-  void FinishLoading(bool any) { loaded_.store(any); }
+  /// Who loads and unloads models; null if nobody does.
+  ModelManager* manager() const { return manager_; }
+  /// Before requests come.
+  void SetManager(ModelManager* manager) { manager_ = manager; }
+
+  /// True if traffic is welcome: the models are ready, and no shutdown has begun.
+  bool ready() const { return models_ready_.load() && !draining_.load(); }
+  /// Whether the models are ready for traffic (ModelManager::OnReadiness).
+  void SetModelsReady(bool ready) { models_ready_.store(ready); }
   void BeginDrain() { draining_.store(true); }
 
  private:
@@ -97,7 +103,8 @@ class Service {
   std::vector<std::unique_ptr<Scratch>> scratch_;
   std::mutex spare_mutex_;  // guards spares_
   std::vector<std::unique_ptr<Scratch>> spares_;
-  std::atomic<bool> loaded_{false};
+  ModelManager* manager_ = nullptr;
+  std::atomic<bool> models_ready_{false};
   std::atomic<bool> draining_{false};
 };
 

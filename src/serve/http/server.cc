@@ -139,6 +139,12 @@ void HttpServer::OnAccepted(Worker& worker, tcp::socket socket) {
   });
 }
 
+void HttpServer::PostToWorkers(const std::function<void(int worker)>& task) {
+  for (auto& worker : workers_) {
+    asio::post(worker->context, [task, index = worker->index] { task(index); });
+  }
+}
+
 void HttpServer::StopAccepting() {
   asio::post(accept_context_, [this] {
     error_code ignored;

@@ -4,6 +4,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -38,6 +39,9 @@ class HttpServer {
 
   /// From now on every response closes its connection; everything is still served.
   void BeginDrain() { shared_.draining.store(true); }
+  /// Runs `task` on every worker's thread, with the worker's number, when that is free; a worker
+  /// that has stopped leaves it out. Threads: any.
+  void PostToWorkers(const std::function<void(int worker)>& task);
   /// Takes no new connections and closes those on which no request has begun.
   void StopAccepting();
   /// Waits until all connections are closed. Returns: false if `patience` passed before that.

@@ -70,7 +70,7 @@ bool TargetPath::Matches(std::string_view pattern, std::string_view* model,
       *version = segment;
     } else if (wanted == "{region}" && !segment.empty()) {
       *region = segment;
-    } else if (wanted != segment) {
+    } else if (segment.empty() || (wanted != segment && !wanted.starts_with('{'))) {
       return false;
     }
   }

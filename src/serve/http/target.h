@@ -26,7 +26,7 @@ class TargetPath {
 
   /// True if the path is `pattern`, such as "/v2/models/{model}/infer", where "{…}" stands for any
   /// segment that is not empty; then sets what "{model}", "{version}" and "{region}"
-  /// stand for.
+  /// stand for, not others.
   bool Matches(std::string_view pattern, std::string_view* model, std::string_view* version,
                std::string_view* region) const;
 

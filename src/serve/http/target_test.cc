@@ -34,6 +34,12 @@ TEST(TargetPath, LiteralAndPlaceholderSegments) {
   EXPECT_FALSE(MatchOf("//v2", "/v2").matched);
 }
 
+TEST(TargetPath, OtherNamesInBracesStandForAnySegment) {
+  constexpr char kLoad[] = "/v2/repository/{repository}/models/{model}/load";
+  EXPECT_EQ(MatchOf("/v2/repository/r/models/m/load", kLoad), (Match{true, "m", ""}));
+  EXPECT_FALSE(MatchOf("/v2/repository//models/m/load", kLoad).matched);
+}
+
 TEST(TargetPath, QueryHostAndLastSlashAreLeftOff) {
   for (const char* target : {"/v2?x=/a", "/v2/", "http://host:80/v2", "/v2#f"}) {
     EXPECT_TRUE(MatchOf(target, "/v2").matched) << target;

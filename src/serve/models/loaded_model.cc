@@ -1,14 +1,26 @@
 #include "serve/models/loaded_model.h"
 
+#include <chrono>
 #include <utility>
 
+#include "serve/models/warm_up.h"
+
 namespace verdict {
+namespace {
+
+/// For all sessions together.
+constexpr std::chrono::seconds kWarmUpTime{2};
+
+}  // namespace
+
+LoadedModel::~LoadedModel() = default;
 
 Result<std::shared_ptr<const LoadedModel>> LoadedModel::Load(const std::string& name,
                                                              const VersionFile& file,
                                                              const ModelConfig& config,
                                                              const ModelHost& host) {
-  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine, Engine::Load(file.engine));
+  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine,
+                           Engine::Load(file.engine, FileAccess::kRead));
   return FromEngine(name, file.version, std::move(engine), config, host);
 }
 
@@ -16,9 +28,11 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
     const std::string& name, int64_t version, std::shared_ptr<const Engine> engine,
     const ModelConfig& config, const ModelHost& host) {
   VERDICT_RETURN_IF_ERROR(Engine::CheckGolden(engine));
-  std::shared_ptr<LoadedModel> model(new LoadedModel());
+  std::unique_ptr<LoadedModel> model(new LoadedModel());
+  const auto deadline = std::chrono::steady_clock::now() + kWarmUpTime;
   for (int worker = 0; worker < host.workers; ++worker) {
     VERDICT_ASSIGN_OR_RETURN(auto session, Session::Create(engine));
+    VERDICT_RETURN_IF_ERROR(WarmUp(*session, deadline));
     model->sessions_.push_back(std::move(session));
   }
   model->name_ = name;
@@ -28,7 +42,11 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
   VERDICT_ASSIGN_OR_RETURN(model->queue_, host.scheduler->Add(engine, config));
   model->engine_ = std::move(engine);
   model->metrics_ = host.metrics->Model(name, model->version_text_);
-  return std::shared_ptr<const LoadedModel>(std::move(model));
+  if (!host.free) return std::shared_ptr<const LoadedModel>(std::move(model));
+  const auto let_go = [free = host.free](const LoadedModel* unused) {
+    free(std::unique_ptr<const LoadedModel>(unused));
+  };
+  return std::shared_ptr<const LoadedModel>(model.release(), let_go);
 }
 
 }  // namespace verdict

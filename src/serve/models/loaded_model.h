@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,20 +16,27 @@
 
 namespace verdict {
 
+class LoadedModel;
+
 /// What models are loaded with.
 struct ModelHost {
   int workers = 1;  // threads of the transports, each of which runs cheap requests itself
   Metrics* metrics = nullptr;
   Scheduler* scheduler = nullptr;
+  /// Gets a model that nobody holds any more, on the thread that let go of it last, which may be a
+  /// request's. Empty: it is freed there.
+  std::function<void(std::unique_ptr<const LoadedModel>)> free;
 };
 
 /// One version of a model, ready to answer: its engine, a session for each worker thread, its queue
 /// for all that those do not run themselves, and its counters, looked up once. Immutable apart from
-/// the sessions, each of which belongs to its worker.
+/// the sessions, each of which belongs to its worker. The last to let go of it hands it to
+/// ModelHost::free.
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
-  /// Loads an engine file, checks its golden vectors and makes the sessions. Not for a request's
-  /// thread. Errors: as Engine::Load, Engine::CheckGolden and Session::Create.
+  /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
+  /// few seconds at most. Not for a request's thread. Errors: as Engine::Load, Engine::CheckGolden,
+  /// Session::Create and WarmUp. Throws std::bad_alloc.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,
                                                          const ModelConfig& config,
@@ -53,6 +61,11 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   bool always_queued() const {
     return config_.dynamic_batching.has_value() || config_.sequence_batching.has_value() ||
            config_.instance_count > 0;
+  }
+
+  /// How many runs there may be at a time.
+  size_t instances() const {
+    return config_.instance_count != 0 ? config_.instance_count : sessions_.size();
   }
 
   /// Threads: the worker's own.

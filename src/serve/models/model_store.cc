@@ -15,6 +15,20 @@ std::string ForMessage(std::string_view name) {
 
 }  // namespace
 
+std::string_view ModelStateName(ModelState state) {
+  switch (state) {
+    case ModelState::kReady:
+      return "READY";
+    case ModelState::kLoading:
+      return "LOADING";
+    case ModelState::kUnloading:
+      return "UNLOADING";
+    case ModelState::kUnavailable:
+      break;
+  }
+  return "UNAVAILABLE";
+}
+
 bool ModelSet::AnyLoaded() const {
   return std::any_of(models_.begin(), models_.end(), [](const auto& entry) {
     return std::any_of(entry.second.begin(), entry.second.end(),
@@ -25,9 +39,8 @@ bool ModelSet::AnyLoaded() const {
 Result<const LoadedModel*> ModelSet::Find(std::string_view model, std::string_view version) const {
   const auto it = models_.find(model);
   if (it == models_.end()) {
-    return NotFound(
-        "unknown model " + ForMessage(model) +
-        "; POST /v2/repository/index lists the models, which are read when the server starts");
+    return NotFound("unknown model " + ForMessage(model) +
+                    "; POST /v2/repository/index lists the models");
   }
   const Versions& versions = it->second;
   if (version.empty()) {
@@ -67,6 +80,7 @@ ModelStore::ModelStore(int workers)
 const ModelSet& ModelStore::ForWorker(int worker) {
   WorkerCopy& copy = copies_[static_cast<size_t>(worker)];
   if (copy.generation != generation_.load(std::memory_order_acquire)) {
+    std::shared_ptr<const ModelSet> former = std::move(copy.models);
     std::lock_guard lock(mutex_);
     copy.models = current_;
     copy.generation = generation_.load(std::memory_order_relaxed);
@@ -80,9 +94,19 @@ std::shared_ptr<const ModelSet> ModelStore::Current() const {
 }
 
 void ModelStore::Replace(std::shared_ptr<const ModelSet> models) {
-  std::lock_guard lock(mutex_);
-  current_ = std::move(models);
-  generation_.fetch_add(1, std::memory_order_release);
+  {
+    std::lock_guard lock(mutex_);
+    current_.swap(models);
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+  models.reset();  // what it alone held is let go of outside of the lock, which requests take
+  std::lock_guard lock(listener_mutex_);
+  if (on_replace_) on_replace_();
+}
+
+void ModelStore::SetListener(std::function<void()> on_replace) {
+  std::lock_guard lock(listener_mutex_);
+  on_replace_ = std::move(on_replace);
 }
 
 }  // namespace verdict

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,11 +15,18 @@
 
 namespace verdict {
 
+/// As the repository index names it.
+enum class ModelState { kReady, kLoading, kUnloading, kUnavailable };
+std::string_view ModelStateName(ModelState state);  // "READY"
+
 /// One version of the repository: loaded, or why not.
 struct ModelVersion {
   int64_t version = 0;
   std::shared_ptr<const LoadedModel> loaded;  // null: `reason` says why
-  std::string reason;
+  std::string reason;  // also where a newer file of a version that is loaded was refused
+  ModelState unready = ModelState::kUnavailable;  // what it is while `loaded` is null
+
+  ModelState state() const { return loaded != nullptr ? ModelState::kReady : unready; }
 };
 
 /// The models of the repository at one moment. Immutable once it is in a store.
@@ -36,13 +44,15 @@ class ModelSet {
 
   /// Adds a version, or replaces it.
   void Put(const std::string& model, ModelVersion version);
+  /// Adds a model, so that it is known even if it has no version.
+  void Put(const std::string& model) { models_[model]; }
 
  private:
   std::map<std::string, Versions, std::less<>> models_;
 };
 
 /// Holds the current ModelSet and swaps it while requests run. A worker reads its own copy of the
-/// pointer; after a swap it fetches the new one with its next request.
+/// pointer; after a swap it fetches the new one with its next request, or when it is told to.
 class ModelStore {
  public:
   explicit ModelStore(int workers);
@@ -54,6 +64,11 @@ class ModelStore {
   /// Threads: any.
   void Replace(std::shared_ptr<const ModelSet> models);
 
+  /// `on_replace` is called after each swap, on the thread that made it. It is to make every worker
+  /// call ForWorker: an idle one would else keep models alive that nobody serves. Null: nobody is
+  /// told; once this returns the former one is not being called. Threads: any but from within it.
+  void SetListener(std::function<void()> on_replace);
+
  private:
   struct alignas(64) WorkerCopy {
     uint64_t generation = 0;
@@ -62,6 +77,8 @@ class ModelStore {
   mutable std::mutex mutex_;  // guards current_
   std::shared_ptr<const ModelSet> current_;
   std::atomic<uint64_t> generation_{0};
+  std::mutex listener_mutex_;  // guards on_replace_, also while it is called
+  std::function<void()> on_replace_;
   std::vector<WorkerCopy> copies_;
 };
 

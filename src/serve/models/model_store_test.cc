@@ -16,11 +16,13 @@ class ModelStoreTest : public testing::Test {
  protected:
   std::shared_ptr<const LoadedModel> Loaded(int64_t version) {
     auto model =
-        LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), &metrics_);
+        LoadedModel::FromEngine("m", version, SmallEngine(static_cast<float>(version)), {}, host_);
     EXPECT_TRUE(model.ok()) << model.status().ToString();
     return *model;
   }
   Metrics metrics_{2};
+  std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
+  ModelHost host_{2, &metrics_, scheduler_.get(), {}};
 };
 
 TEST_F(ModelStoreTest, NoVersionMeansTheHighestThatIsLoaded) {
@@ -53,6 +55,22 @@ TEST_F(ModelStoreTest, PutReplacesAVersion) {
   models.Put("m", {1, Loaded(1), ""});
   ASSERT_EQ(models.models().at("m").size(), 1u);
   EXPECT_TRUE(models.Find("m", "1").ok());
+}
+
+TEST_F(ModelStoreTest, AnIdleWorkerThatIsToldLetsGo) {
+  ModelStore store(2);
+  auto first = std::make_shared<ModelSet>();
+  first->Put("m", {1, Loaded(1), ""});
+  const std::weak_ptr<const LoadedModel> old = first->models().at("m")[0].loaded;
+  store.Replace(std::move(first));
+  store.ForWorker(0);
+  store.ForWorker(1);
+  store.SetListener([&] {
+    store.ForWorker(0);
+    store.ForWorker(1);
+  });
+  store.Replace(std::make_shared<ModelSet>());
+  EXPECT_TRUE(old.expired());
 }
 
 TEST_F(ModelStoreTest, WorkersSeeASwapAndKeepWhatTheyUse) {
