@@ -42,7 +42,8 @@ struct Scheduler::Core {
   bool NeedsWorker(ModelQueue& queue, Clock::time_point now);
   void WatchFor(Clock::time_point expiry);
   std::vector<std::shared_ptr<ModelQueue>> TakeRetired();
-  static void FinishAll(const Jobs& jobs, const Status& status);
+  /// thread: Job::Times::thread.
+  static void FinishAll(const Jobs& jobs, const Status& status, size_t thread);
 
   std::mutex mutex;
   std::condition_variable work_ready, expiry_changed;
@@ -55,8 +56,11 @@ struct Scheduler::Core {
   std::thread watcher;
 };
 
-void Scheduler::Core::FinishAll(const Jobs& jobs, const Status& status) {
-  for (const std::shared_ptr<Job>& job : jobs) job->Finish(status, {}, job->times_);
+void Scheduler::Core::FinishAll(const Jobs& jobs, const Status& status, size_t thread) {
+  for (const std::shared_ptr<Job>& job : jobs) {
+    job->times_.thread = static_cast<int>(thread);
+    job->Finish(status, {}, job->times_);
+  }
 }
 
 /// The model whose batch is to run now, or null; then *wake is when to look again. *doomed gets
@@ -101,6 +105,7 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
   const Clock::time_point started = Clock::now();
   Status status = run.Run(*parts);
   const Clock::time_point computed = Clock::now();
+  for (const BatchRun::Part& part : *parts) part.job->times_.thread = static_cast<int>(index);
   if (parts->size() == 1) {
     Job& job = *parts->front().job;
     job.times_.computed = computed;
@@ -140,7 +145,7 @@ void Scheduler::Core::Work(size_t index) {
     std::shared_ptr<ModelQueue> queue = Choose(now, &doomed, &wake);
     if (!doomed.empty()) {
       lock.unlock();
-      FinishAll(doomed, DeadlineExceeded("a run would end after the deadline"));
+      FinishAll(doomed, DeadlineExceeded("a run would end after the deadline"), index);
       doomed.clear();
       queue.reset();
       lock.lock();
@@ -195,7 +200,8 @@ void Scheduler::Core::Watch() {
       auto gone = TakeRetired();
       lock.unlock();
       if (became_ready) work_ready.notify_one();
-      FinishAll(expired, DeadlineExceeded("the time to wait in the queue was over"));
+      FinishAll(expired, DeadlineExceeded("the time to wait in the queue was over"),
+                workers.size());
       expired.clear();
       gone.clear();
       lock.lock();
@@ -279,11 +285,11 @@ Scheduler::~Scheduler() {
   }
   core_->work_ready.notify_all();
   core_->expiry_changed.notify_all();
-  Core::FinishAll(waiting, Unavailable("the server is stopping"));
   for (Core::Worker& worker : core_->workers) {
     if (worker.thread.joinable()) worker.thread.join();
   }
   if (core_->watcher.joinable()) core_->watcher.join();
+  Core::FinishAll(waiting, Unavailable("the server is stopping"), core_->workers.size());
 }
 
 Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine> engine,
