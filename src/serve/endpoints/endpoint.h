@@ -20,11 +20,13 @@ struct Call {
   std::string_view region;            // of shared memory, in the path; empty where it has none
   std::string_view json;              // the body's JSON text; kJsonPadding readable bytes follow it
   std::span<const std::byte> binary;  // raw tensors after the JSON text
+  TraceContext trace;                 // the caller's
 };
 
 struct Reply {
   std::string body;                  // JSON text, then raw tensors
   std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
+  std::string traceparent;           // of the recorded span; empty: none. Valid on error, too
 };
 
 enum class Verb { kGet, kPost };

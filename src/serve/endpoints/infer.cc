@@ -61,14 +61,17 @@ Status NamingInput(const Graph& graph, const Status& error) {
 }
 
 Status Infer(const LoadedModel& model, Service::Scratch& scratch, const Call& call,
-             Clock::time_point start, Reply* reply) {
+             Clock::time_point start, SpanRecord* span, Reply* reply) {
   const Engine& engine = model.engine();
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
                                               engine.outputs(), &scratch.request));
   const auto read = Clock::now();
+  span->parsed = span->started = read;
+  span->rows = static_cast<int64_t>(RowsOf(engine, scratch.request));
   const auto results = model.session(call.worker).Run(scratch.request.inputs);
   if (!results.ok()) return NamingInput(engine.graph(), results.status());
   const auto computed = Clock::now();
+  span->computed = computed;
   VERDICT_RETURN_IF_ERROR(WriteInferResponse(model.name(), model.version_text(), scratch.request,
                                              engine.outputs(), *results, &reply->body,
                                              &reply->json_bytes));
@@ -90,12 +93,24 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
                            service.models().ForWorker(call.worker).Find(call.model, call.version));
   Service::Scratch& scratch = service.scratch(call.worker);
-  Status status = Infer(*model, scratch, call, start, reply);
+  const RequestTrace trace = service.tracer().Begin(call.worker, model->name(), call.trace);
+  SpanRecord span = trace.Span();
+  Status status = Infer(*model, scratch, call, start, &span, reply);
   scratch.reader.Shrink();
   scratch.request.outputs.clear();  // lets go of shared memory
   if (!status.ok()) {
     model->metrics().RecordFailure(call.worker, ReasonOf(status.code()),
                                    Nanoseconds(Clock::now() - start));
+  }
+  if (trace.sampled) {
+    span.model = model->name();
+    span.version = model->version_text();
+    span.status = status.code();
+    span.received = start;
+    span.done = Clock::now();
+    service.tracer().Record(call.worker, span);
+    const auto traceparent = trace.Traceparent();
+    reply->traceparent.assign(traceparent.data(), traceparent.size());
   }
   return status;
 }

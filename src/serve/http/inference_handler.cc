@@ -150,6 +150,7 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   BodyForm form(request, max_body_bytes_);
   if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
 
+  call.trace = ParseTraceContext(request.head.traceparent, request.head.tracestate);
   Reply reply;
   reply.body = std::move(response->body);  // its memory
   if (Status status = endpoint->handle(service_, call, &reply); !status.ok()) {
@@ -158,9 +159,11 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
     // Without its message, which may quote what the request holds.
     spdlog::debug("{}: {} {}", PathOf(request.head), code, StatusCodeName(status.code()));
     response->body = std::move(reply.body);
+    response->traceparent = std::move(reply.traceparent);
     return SetError(code, status.message(), response);
   }
   response->body = std::move(reply.body);
+  response->traceparent = std::move(reply.traceparent);
   if (reply.json_bytes.has_value()) {
     response->content_type = "application/octet-stream";
     response->inference_header_length = reply.json_bytes;

@@ -27,6 +27,8 @@ void RequestHead::Clear() {
   content_encoding.clear();
   inference_header_length.clear();
   has_inference_header_length = false;
+  traceparent.clear();
+  tracestate.clear();
   expects_continue = false;
   http10 = false;
 }
@@ -38,6 +40,7 @@ void HttpResponse::Clear() {
   body.clear();
   inference_header_length.reset();
   allow = {};
+  traceparent.clear();
 }
 
 std::optional<size_t> ParseLength(std::string_view text) {
@@ -63,6 +66,10 @@ void WriteResponseHead(const HttpResponse& response, std::string_view date, bool
   if (response.inference_header_length.has_value()) {
     out->append("\r\nInference-Header-Content-Length: ");
     AppendNumber(out, *response.inference_header_length);
+  }
+  if (!response.traceparent.empty()) {
+    out->append("\r\ntraceparent: ");
+    out->append(response.traceparent);
   }
   if (!response.allow.empty()) {
     out->append("\r\nAllow: ");

@@ -19,6 +19,8 @@ struct RequestHead {
   std::string content_encoding;
   std::string inference_header_length;  // Inference-Header-Content-Length
   bool has_inference_header_length = false;
+  std::string traceparent;  // fields given more than once are joined with ','
+  std::string tracestate;
   bool expects_continue = false;
   bool http10 = false;
 
@@ -36,7 +38,8 @@ struct HttpResponse {
   std::string_view content_type = "application/json";
   std::string body;
   std::optional<size_t> inference_header_length;
-  std::string_view allow;  // for 405
+  std::string_view allow;   // for 405
+  std::string traceparent;  // of the span that answered; empty: none was recorded
 
   void Clear();
 };

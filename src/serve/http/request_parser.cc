@@ -13,6 +13,12 @@ namespace http = boost::beast::http;
 
 constexpr size_t kMaxTargetBytes = 4096;
 
+/// One value of a field given several times.
+void Join(beast::string_view value, std::string* out) {
+  if (!out->empty()) out->push_back(',');
+  out->append(value.data(), value.size());
+}
+
 /// Keeps the value of a field that may be given once. A second, different one makes the request
 /// ambiguous: two readers of it could take different ones.
 bool Keep(beast::string_view value, bool already, std::string* out) {
@@ -91,6 +97,8 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
       head_->expects_continue = true;
       return;
     case http::field::unknown:
+      if (beast::iequals(name_text, "traceparent")) return Join(value, &head_->traceparent);
+      if (beast::iequals(name_text, "tracestate")) return Join(value, &head_->tracestate);
       if (!beast::iequals(name_text, "Inference-Header-Content-Length")) return;
       if (!Keep(value, head_->has_inference_header_length, &head_->inference_header_length)) {
         return Refuse(400, "Inference-Header-Content-Length is given twice, with two values",
