@@ -43,6 +43,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
   Service& service = server->service_;
   service.SetScheduler(server->scheduler_.get());
+  service.SetDeadlines(complete.deadline);
   if (!complete.trace_collector.url.empty()) {
     VERDICT_RETURN_IF_ERROR(
         server->service_.tracer().Start(complete.trace_collector, complete.trace));

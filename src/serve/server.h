@@ -30,6 +30,7 @@ struct ServerOptions {
   OtlpOptions trace_collector;  // without a URL nothing is traced
   TraceSettings trace;
   SharedMemoryOptions shared_memory;
+  DeadlineOptions deadline;
 };
 
 /// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.

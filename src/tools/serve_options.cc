@@ -39,6 +39,8 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.limits.max_connections = config.http.max_connections;
   options.limits.idle_timeout = std::chrono::seconds(config.http.idle_timeout_s);
   options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
+  options.deadline.default_us = config.deadline.default_us;
+  options.deadline.max_us = config.deadline.max_us;
   options.shared_memory.allowed = config.shared_memory.allow;
   options.trace_collector.url = config.tracing.endpoint;
   options.trace.timestamps = config.tracing.timestamps;

@@ -11,22 +11,8 @@
 namespace verdict {
 namespace {
 
-constexpr std::array<std::string_view, 15> kKeysWithoutEffect = {
-    "repository.mode",
-    "repository.poll_interval_s",
-    "repository.load",
-    "repository.load_threads",
-    "repository.strict_readiness",
-    "grpc",
-    "admin",
-    "compute",
-    "tls",
-    "auth",
-    "limits",
-    "deadline",
-    "shared_memory",
-    "tracing",
-    "log",
+constexpr std::array<std::string_view, 5> kKeysWithoutEffect = {
+    "grpc", "admin", "tls", "auth", "limits",
 };
 
 bool HasEffect(std::string_view key) {

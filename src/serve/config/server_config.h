@@ -101,7 +101,7 @@ struct SharedMemoryConfig {
 
 struct TracingConfig {
   std::string endpoint;
-  bool timestamps = false;
+  bool timestamps = true;
   uint64_t rate = 1000;
 };
 

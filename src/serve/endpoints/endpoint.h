@@ -59,6 +59,7 @@ struct Call {
   int worker = 0;                     // the thread that runs it
   std::string_view model;             // of the path; empty where it has none
   std::string_view version;           // of the path; empty: the highest that is loaded
+  std::string_view region;            // of shared memory, in the path; empty where it has none
   std::string_view json;              // the body's JSON text; kJsonPadding readable bytes follow it
   std::span<const std::byte> binary;  // raw tensors after the JSON text
   Clock::time_point arrival;          // of its first byte

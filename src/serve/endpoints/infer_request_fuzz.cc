@@ -1,10 +1,15 @@
 // Both forms of an inference request against models of all types. The first byte says which model,
 // the next two how much of the rest is JSON text; what follows it is raw tensors.
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "serve/endpoints/infer_request.h"
 #include "serve/endpoints/infer_response.h"
@@ -23,6 +28,22 @@ std::vector<TensorSpec> SpecsOf(uint8_t model) {
   return {{"x", dtype, {-1}}};
 }
 
+/// With a region "r" of 64 bytes.
+const verdict::RegionRegistry& Regions() {
+  static verdict::RegionRegistry regions({.allowed = true});
+  static const bool made = [] {
+    const std::string key = "/verdict_fuzz_" + std::to_string(::getpid());
+    const int descriptor = ::shm_open(key.c_str(), O_CREAT | O_RDWR, 0600);
+    const bool ok = descriptor >= 0 && ::ftruncate(descriptor, 64) == 0 &&
+                    regions.Register("r", key, 0, 64).ok();
+    ::close(descriptor);
+    ::shm_unlink(key.c_str());
+    return ok;
+  }();
+  if (!made) std::abort();
+  return regions;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -37,6 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::memcpy(bytes.get(), data, size);
 
   static verdict::InferRequestReader reader;
+  reader.UseSharedMemory(&Regions());
   verdict::InferRequest request;
   const verdict::Status status =
       reader.Read({bytes.get(), json_bytes},

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -16,6 +19,12 @@
 namespace verdict {
 
 class ModelManager;
+
+/// What holds for requests whose clients ask for no deadline, or for a far one.
+struct DeadlineOptions {
+  uint64_t default_us = 0;  // 0: none
+  uint64_t max_us = 0;      // 0: whatever the client asks for
+};
 
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
@@ -51,6 +60,18 @@ class Service {
   /// Set before any request, and until the last one is answered.
   void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
   Scheduler& scheduler() { return *scheduler_; }
+  /// Set before any request.
+  void SetDeadlines(const DeadlineOptions& deadlines) { deadlines_ = deadlines; }
+  /// The deadline of a request that came in then, of which its client asks for `asked`.
+  std::chrono::steady_clock::time_point Deadline(
+      std::chrono::steady_clock::time_point arrival,
+      std::chrono::steady_clock::time_point asked) const {
+    using std::chrono::microseconds;
+    const bool none = asked == std::chrono::steady_clock::time_point::max();
+    if (none && deadlines_.default_us > 0) asked = arrival + microseconds(deadlines_.default_us);
+    if (deadlines_.max_us > 0) asked = std::min(asked, arrival + microseconds(deadlines_.max_us));
+    return asked;
+  }
   /// The counters of a thread of the scheduler (Job::Times::thread).
   int compute_slot(int thread) const { return workers_ + thread; }
 
@@ -100,6 +121,7 @@ class Service {
   Tracer tracer_;
   RegionRegistry shared_memory_;
   Scheduler* scheduler_ = nullptr;
+  DeadlineOptions deadlines_;
   std::vector<std::unique_ptr<Scratch>> scratch_;
   std::mutex spare_mutex_;  // guards spares_
   std::vector<std::unique_ptr<Scratch>> spares_;

@@ -174,6 +174,21 @@ TEST_F(SharedMemoryTest, AnOutputThatDoesNotFitIsRefused) {
   EXPECT_THAT(Get<float>(8, 3), ElementsAre(0, 0, 0));
 }
 
+TEST_F(SharedMemoryTest, AnOutputBeyondItsRegionIsRefusedBeforeTheModelRuns) {
+  const auto read = [&](const std::string& parameters) {
+    return Read(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}],"outputs":)"
+                R"([{"name":"x","parameters":{"shared_memory_region":"r",)" +
+                parameters + "}}]}")
+        .code();
+  };
+  EXPECT_EQ(read(R"("shared_memory_byte_size":4,"shared_memory_offset":52)"), StatusCode::kOk);
+  EXPECT_EQ(read(R"("shared_memory_byte_size":4,"shared_memory_offset":53)"),
+            StatusCode::kOutOfRange);
+  EXPECT_EQ(read(R"("shared_memory_byte_size":4,"shared_memory_offset":57)"),
+            StatusCode::kOutOfRange);
+  EXPECT_EQ(read(R"("shared_memory_byte_size":18446744073709551615)"), StatusCode::kOutOfRange);
+}
+
 TEST_F(SharedMemoryTest, AnOutputReachesARegionThatWasUnregisteredMeanwhile) {
   float values[] = {5.0f};
   ASSERT_TRUE(Read(R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}],"outputs":)"

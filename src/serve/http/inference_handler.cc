@@ -227,7 +227,7 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   call.arrival = request.arrival;
   const auto deadline = DeadlineOf(request.head, request.arrival);
   if (!deadline.ok()) return SetError(400, deadline.status().message(), response);
-  call.deadline = *deadline;
+  call.deadline = service_.Deadline(request.arrival, *deadline);
   if (!request.head.traceparent.empty()) {
     call.trace = ParseTraceContext(request.head.traceparent, request.head.tracestate);
   }
