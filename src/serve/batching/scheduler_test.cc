@@ -125,6 +125,7 @@ TEST_F(SchedulerTest, WaitsForMoreNoLongerThanConfigured) {
   ASSERT_TRUE(Submit(patient, first).ok());
   ASSERT_TRUE(Submit(patient, second).ok());
   ASSERT_TRUE(first->Wait().ok());
+  ASSERT_TRUE(second->Wait().ok());
   EXPECT_EQ(first->times().started, second->times().started);
   // Nor past a deadline; on a busy machine a thread may once wake too late for it.
   bool in_time = false;
@@ -365,7 +366,7 @@ TEST_F(SchedulerTest, KeepsAStatePerSequence) {
   restart->sequence_start = true;
   ending->sequence_end = true;
   for (const auto& job : {restart, ending, anew}) ASSERT_TRUE(Submit(queue, job).ok());
-  ASSERT_TRUE(anew->Wait().ok());
+  for (const auto& job : {restart, ending, anew}) ASSERT_TRUE(job->Wait().ok());
   EXPECT_EQ(restart->output(1)[0], 5);
   EXPECT_EQ(ending->output(1)[0], 6);
   EXPECT_EQ(anew->output(1)[0], 7);
