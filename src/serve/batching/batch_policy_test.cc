@@ -18,10 +18,10 @@ using Clock = Job::Clock;
 constexpr Clock::time_point kStart = Clock::time_point(std::chrono::hours(1));
 constexpr int64_t kNone = -1;
 
-/// 1,020 us and 100 us a row.
+/// 1,100 us and 100 us a row.
 CostModel Cost() {
   std::vector<nanoseconds> measured;
-  for (int rows = 1; rows <= 64; rows *= 2) measured.push_back(microseconds(1'020 + 100 * rows));
+  for (int rows = 1; rows <= 64; rows *= 2) measured.push_back(microseconds(1'100 + 100 * rows));
   return CostModel(measured);
 }
 
@@ -88,19 +88,19 @@ TEST(BatchPolicy, ChoosesWhatRunsAndWhen) {
        Limits(8, 1'000, {4}),
        {},
        {0, 1, 2}},
-      // 1,120 us for one row; margin 1,000 + 1,120 / 8.
+      // 1,200 us for one row; margin 1,000 + 1,200 / 8.
       {"a waiting batch closes in time for its deadline",
        {{1, 0, 5'000}},
        Limits(8, 9'000),
        {},
        {0},
-       5'000 - 1'120 - 1'000 - 140},
+       5'000 - 1'200 - 1'000 - 150},
       {"the earliest deadline counts",
        {{1, 0, 8'000}, {1, 0, 5'000}},
        Limits(8, 9'000),
        {},
        {0, 1},
-       5'000 - 1'220 - 1'000 - 152},
+       5'000 - 1'300 - 1'000 - 163},
       {"and runs when there is no more time to wait", {{1, 0, 2'200}}, Limits(8, 9'000), {}, {0}},
       {"a timeout in the queue closes the batch too",
        {{1, 0, kNone, 2'500}},
@@ -108,22 +108,22 @@ TEST(BatchPolicy, ChoosesWhatRunsAndWhen) {
        {},
        {0},
        1'500},
-      {"too late even alone: doomed", {{1, 0, 1'119}, {}}, Limits(8, 0), {0}, {1}},
-      {"just in time alone", {{1, 0, 1'120}}, Limits(8, 0), {}, {0}},
+      {"too late even alone: doomed", {{1, 0, 1'199}, {}}, Limits(8, 0), {0}, {1}},
+      {"just in time alone", {{1, 0, 1'200}}, Limits(8, 0), {}, {0}},
       {"all are doomed", {{1, 0, 0}, {1, 0, -5}}, Limits(8, 0), {0, 1}, {}, kNone},
       {"its time to start is over", {{1, 0, kNone, 0}, {}}, Limits(8, 0), {0}, {1}},
-      // Two rows take 1,220 us, three 1,320.
+      // Two rows take 1,300 us, three 1,400.
       {"a batch is not grown past its first deadline",
-       {{1, 0, 1'270}, {}, {}},
+       {{1, 0, 1'350}, {}, {}},
        Limits(8, 9'000),
        {},
        {0, 1}},
       {"a job that only a smaller batch makes stays out of a larger one",
-       {{1}, {1}, {1, 0, 1'270}, {1}},
+       {{1}, {1}, {1, 0, 1'350}, {1}},
        Limits(8, 0),
        {},
        {0, 1, 3}},
-      {"unless no job may overtake another", {{1}, {1}, {1, 0, 1'270}, {1}}, in_order, {}, {0, 1}},
+      {"unless no job may overtake another", {{1}, {1}, {1, 0, 1'350}, {1}}, in_order, {}, {0, 1}},
   };
   const CostModel cost = Cost();
   for (const Case& test : cases) {
@@ -177,18 +177,18 @@ TEST(BatchPolicy, ExpectsANewJobToWaitItsTurn) {
   const BatchLimits batches = Limits(8, 0), singles = Limits(1, 0);
   const auto us = [](nanoseconds time) { return time.count() / 1000; };
   // An idle model: its own run alone.
-  EXPECT_EQ(us(ExpectedTime(1, {}, batches, cost)), 1'120);
-  EXPECT_EQ(us(ExpectedTime(4, {}, singles, cost)), 1'420);
+  EXPECT_EQ(us(ExpectedTime(1, {}, batches, cost)), 1'200);
+  EXPECT_EQ(us(ExpectedTime(4, {}, singles, cost)), 1'500);
   // A run under way: the rest of it and an eighth, then a batch of two: as many come meanwhile.
-  EXPECT_EQ(us(ExpectedTime(1, {0, 0, microseconds(800), 1}, batches, cost)), 900 + 1'220);
+  EXPECT_EQ(us(ExpectedTime(1, {0, 0, microseconds(800), 1}, batches, cost)), 900 + 1'300);
   // Twenty rows: two full batches, shared by two threads, then a full one.
-  const int64_t full = 1'820;
+  const int64_t full = 1'900;
   EXPECT_EQ(us(ExpectedTime(1, {20, 20, microseconds(0), 2}, batches, cost)),
             full + full / 8 + full);
   // Three jobs of two rows, one after another.
-  const int64_t three = 3 * 1'220;
+  const int64_t three = 3 * 1'300;
   EXPECT_EQ(us(ExpectedTime(1, {3, 6, microseconds(0), 1}, singles, cost)),
-            three + three / 8 + 1'120);
+            three + three / 8 + 1'200);
 }
 
 }  // namespace

@@ -192,7 +192,7 @@ Status ModelQueue::CheckJob(const Job& job) const {
                              std::string(DataTypeName(input.dtype)) + ", the engine takes " +
                              std::string(DataTypeName(spec.dtype)));
     }
-    if (rows_.has_batch && config_.max_batch_size > 0 &&
+    if (rows_.has_batch && (config_.max_batch_size > 0 || sequences_) &&
         (input.shape.rank() == 0 || input.shape[0] != job.rows)) {
       return InvalidArgument("input '" + spec.name + "' has shape " + ToString(input.shape) +
                              ", but the request has " + std::to_string(job.rows) + " rows");
@@ -225,7 +225,8 @@ int64_t ModelQueue::RowsIn(nanoseconds time) const {
   return limits_.max_rows * (runs * limit_ + 1);
 }
 
-Status ModelQueue::Enter(std::shared_ptr<Job> job, Clock::time_point now, nanoseconds until_free) {
+Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
+                         nanoseconds until_free) {
   const CostModel* cost = Cost(now);
   const nanoseconds alone = cost == nullptr ? nanoseconds(0) : cost->Estimate(job->rows);
   const size_t level = queue_.LevelOf(*job);
@@ -257,7 +258,7 @@ Status ModelQueue::Enter(std::shared_ptr<Job> job, Clock::time_point now, nanose
     }
     held = *entered;
   }
-  queue_.Push(std::move(job), now, alone, held);
+  queue_.Push(job, now, alone, held);
   Publish();
   return OkStatus();
 }

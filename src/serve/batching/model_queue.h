@@ -88,7 +88,7 @@ class ModelQueue {
   Status Refuse(Status status);
   int64_t RowsIn(std::chrono::nanoseconds time) const;
   /// until_free: until a thread could begin a run. Errors: as Scheduler::Submit.
-  Status Enter(std::shared_ptr<Job> job, Job::Clock::time_point now,
+  Status Enter(const std::shared_ptr<Job>& job, Job::Clock::time_point now,
                std::chrono::nanoseconds until_free);
   /// Asks the policy; decision_ and candidates_ are then set.
   const BatchDecision& Decide(Job::Clock::time_point now);

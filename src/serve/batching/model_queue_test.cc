@@ -39,9 +39,9 @@ class ModelQueueInFakeTime {
 
   ModelQueue& queue() { return *queue_; }
 
-  Status Submit(std::shared_ptr<Job> job, Clock::time_point now) {
+  Status Submit(const std::shared_ptr<Job>& job, Clock::time_point now) {
     const nanoseconds left = parts_.empty() ? nanoseconds(0) : expected_end_ - now;
-    return queue_->Enter(std::move(job), now, std::max(left, nanoseconds(0)));
+    return queue_->Enter(job, now, std::max(left, nanoseconds(0)));
   }
   /// Begins a run if there is one to begin. Returns: its rows, or 0.
   int64_t Begin(Clock::time_point now) {

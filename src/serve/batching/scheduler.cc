@@ -316,7 +316,8 @@ Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine>
       });
 }
 
-Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue, std::shared_ptr<Job> job) {
+Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue,
+                         const std::shared_ptr<Job>& job) {
   VERDICT_RETURN_IF_ERROR(queue->CheckJob(*job));
   bool notify = false;
   {
@@ -324,7 +325,7 @@ Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue, std::shared_p
     if (core_->stopping) return Unavailable("the server is stopping");
     const Clock::time_point now = Clock::now();
     const nanoseconds until_free = core_->UntilFree(*queue, now);
-    VERDICT_RETURN_IF_ERROR(queue->Enter(std::move(job), now, until_free));
+    VERDICT_RETURN_IF_ERROR(queue->Enter(job, now, until_free));
     notify = core_->NeedsWorker(*queue, now);
     core_->WatchFor(queue->queue_.next_expiry());
   }

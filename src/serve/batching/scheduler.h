@@ -16,6 +16,8 @@ namespace verdict {
 ///
 /// Between models the most urgent priority goes first (no priorities: 1), then the earliest
 /// deadline, then the longest wait; what has waited for kPatience counts as of priority 1.
+/// With preserve_ordering a model has one run at a time, and answers in order of arrival; what is
+/// rejected is still answered at once.
 /// Threads: any, for all functions.
 class Scheduler {
  public:
@@ -39,7 +41,7 @@ class Scheduler {
   /// kInvalidArgument: inputs that the model does not take, no sequence for a model that needs one;
   /// kResourceExhausted: the queue is full; kDeadlineExceeded: even an idle engine would be too
   /// late; kUnavailable: with what waits it would be too late, or the scheduler is stopping.
-  Status Submit(const std::shared_ptr<ModelQueue>& queue, std::shared_ptr<Job> job);
+  Status Submit(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job);
 
   /// Takes a job back. Returns: true if it had not begun; then Finish is not called, and the
   /// scheduler holds it no more. Cost: O(1), amortized.
