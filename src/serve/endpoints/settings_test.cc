@@ -43,7 +43,7 @@ class SettingsTest : public testing::Test {
     service_.models().Replace(std::move(models));
   }
 
-  Service service_{1};
+  Service service_{1, 0};
   Reply reply_;
 };
 

@@ -80,7 +80,7 @@ class SharedMemoryTest : public testing::Test {
 
   std::string key_;
   int descriptor_ = -1;
-  Service service_{1, {.allowed = true}};
+  Service service_{1, 0, {.allowed = true}};
   std::vector<TensorSpec> specs_{{"x", DataType::kFloat32, {-1}}};
   std::string datatype_ = "FP32";
   InferRequest request_;

@@ -39,7 +39,9 @@ TEST(Compress, WhatItMakesReadsBack) {
     for (const Coding coding : {Coding::kGzip, Coding::kDeflate}) {
       std::string body = wanted;
       ASSERT_TRUE(Compress(coding, &body));
-      if (wanted.size() > 1000) EXPECT_LT(body.size(), wanted.size() / 2);
+      if (wanted == text) {
+        EXPECT_LT(body.size(), wanted.size() / 2);
+      }
       BodyBuffer read(budget);
       read.Start(0);
       ASSERT_TRUE(Inflate(body, wanted.size() + 1, &read).ok());
