@@ -78,10 +78,12 @@ class Rig:
 
     def poll(self) -> Server:
         """A server that looks at the repository when rescan() says so."""
-        return self.start("--model-control-mode", "poll", "--repository-poll-secs", 3600)
+        return self.start("--set", "repository.mode=poll",
+                          "--set", "repository.poll_interval_s=3600")
 
-    def explicit(self, *flags: object) -> Server:
-        return self.start("--model-control-mode", "explicit", *flags)
+    def explicit(self, load: list[str], *flags: object) -> Server:
+        return self.start("--set", "repository.mode=explicit",
+                          "--set", f"repository.load={json.dumps(load)}", *flags)
 
     def rescan(self) -> None:
         assert self.running is not None
@@ -245,7 +247,7 @@ def test_scenario_3_another_model_is_loaded_under_load(rig: Rig) -> None:
     """200 for every request to A while B comes and goes."""
     rig.put("fraud", 1, rig.engine(1))
     rig.put("other", 1, rig.engine(10))
-    server = rig.explicit("--load-model", "fraud")
+    server = rig.explicit(["fraud"])
     with Traffic(server, right_of({"1": rig.probabilities(1)})) as traffic:
         for _ in range(10):
             assert load(server, "other") == (200, "")
@@ -260,7 +262,7 @@ def test_scenario_4_many_reloads_leave_no_trace(rig: Rig) -> None:
     """200 for every load and every request; resident memory and the scrape stay as they are."""
     (rig.root / "fraud").mkdir()
     (rig.root / "fraud" / "config.yaml").write_text(LATEST)
-    server = rig.explicit()
+    server = rig.explicit([])
     resident, scrape, cpu_s = [], [], []
     kinds = [1, 2, 10]
     for version in range(1, RELOADS + 1):
@@ -286,7 +288,7 @@ def test_scenario_5_failed_loads_leave_no_trace(rig: Rig) -> None:
     whole = rig.engine(10)
     bad = [whole[: len(whole) // 2], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:], b"x"]
     rig.put("fraud", 1, rig.engine(1))
-    server = rig.explicit("--load-model", "fraud")
+    server = rig.explicit(["fraud"])
     resident = []
     for i in range(FAILED_LOADS):
         rig.put("fraud", 2, bad[i % len(bad)])
@@ -305,8 +307,7 @@ def test_scenario_8_shutdown_during_a_load_or_an_unload(rig: Rig, change) -> Non
     models = [f"m{i}" for i in range(8)]
     for model in models:
         rig.put(model, 1, rig.engine(10))
-    flags = [part for model in models for part in ("--load-model", model)]
-    server = rig.explicit(*(flags if change is unload else []))
+    server = rig.explicit(models if change is unload else [])
     clients = [server.client() for _ in models]
     verb = change.__name__
     for client, model in zip(clients, models, strict=True):
@@ -389,7 +390,7 @@ def test_triton_client_loads_and_unloads(rig: Rig) -> None:
     """As tritonclient does it; errors 400, 404 and 503."""
     rig.put("fraud", 1, rig.engine(1))
     rig.put("fraud", 2, rig.engine(2))
-    server = rig.explicit()
+    server = rig.explicit([])
     assert server.ask(get("/v2/health/ready")).code == 503
     with triton.InferenceServerClient(server.address) as client:
         assert not client.is_model_ready("fraud")
@@ -451,7 +452,7 @@ def test_unloading_gives_the_memory_back(rig: Rig, tmp_path: pathlib.Path) -> No
     engine = large_engine(tmp_path, width)
     rig.put("fraud", 1, rig.engine(1))
     rig.put("large", 1, engine)
-    server = rig.explicit("--load-model", "fraud", "--io-threads", 3)
+    server = rig.explicit(["fraud"], "--io-threads", 3)
     clients = [server.client() for _ in range(6)]  # two an I/O thread
     request = post("/v2/models/large/infer", {"inputs": [
         {"name": "x", "datatype": "FP32", "shape": [1, width], "data": [0.5] * width}]})

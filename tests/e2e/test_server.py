@@ -109,7 +109,7 @@ def test_versions_that_fail_to_load_leave_the_others(server: Server, client) -> 
 
 def test_loading_and_unloading_say_what_to_do(client) -> None:
     for change in (client.load_model, client.unload_model):
-        with pytest.raises(InferenceServerException, match="--model-control-mode"):
+        with pytest.raises(InferenceServerException, match="repository.mode explicit"):
             change("fraud")
 
 
