@@ -25,8 +25,45 @@ void Free(std::string* text) { std::string().swap(*text); }
 
 }  // namespace
 
+/// Holds the connection, and with it the request's memory, until the answer is on the worker's
+/// thread again.
+class Connection::Deferral : public HttpDeferral {
+ public:
+  explicit Deferral(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+  void Respond(HttpResponse response) override {
+    Worker& worker = connection_->worker_;
+    asio::post(worker.context,
+               [connection = std::move(connection_), response = std::move(response)]() mutable {
+                 connection->OnDeferred(std::move(response));
+               });
+  }
+  void OnCancel(std::function<void()> cancel) override { connection_->cancel_ = std::move(cancel); }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+class Connection::Request : public HttpRequest {
+ public:
+  explicit Request(Connection& connection)
+      : HttpRequest(connection.head_, connection.body_, connection.inflated_),
+        connection_(connection) {
+    arrival = connection.request_start_;
+  }
+  std::shared_ptr<HttpDeferral> Defer() override {
+    return std::make_shared<Deferral>(connection_.shared_from_this());
+  }
+
+ private:
+  Connection& connection_;
+};
+
 Connection::Connection(Worker& worker, tcp::socket socket)
-    : worker_(worker), socket_(std::move(socket)), body_(worker.shared.body_budget) {
+    : worker_(worker),
+      socket_(std::move(socket)),
+      body_(worker.shared.body_budget),
+      inflated_(worker.shared.body_budget) {
   worker_.load.fetch_add(1, std::memory_order_relaxed);
   worker_.shared.connections.fetch_add(1, std::memory_order_relaxed);
 }
@@ -64,10 +101,14 @@ void Connection::Enter(State state) {
   const HttpLimits& limits = worker_.shared.limits;
   const Worker::Timeout timeout = state == State::kReading     ? Worker::kRead
                                   : state == State::kLingering ? Worker::kLinger
+                                  : state == State::kComputing ? Worker::kNone
                                                                : Worker::kIdle;
-  deadline_ = Worker::Clock::now() + (timeout == Worker::kRead     ? limits.read_timeout
-                                      : timeout == Worker::kLinger ? kLingerTime
-                                                                   : limits.idle_timeout);
+  const Worker::Clock::time_point now = Worker::Clock::now();
+  if (state == State::kReading) request_start_ = now;
+  deadline_ = timeout == Worker::kNone ? Worker::Clock::time_point::max()
+                                       : now + (timeout == Worker::kRead     ? limits.read_timeout
+                                                : timeout == Worker::kLinger ? kLingerTime
+                                                                             : limits.idle_timeout);
   Worker::Connections& list = worker_.connections[timeout];
   list.splice(list.end(), worker_.connections[std::exchange(timeout_, timeout)], place_);
 }
@@ -80,7 +121,9 @@ void Connection::NextRequest() {
 }
 
 void Connection::WaitToRead() {
+  if (std::exchange(waiting_, true)) return;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
+    self->waiting_ = false;
     if (self->state_ == State::kClosed) return;
     if (error) return self->Close();
     self->OnReadable();
@@ -88,14 +131,23 @@ void Connection::WaitToRead() {
 }
 
 void Connection::OnReadable() {
+  if (state_ == State::kComputing) return OnReadableWhileComputing();
+  if (state_ == State::kWriting) return;  // it is read when that is done
   error_code error;
   const size_t count = socket_.read_some(asio::buffer(worker_.read_buffer), error);
   if (error == asio::error::would_block || error == asio::error::try_again) return WaitToRead();
   if (error) return Close();  // the client has closed, or died
   if (state_ != State::kLingering) Consume({worker_.read_buffer.data(), count});
-  if (state_ == State::kIdle || state_ == State::kReading || state_ == State::kLingering) {
-    WaitToRead();
-  }
+  if (state_ != State::kWriting && state_ != State::kClosed) WaitToRead();
+}
+
+void Connection::OnReadableWhileComputing() {
+  char next = 0;
+  error_code error;
+  const size_t count = socket_.receive(asio::buffer(&next, 1), tcp::socket::message_peek, error);
+  if (error == asio::error::would_block || error == asio::error::try_again) return WaitToRead();
+  if (error || count == 0) return Close();
+  // The next request, which waits: that the client goes away now shows when it is read.
 }
 
 void Connection::Consume(std::string_view bytes) {
@@ -152,13 +204,28 @@ bool Connection::ConsumeSome(std::string_view* bytes) {
 void Connection::Answer() {
   HttpResponse& response = worker_.response;
   response.Clear();
-  HttpRequest request{head_, body_};
+  Request request(*this);
   try {
     worker_.shared.handler.Handle(worker_.index, request, &response);
   } catch (const std::exception&) {  // no memory for the response: this request fails, not all
     SetError(503, "no memory to answer this request", &response);
   }
+  if (response.deferred) return Enter(State::kComputing);
   Send(parser_->keep_alive());
+}
+
+void Connection::OnDeferred(HttpResponse response) {
+  if (state_ == State::kClosed) return;
+  cancel_ = nullptr;
+  worker_.response = std::move(response);
+  Send(parser_->keep_alive());
+  GoOn();
+}
+
+void Connection::GoOn() {
+  if (state_ == State::kIdle) Consume({});  // what came behind the request that was answered
+  if (state_ == State::kWriting || state_ == State::kClosed || state_ == State::kComputing) return;
+  WaitToRead();
 }
 
 void Connection::Fail(int code, std::string_view message) {
@@ -173,6 +240,7 @@ void Connection::Send(bool keep_alive) {
   worker_.shared.handler.Count(worker_.index, response.code);
   if (head_.method == Method::kHead) response.body.clear();
   body_.Reset();
+  inflated_.Reset();
 
   const std::array<asio::const_buffer, 2> buffers = {asio::buffer(worker_.response_head),
                                                      asio::buffer(response.body)};
@@ -209,12 +277,7 @@ void Connection::SendRest(size_t sent) {
         }
         self->DropPending();
         self->OnSent();
-        if (self->state_ == State::kIdle) {
-          self->Consume({});  // what came behind the request that was answered
-        }
-        if (self->state_ != State::kWriting && self->state_ != State::kClosed) {
-          self->WaitToRead();
-        }
+        self->GoOn();
       });
 }
 
@@ -263,6 +326,7 @@ void Connection::CloseIfIdle() {
 void Connection::Close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
+  if (cancel_) std::exchange(cancel_, nullptr)();
   error_code ignored;
   socket_.close(ignored);
   worker_.shared.handler.CountConnection(worker_.index, false);

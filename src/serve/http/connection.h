@@ -2,6 +2,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,9 +31,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Close();
 
  private:
+  class Request;
+  class Deferral;
   enum class State {
     kIdle,       // between requests
     kReading,    // some of a request is here
+    kComputing,  // a request's answer comes later, the next request must wait
     kWriting,    // a response is on its way, the next request must wait
     kLingering,  // everything is sent; what still comes in is thrown away until the client closes
     kClosed,
@@ -48,8 +52,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Consume(std::string_view bytes);
   /// One step of Consume: true if it should go on with what is left of `bytes`.
   bool ConsumeSome(std::string_view* bytes);
-  /// Answers the request that has been read.
+  /// Answers the request that has been read, or leaves it to a deferral.
   void Answer();
+  /// While a request computes: finds out whether the client has gone.
+  void OnReadableWhileComputing();
+  /// A deferral's answer is here.
+  void OnDeferred(HttpResponse response);
+  /// Goes on with what came behind a request that was answered after its handler returned.
+  void GoOn();
   /// Answers with an error after which the connection cannot go on.
   void Fail(int code, std::string_view message);
   /// Sends the worker's response; goes on with the next request, or lingers, once it is sent.
@@ -69,11 +79,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Worker::Connections::iterator place_;  // in the worker's list of that timeout
   Worker::Clock::time_point deadline_;
   BodyBuffer body_;
+  BodyBuffer inflated_;
   RequestHead head_;
+  Worker::Clock::time_point request_start_;
+  std::function<void()>
+      cancel_;  // while computing: tells whom it concerns that the client has gone
+
   std::optional<RequestParser> parser_;
   size_t head_bytes_ = 0;  // of the current request's head, so far
   bool continued_ = false;
   bool keep_alive_ = false;
+  bool waiting_ = false;      // for the socket to become readable
   std::string unparsed_;      // received, not yet taken by the parser
   std::string pending_head_;  // of a response that did not fit the socket's buffer at once
   std::string pending_body_;

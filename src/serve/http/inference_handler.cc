@@ -36,7 +36,7 @@ bool IsKnownContentType(std::string_view value) {
 class BodyForm {
  public:
   BodyForm(const HttpRequest& request, size_t max_body_bytes)
-      : request_(request), max_body_bytes_(max_body_bytes), inflated_(request.body.budget()) {}
+      : request_(request), max_body_bytes_(max_body_bytes) {}
 
   /// Returns: false if it refused.
   bool Open(Call* call, HttpResponse* response) {
@@ -61,17 +61,17 @@ class BodyForm {
         SetError(415, "Content-Encoding must be gzip, deflate or identity", response);
         return false;
       }
-      inflated_.Start(json_bytes.value_or(0));
+      request_.inflated.Start(json_bytes.value_or(0));
       // Without raw tensors all of it is JSON, which has a limit of its own.
       const bool is_json = !json_bytes && max_body_bytes_ > kMaxJsonBytes;
       const size_t most = is_json ? kMaxJsonBytes : max_body_bytes_;
-      if (Status status = Inflate(text, most, &inflated_); !status.ok()) {
+      if (Status status = Inflate(text, most, &request_.inflated); !status.ok()) {
         if (is_json && status.code() == StatusCode::kOutOfRange) return RefuseLongJson(response);
         SetError(status.code() == StatusCode::kOutOfRange ? 413 : HttpCodeOf(status.code()),
                  status.message(), response);
         return false;
       }
-      text = inflated_.text();
+      text = request_.inflated.text();
     }
     if (json_bytes.value_or(0) > text.size()) {
       SetError(400,
@@ -98,7 +98,6 @@ class BodyForm {
 
   const HttpRequest& request_;
   size_t max_body_bytes_;
-  BodyBuffer inflated_;
 };
 
 const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
@@ -109,6 +108,52 @@ bool Fits(Method method, Verb verb) {
 }
 
 }  // namespace
+
+/// Makes the HTTP response of what an endpoint has left.
+void InferenceHandler::Answer(const RequestHead& head, const Status& status, Reply reply,
+                              HttpResponse* response) {
+  response->body = std::move(reply.body);  // its memory, even where it is not used
+  if (!status.ok()) {
+    const int code = HttpCodeOf(status.code());
+    if (code == 500) LogServerError(head, status);
+    return SetError(code, status.message(), response);
+  }
+  if (reply.json_bytes.has_value()) {
+    response->content_type = "application/octet-stream";
+    response->inference_header_length = reply.json_bytes;
+  }
+}
+
+class InferenceHandler::Later : public Deferral {
+ public:
+  Later(InferenceHandler& handler, const RequestHead& head, std::shared_ptr<HttpDeferral> http)
+      : handler_(handler), head_(head), http_(std::move(http)) {}
+
+  void Complete(const Status& status, Reply reply) override {
+    HttpResponse response;
+    handler_.Answer(head_, status, std::move(reply), &response);
+    http_->Respond(std::move(response));
+  }
+  void OnCancel(std::function<void()> cancel) override { http_->OnCancel(std::move(cancel)); }
+
+ private:
+  InferenceHandler& handler_;
+  const RequestHead& head_;  // kept by http_
+  std::shared_ptr<HttpDeferral> http_;
+};
+
+class InferenceHandler::Transport : public CallTransport {
+ public:
+  Transport(InferenceHandler& handler, HttpRequest& request)
+      : handler_(handler), request_(request) {}
+  std::shared_ptr<Deferral> Defer() override {
+    return std::make_shared<Later>(handler_, request_.head, request_.Defer());
+  }
+
+ private:
+  InferenceHandler& handler_;
+  HttpRequest& request_;
+};
 
 InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes)
     : service_(service), max_body_bytes_(max_body_bytes) {
@@ -142,19 +187,17 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   BodyForm form(request, max_body_bytes_);
   if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
 
+  Transport transport(*this, request);
+  call.transport = &transport;
+  call.arrival = request.arrival;
   Reply reply;
   reply.body = std::move(response->body);  // its memory
-  if (Status status = endpoint->handle(service_, call, &reply); !status.ok()) {
-    const int code = HttpCodeOf(status.code());
-    if (code == 500) LogServerError(request.head, status);
-    response->body = std::move(reply.body);
-    return SetError(code, status.message(), response);
+  const Status status = endpoint->handle(service_, call, &reply);
+  if (status.ok() && reply.deferred) {
+    response->deferred = true;
+    return;
   }
-  response->body = std::move(reply.body);
-  if (reply.json_bytes.has_value()) {
-    response->content_type = "application/octet-stream";
-    response->inference_header_length = reply.json_bytes;
-  }
+  Answer(request.head, status, std::move(reply), response);
 }
 
 /// At most one line a second: a client must not be able to fill the disk.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/service.h"
 #include "serve/http/message.h"
 #include "serve/http/target.h"
@@ -22,6 +23,9 @@ class InferenceHandler : public HttpHandler {
   void CountRefused() override;
 
  private:
+  class Later;
+  class Transport;
+  void Answer(const RequestHead& head, const Status& status, Reply reply, HttpResponse* response);
   void LogServerError(const RequestHead& head, const Status& status);
 
   Service& service_;

@@ -38,6 +38,7 @@ void HttpResponse::Clear() {
   body.clear();
   inference_header_length.reset();
   allow = {};
+  deferred = false;
 }
 
 std::optional<size_t> ParseLength(std::string_view text) {

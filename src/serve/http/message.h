@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,20 +28,44 @@ struct RequestHead {
   void Clear();
 };
 
-/// A request as a handler gets it; valid during the call.
-struct HttpRequest {
-  const RequestHead& head;
-  BodyBuffer& body;
-};
-
 struct HttpResponse {
   int code = 200;
   std::string_view content_type = "application/json";
   std::string body;
   std::optional<size_t> inference_header_length;
   std::string_view allow;  // for 405
+  bool deferred = false;   // the answer comes later; nothing else here matters
 
   void Clear();
+};
+
+/// Where an answer that comes later goes.
+class HttpDeferral {
+ public:
+  virtual ~HttpDeferral() = default;
+  /// The answer; may be missing if the client has gone. Threads: any. At most once.
+  virtual void Respond(HttpResponse response) = 0;
+  /// `cancel` is called on the worker's thread if the client goes away before the answer is there.
+  /// Threads: the worker's.
+  virtual void OnCancel(std::function<void()> cancel) = 0;
+};
+
+/// A request as a handler gets it; valid during the call, and after it until the answer where the
+/// handler defers it.
+class HttpRequest {
+ public:
+  HttpRequest(const RequestHead& the_head, BodyBuffer& the_body, BodyBuffer& the_inflated)
+      : head(the_head), body(the_body), inflated(the_inflated) {}
+  virtual ~HttpRequest() = default;
+
+  /// To be called at most once, together with setting HttpResponse::deferred. What it returns keeps
+  /// the request's memory.
+  virtual std::shared_ptr<HttpDeferral> Defer() = 0;
+
+  const RequestHead& head;
+  BodyBuffer& body;
+  BodyBuffer& inflated;                           // for the decompressed body
+  std::chrono::steady_clock::time_point arrival;  // of its first byte
 };
 
 /// The length that Inference-Header-Content-Length says, or nothing if it is not a plain number.

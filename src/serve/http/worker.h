@@ -72,9 +72,9 @@ class Worker {
 
   /// All connections, by the kind of timeout they are under; the lists keep them alive. A kind's
   /// timeouts are all of one length, so each list is in order of deadline.
-  enum Timeout { kIdle, kRead, kLinger };
+  enum Timeout { kIdle, kRead, kLinger, kNone };
   using Connections = std::list<std::shared_ptr<Connection>>;
-  std::array<Connections, 3> connections;
+  std::array<Connections, 4> connections;
 
  private:
   void Tick();
