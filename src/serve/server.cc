@@ -4,6 +4,7 @@
 
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/cpu_count.h"
 #include "release/repository/repository.h"
@@ -20,6 +21,7 @@ ServerOptions Completed(ServerOptions options) {
   return options;
 }
 
+/// Of ports that serve few, short requests.
 HttpLimits MetricsLimits() {
   HttpLimits limits;
   limits.max_body_bytes = 4096;
@@ -27,25 +29,53 @@ HttpLimits MetricsLimits() {
   return limits;
 }
 
+HttpLimits AdminLimits() {
+  HttpLimits limits;
+  limits.max_connections = 64;
+  return limits;
+}
+
+/// Without a clients file the admin port takes everybody: only this machine may reach it.
+Status CheckAdminPort(const ServerOptions& options) {
+  const std::string& host = options.admin_host;
+  if (!options.admission.auth.clients_file.empty()) return OkStatus();
+  if (host == "localhost" || host == "::1" || host.starts_with("127.")) return OkStatus();
+  return InvalidArgument(
+      "the admin port at '" + host +
+      "' would take admin calls from other machines without credentials: bind it "
+      "to 127.0.0.1, or name a clients file");
+}
+
 }  // namespace
 
-Server::Server(const ServerOptions& options)
+// The admin port's worker comes after those of inference.
+Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
     : options_(Completed(options)),
-      service_(options_.io_threads),
-      inference_handler_(service_, options_.limits.max_body_bytes),
+      service_(options_.io_threads + 1, std::move(gate)),
+      inference_handler_(service_, options_.limits.max_body_bytes, ListenerKind::kInference),
+      admin_handler_(service_, AdminLimits().max_body_bytes, ListenerKind::kAdmin),
       metrics_handler_(service_) {}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(RepositoryListing listing, ListRepository(options.repository));
-  std::unique_ptr<Server> server(new Server(options));
+  VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
+  VERDICT_ASSIGN_OR_RETURN(auto gate, Gate::Make(options.admission));
+  std::unique_ptr<Server> server(new Server(options, std::move(gate)));
   const ServerOptions& complete = server->options_;
   AnnounceModels(listing, &server->service_.metrics(), &server->service_.models());
+  if (complete.tls.enabled()) {
+    VERDICT_ASSIGN_OR_RETURN(server->tls_, TlsContext::Load(complete.tls, {"http/1.1"}));
+  }
+  VERDICT_RETURN_IF_ERROR(server->StartReloader());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
                                              MetricsLimits(), server->metrics_handler_));
   VERDICT_ASSIGN_OR_RETURN(
       server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
-                                       complete.limits, server->inference_handler_));
+                                       complete.limits, server->inference_handler_, server->tls_));
+  VERDICT_ASSIGN_OR_RETURN(
+      server->admin_, HttpServer::Start(complete.admin_host, complete.admin_port, 1, AdminLimits(),
+                                        server->admin_handler_, server->tls_, complete.io_threads));
   try {
     server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
       LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
@@ -66,6 +96,24 @@ Server::~Server() {
   if (loader_.joinable()) loader_.join();
 }
 
+Status Server::StartReloader() {
+  std::vector<Reloader::Item> items;
+  if (tls_ != nullptr) {
+    items.push_back({"certificate", options_.tls.files(), [this] { return tls_->Reload(); }});
+  }
+  if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
+    items.push_back(
+        {"clients file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+  }
+  if (items.empty()) return OkStatus();
+  VERDICT_ASSIGN_OR_RETURN(reloader_, Reloader::Start(std::move(items), options_.tls.reload));
+  return OkStatus();
+}
+
+void Server::ReloadSecurity() {
+  if (reloader_ != nullptr) reloader_->ReloadNow();
+}
+
 bool Server::WaitUntilLoaded() {
   loading_done_.wait(false);
   return service_.ready();
@@ -83,6 +131,7 @@ void Server::Shutdown() {
   }
   http_->Stop();
   metrics_->Stop();
+  admin_->Stop();
   if (loader_.joinable()) loader_.join();
 }
 

@@ -93,12 +93,11 @@ void Gate::Count(Denied reason) {
   denied_[static_cast<size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
 }
 
-Refusal Gate::Enter(const Caller& caller, Role needed, Clock::time_point now,
-                    Admission* admission) {
+Refusal Gate::Identify(const Caller& caller, Role needed,
+                       std::shared_ptr<const Principal>* principal) {
   if (needed == Role::kOpen) return {};
-  auto principal = authenticator_->Authenticate(caller.credentials, caller.listener, UnixTime());
-  Status status =
-      principal.ok() ? Authenticator::Authorize(**principal, needed) : principal.status();
+  auto found = authenticator_->Authenticate(caller.credentials, caller.listener, UnixTime());
+  Status status = found.ok() ? Authenticator::Authorize(**found, needed) : found.status();
   if (status.ok() && needed == Role::kAdmin && caller.from_browser &&
       caller.credentials.authorization.empty()) {
     status = PermissionDenied(
@@ -109,16 +108,21 @@ Refusal Gate::Enter(const Caller& caller, Role needed, Clock::time_point now,
                                                         : Denied::kPermission);
     return {std::move(status)};
   }
+  *principal = *std::move(found);
+  return {};
+}
+
+Refusal Gate::Enter(const Caller& caller, Role needed, Clock::time_point now,
+                    Admission* admission) {
+  Refusal refusal = Identify(caller, needed, &admission->principal);
   // What keeps the server in hand must work when clients have filled it.
-  if (needed == Role::kInfer) {
-    Limiter::Answer answer = limiter_.Enter((*principal)->name, caller.address, now);
-    if (answer.verdict != Limiter::Verdict::kAdmitted) {
-      Count(ReasonOf(answer.verdict));
-      return TooMany(answer);
-    }
-    admission->ticket = std::move(answer.ticket);
+  if (!refusal.status.ok() || needed != Role::kInfer) return refusal;
+  Limiter::Answer answer = limiter_.Enter(admission->principal->name, caller.address, now);
+  if (answer.verdict != Limiter::Verdict::kAdmitted) {
+    Count(ReasonOf(answer.verdict));
+    return TooMany(answer);
   }
-  admission->principal = *std::move(principal);
+  admission->ticket = std::move(answer.ticket);
   return {};
 }
 

@@ -69,6 +69,10 @@ class Gate {
   /// Errors: those of ClientTable::Load.
   static Result<std::unique_ptr<Gate>> Make(const AdmissionOptions& options);
 
+  /// Who calls, and may they: the first half of Enter, for a transport that asks before it takes a
+  /// long request. Status: kUnauthenticated, kPermissionDenied.
+  Refusal Identify(const Caller& caller, Role needed, std::shared_ptr<const Principal>* principal);
+
   /// Before anything else is done for a call. Open calls (health) always enter and count against no
   /// limit.
   ///

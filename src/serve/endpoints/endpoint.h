@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "serve/admission/principal.h"
 #include "serve/endpoints/service.h"
 
 namespace verdict {
@@ -63,6 +64,8 @@ struct Endpoint {
   std::string_view path;
   /// Fills an empty reply. On error the reply's contents do not matter.
   Status (*handle)(Service& service, const Call& call, Reply* reply);
+  /// What the caller needs. An entry that says nothing is for operators only.
+  Role role = Role::kAdmin;
 };
 
 /// All endpoints; most used first.

@@ -6,22 +6,27 @@ namespace verdict {
 namespace {
 
 constexpr std::array kEndpoints = {
-    Endpoint{Verb::kPost, "/v2/models/{model}/infer", HandleInfer},
-    Endpoint{Verb::kPost, "/v2/models/{model}/versions/{version}/infer", HandleInfer},
-    Endpoint{Verb::kGet, "/v2/health/live", HandleLive},
-    Endpoint{Verb::kGet, "/v2/health/ready", HandleReady},
-    Endpoint{Verb::kGet, "/v2", HandleServerMetadata},
-    Endpoint{Verb::kGet, "/v2/models/stats", HandleModelStatistics},  // before a model of that name
-    Endpoint{Verb::kGet, "/v2/models/{model}", HandleModelMetadata},
-    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}", HandleModelMetadata},
-    Endpoint{Verb::kGet, "/v2/models/{model}/ready", HandleModelReady},
-    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/ready", HandleModelReady},
-    Endpoint{Verb::kGet, "/v2/models/{model}/config", HandleModelConfig},
-    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/config", HandleModelConfig},
+    Endpoint{Verb::kPost, "/v2/models/{model}/infer", HandleInfer, Role::kInfer},
+    Endpoint{Verb::kPost, "/v2/models/{model}/versions/{version}/infer", HandleInfer, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/health/live", HandleLive, Role::kOpen},
+    Endpoint{Verb::kGet, "/v2/health/ready", HandleReady, Role::kOpen},
+    Endpoint{Verb::kGet, "/v2", HandleServerMetadata, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/stats", HandleModelStatistics,
+             Role::kInfer},  // before a model of that name
+    Endpoint{Verb::kGet, "/v2/models/{model}", HandleModelMetadata, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}", HandleModelMetadata,
+             Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/ready", HandleModelReady, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/ready", HandleModelReady,
+             Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/config", HandleModelConfig, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/config", HandleModelConfig,
+             Role::kInfer},
 
-    Endpoint{Verb::kGet, "/v2/models/{model}/stats", HandleModelStatistics},
-    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/stats", HandleModelStatistics},
-    Endpoint{Verb::kPost, "/v2/repository/index", HandleRepositoryIndex},
+    Endpoint{Verb::kGet, "/v2/models/{model}/stats", HandleModelStatistics, Role::kInfer},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/stats", HandleModelStatistics,
+             Role::kInfer},
+    Endpoint{Verb::kPost, "/v2/repository/index", HandleRepositoryIndex, Role::kInfer},
     Endpoint{Verb::kPost, "/v2/repository/models/{model}/load", HandleRepositoryChange},
     Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleRepositoryChange},
 };

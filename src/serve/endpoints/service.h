@@ -2,9 +2,11 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "observe/metrics.h"
+#include "serve/admission/gate.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
 
@@ -13,8 +15,9 @@ namespace verdict {
 /// What the endpoints work on. Shared by all workers; what belongs to one worker is indexed by it.
 class Service {
  public:
-  explicit Service(int workers)
-      : metrics_(workers), models_(workers), scratch_(Scratches(workers)) {}
+  /// gate: who may enter; by default anyone for inference, nobody for admin calls.
+  explicit Service(int workers, std::unique_ptr<Gate> gate = *Gate::Make({}))
+      : gate_(std::move(gate)), metrics_(workers), models_(workers), scratch_(Scratches(workers)) {}
 
   /// Memory that a worker uses again from request to request.
   struct Scratch {
@@ -22,6 +25,7 @@ class Service {
     InferRequest request;
   };
 
+  Gate& gate() { return *gate_; }
   Metrics& metrics() { return metrics_; }
   ModelStore& models() { return models_; }
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
@@ -40,6 +44,7 @@ class Service {
     return scratches;
   }
 
+  std::unique_ptr<Gate> gate_;
   Metrics metrics_;
   ModelStore models_;
   std::vector<std::unique_ptr<Scratch>> scratch_;

@@ -27,6 +27,8 @@ void RequestHead::Clear() {
   content_encoding.clear();
   inference_header_length.clear();
   has_inference_header_length = false;
+  authorization.clear();
+  from_browser = false;
   expects_continue = false;
   http10 = false;
 }
@@ -38,6 +40,7 @@ void HttpResponse::Clear() {
   body.clear();
   inference_header_length.reset();
   allow = {};
+  retry_after_s = 0;
   deferred = false;
 }
 
@@ -68,6 +71,11 @@ void WriteResponseHead(const HttpResponse& response, std::string_view date, bool
   if (!response.allow.empty()) {
     out->append("\r\nAllow: ");
     out->append(response.allow);
+  }
+  if (response.code == 401) out->append("\r\nWWW-Authenticate: Bearer");
+  if (response.retry_after_s > 0) {
+    out->append("\r\nRetry-After: ");
+    AppendNumber(out, static_cast<size_t>(response.retry_after_s));
   }
   if (!keep_alive) {
     out->append("\r\nConnection: close");

@@ -79,6 +79,14 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
       }
       head_->content_encoding.assign(value.data(), value.size());
       return;
+    case http::field::authorization:
+      if (!Keep(value, !head_->authorization.empty(), &head_->authorization)) {
+        return Refuse(400, "Authorization is given twice, with two values", error);
+      }
+      return;
+    case http::field::origin:
+      head_->from_browser = true;
+      return;
     case http::field::transfer_encoding:
       if (!beast::iequals(value, "chunked")) {
         return Refuse(501, "the only Transfer-Encoding taken here is chunked", error);
@@ -91,6 +99,7 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
       head_->expects_continue = true;
       return;
     case http::field::unknown:
+      if (beast::iequals(name_text, "Sec-Fetch-Site")) head_->from_browser = true;
       if (!beast::iequals(name_text, "Inference-Header-Content-Length")) return;
       if (!Keep(value, head_->has_inference_header_length, &head_->inference_header_length)) {
         return Refuse(400, "Inference-Header-Content-Length is given twice, with two values",

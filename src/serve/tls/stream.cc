@@ -95,6 +95,22 @@ size_t Stream::TlsRead(asio::mutable_buffer buffer, ErrorCode& error) {
   return result == 1 ? count : 0;
 }
 
+void Stream::Peek(ErrorCode& error) {
+  char next = 0;
+  if (!is_tls()) {
+    const size_t count = socket_.receive(asio::buffer(&next, 1), Socket::message_peek, error);
+    if (!error && count == 0) error = asio::error::eof;
+    return;
+  }
+  ERR_clear_error();
+  errno = 0;
+  size_t count = 0;
+  const int result = SSL_peek_ex(ssl_.get(), &next, 1, &count);
+  read_blocked_ = result != 1;
+  read_direction_ = Socket::wait_read;
+  error = result == 1 ? ErrorCode() : Explain(result, &read_direction_);
+}
+
 size_t Stream::WriteOne(const void* data, size_t size, ErrorCode& error) {
   ERR_clear_error();
   errno = 0;

@@ -57,6 +57,10 @@ class Stream {
     return TlsWrite(buffers, error);
   }
 
+  /// Whether a byte is there to be read, which stays: no error if so; would_block if not yet; eof
+  /// if the client has ended.
+  void Peek(ErrorCode& error);
+
   /// handler(ErrorCode): something may be read. TLS holds decrypted or undecrypted bytes that the
   /// socket knows nothing of: then it calls back at once, not from within.
   template <typename Handler>

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -63,6 +65,13 @@ class TlsContext {
 
   const TlsOptions& options() const { return options_; }
 
+  /// For metrics. Threads: any.
+  void CountHandshake(bool succeeded) {
+    (succeeded ? succeeded_ : failed_).fetch_add(1, std::memory_order_relaxed);
+  }
+  uint64_t handshakes_succeeded() const { return succeeded_.load(std::memory_order_relaxed); }
+  uint64_t handshakes_failed() const { return failed_.load(std::memory_order_relaxed); }
+
  private:
   struct Loaded {
     std::shared_ptr<SSL_CTX> context;
@@ -75,6 +84,8 @@ class TlsContext {
   std::vector<unsigned char> alpn_;  // as the protocol writes it: lengths and names
   mutable std::mutex mutex_;         // guards loaded_
   Loaded loaded_;
+  std::atomic<uint64_t> succeeded_{0};
+  std::atomic<uint64_t> failed_{0};
 };
 
 }  // namespace verdict
