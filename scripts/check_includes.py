@@ -18,6 +18,7 @@ from pathlib import Path
 # folder -> folders it may include; each also what those may include.
 ARROWS: dict[str, set[str]] = {
     "base": set(),
+    "config": {"base"},
     "ir": {"base"},
     "ops": {"ir"},
     "onnx": {"ops"},
@@ -30,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "compile": {"onnx", "passes", "quant", "tune", "engine"},
     "runtime": {"engine", "backends"},
     "observe": {"base"},
-    "release": {"engine", "observe"},
+    "release": {"config", "engine", "observe"},
     "serve": {"runtime", "release", "observe"},
     "tools": {"compile", "serve"},
 }

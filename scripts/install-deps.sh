@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
-  zlib1g-dev libssl-dev libzip-dev libhwy-dev prometheus-cpp-dev
+  libyaml-cpp-dev zlib1g-dev libssl-dev libzip-dev libhwy-dev prometheus-cpp-dev
   python3 python3-venv curl
 )
 test_packages=(

@@ -11,6 +11,11 @@
 #include <cstring>
 #include <memory>
 
+#include "base/terminal_text.h"
+#include "config/print_config.h"
+#include "serve/config/check_repository.h"
+#include "serve/config/load_server_config.h"
+#include "tools/serve_flags.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -19,12 +24,24 @@ namespace {
 /// File descriptors for all but clients' connections: engines, listeners, event queues, logs.
 constexpr rlim_t kOtherDescriptors = 512;
 
-struct Flags {
-  ServerOptions server;
-  int64_t drain_ms = 1000;
-  int64_t idle_timeout_s = 60;
-  int64_t read_timeout_s = 30;
-};
+ServerOptions ToOptions(const ServerConfig& config) {
+  ServerOptions options;
+  options.repository = config.repository.path;
+  options.http_host = config.http.host;
+  options.http_port = config.http.port;
+  options.metrics_host = config.metrics.host;
+  options.metrics_port = config.metrics.port;
+  options.io_threads = config.http.io_threads;
+  options.limits.max_body_bytes = config.http.max_body_bytes;
+  // Room for a few of the largest, whatever that is.
+  options.limits.max_held_body_bytes =
+      std::max(config.http.max_held_body_bytes, 4 * config.http.max_body_bytes);
+  options.limits.max_connections = config.http.max_connections;
+  options.limits.idle_timeout = std::chrono::seconds(config.http.idle_timeout_s);
+  options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
+  options.drain = std::chrono::milliseconds(config.drain_ms);
+  return options;
+}
 
 /// Raises the limit on open files as far as allowed, and lowers the number of connections to it.
 void FitToOpenFiles(HttpLimits* limits) {
@@ -74,18 +91,13 @@ class StopSignals {
   sigset_t signals_;
 };
 
-Status Serve(const Flags& flags) {
+Status Serve(const LoadedServerConfig& loaded) {
   auto logger = spdlog::stderr_logger_mt("verdict");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_default_logger(std::move(logger));
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", TerminalText(warning));
 
-  ServerOptions options = flags.server;
-  options.drain = std::chrono::milliseconds(flags.drain_ms);
-  options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
-  options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
-  // Room for a few of the largest, whatever that is.
-  options.limits.max_held_body_bytes =
-      std::max(options.limits.max_held_body_bytes, 4 * options.limits.max_body_bytes);
+  ServerOptions options = ToOptions(loaded.config);
   FitToOpenFiles(&options.limits);
 
   // Left alone, glibc keeps more and more of what large requests took, in an arena a thread.
@@ -115,41 +127,52 @@ Status Serve(const Flags& flags) {
   return OkStatus();
 }
 
-/// CLI11's range check, without its text in --help.
-template <typename T>
-CLI::Validator Within(T min, T max) {
-  return CLI::Range(min, max).description("");
+/// Prints all problems but the last, which becomes the status. problems: not empty.
+Status Failure(const std::vector<std::string>& problems) {
+  for (size_t i = 0; i + 1 < problems.size(); ++i) {
+    std::fprintf(stderr, "verdict serve: error: %s\n", TerminalText(problems[i]).c_str());
+  }
+  return InvalidArgument(problems.back());
+}
+
+/// --check: what would be served, and every problem that stands against it.
+Status Check(const LoadedServerConfig& loaded) {
+  std::vector<std::string> problems = loaded.problems;
+  for (const std::string& warning : loaded.warnings) {
+    std::fprintf(stderr, "verdict serve: warning: %s\n", TerminalText(warning).c_str());
+  }
+  if (!loaded.config.repository.path.empty()) {
+    RepositoryCheck check = CheckRepository(loaded.config.repository);
+    for (const std::string& note : check.notes) {
+      std::fprintf(stderr, "verdict serve: note: passed over: %s\n", TerminalText(note).c_str());
+    }
+    if (!check.versions.empty()) std::fputs(CheckTable(check).c_str(), stdout);
+    problems.insert(problems.end(), check.problems.begin(), check.problems.end());
+  }
+  std::fflush(stdout);
+  return problems.empty() ? OkStatus() : Failure(problems);
+}
+
+Status Run(const ServeFlags& flags) {
+  LoadedServerConfig loaded = LoadServerConfig(SourcesOf(flags));
+  if (flags.print_config) {
+    if (!loaded.problems.empty()) return Failure(loaded.problems);
+    std::fputs(PrintConfig(ServerConfigKeys(&loaded.config)).c_str(), stdout);
+    return OkStatus();
+  }
+  if (loaded.config.repository.path.empty() && loaded.problems.empty()) {
+    loaded.problems.push_back(
+        "there is no repository; give --repository DIR, or repository.path in --config FILE");
+  }
+  if (flags.check) return Check(loaded);
+  if (!loaded.problems.empty()) return Failure(loaded.problems);
+  return Serve(loaded);
 }
 
 std::function<Status()> Declare(CLI::App& app) {
-  auto flags = std::make_shared<Flags>();
-  ServerOptions& server = flags->server;
-  const auto add = [&app](const char* flag, auto& value, const char* type, const char* help) {
-    return app.add_option(flag, value, help)->type_name(type);
-  };
-  add("--repository", server.repository, "DIR", "folder of <model>/<version>/model.engine")
-      ->required();
-  add("--host", server.http_host, "HOST", "address for inference")->capture_default_str();
-  add("--http-port", server.http_port, "PORT", "0 picks a free one")->capture_default_str();
-  add("--metrics-host", server.metrics_host, "HOST", "default 127.0.0.1");
-  add("--metrics-port", server.metrics_port, "PORT", "0 picks a free one")->capture_default_str();
-  add("--io-threads", server.io_threads, "N", "threads that serve; default one a CPU")
-      ->check(Within(1, 1024));
-  add("--max-body-bytes", server.limits.max_body_bytes, "N",
-      "default 64 MiB; JSON 8 MiB at most; else 413")
-      ->check(Within(uint64_t{1}, uint64_t{1} << 40));
-  add("--max-connections", server.limits.max_connections, "N", "default 16384; more are told 503")
-      ->check(Within(1, 1'000'000));
-  add("--drain-ms", flags->drain_ms, "MS", "at SIGTERM, from unready to refusing connections")
-      ->check(Within(int64_t{0}, int64_t{3'600'000}))
-      ->capture_default_str();
-  add("--idle-timeout-s", flags->idle_timeout_s, "S", "closes an idle connection")
-      ->check(Within(int64_t{1}, int64_t{86'400}))
-      ->capture_default_str();
-  add("--read-timeout-s", flags->read_timeout_s, "S", "from first to last byte of a request")
-      ->check(Within(int64_t{1}, int64_t{86'400}))
-      ->capture_default_str();
-  return [flags] { return Serve(*flags); };
+  auto flags = std::make_shared<ServeFlags>();
+  DeclareServeFlags(app, flags.get());
+  return [flags] { return Run(*flags); };
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 
 namespace verdict {
 
+class ConfigProblems;
+
 // What <model>/config.yaml says. Keys, meanings and defaults are those of Triton's config.pbtxt,
 // where it has them; keys of ours are marked so.
 
@@ -72,10 +74,15 @@ inline constexpr std::string_view kModelConfigFileName = "config.yaml";
 
 /// Reads <model>/config.yaml. Returns: the defaults if there is no such file. Errors:
 /// kInvalidArgument with file, line and key (unknown key, wrong type, out of range, what
-/// contradicts); kUnavailable (cannot be read).
+/// contradicts; the first of them and how many more there are); kUnavailable (cannot be read).
 Result<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
 
-/// The same from text; `name` stands for the file in messages.
+/// The same from text; `name` stands for the file in messages. Its folder, if it has one, is the
+/// model's name.
 Result<ModelConfig> ParseModelConfig(std::string_view text, const std::string& name);
+
+/// The same, with every problem. Returns: the defaults where there is one. problems: empty.
+ModelConfig ParseModelConfig(std::string_view text, const std::string& name,
+                             ConfigProblems* problems);
 
 }  // namespace verdict
