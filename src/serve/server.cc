@@ -110,8 +110,10 @@ Status Server::StartReloader() {
   return OkStatus();
 }
 
-void Server::ReloadSecurity() {
-  if (reloader_ != nullptr) reloader_->ReloadNow();
+bool Server::ReloadSecurity() {
+  if (reloader_ == nullptr) return false;
+  reloader_->ReloadNow();
+  return true;
 }
 
 bool Server::WaitUntilLoaded() {

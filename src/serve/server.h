@@ -60,8 +60,8 @@ class Server {
   const std::string& admin_url() const { return admin_->url(); }
 
   /// Reads certificates and clients again, soon, on a thread of its own. What is broken leaves the
-  /// old in use and is logged. Without such files: nothing. Threads: any.
-  void ReloadSecurity();
+  /// old in use and is logged. Returns: false without such files. Threads: any.
+  bool ReloadSecurity();
 
  private:
   Server(const ServerOptions& options, std::unique_ptr<Gate> gate);

@@ -15,6 +15,7 @@
 #include "config/print_config.h"
 #include "serve/config/check_repository.h"
 #include "serve/config/load_server_config.h"
+#include "tools/security_options.h"
 #include "tools/serve_flags.h"
 #include "tools/subcommand.h"
 
@@ -40,6 +41,7 @@ ServerOptions ToOptions(const ServerConfig& config) {
   options.limits.idle_timeout = std::chrono::seconds(config.http.idle_timeout_s);
   options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
   options.drain = std::chrono::milliseconds(config.drain_ms);
+  SetSecurityOptions(config, &options);
   return options;
 }
 
@@ -113,11 +115,17 @@ Status Serve(const LoadedServerConfig& loaded) {
       spdlog::error("no model of {} could be loaded: the server is live, but not ready",
                     options.repository.string());
     }
-    std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
-                server->http_url().c_str(), server->metrics_url().c_str());
+    std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n",
+                server->http_url().c_str(), server->metrics_url().c_str(),
+                server->admin_url().c_str());
     std::fflush(stdout);
   }
-  while (signal == 0) signal = signals.WaitFor(kServingStepMs);
+  while (signal == 0) {
+    signal = signals.WaitFor(kServingStepMs);
+    // With files that may have been replaced it says to read them again; else, as without, that the
+    // terminal has gone away.
+    if (signal == SIGHUP && server->ReloadSecurity()) signal = 0;
+  }
   spdlog::info(
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());
