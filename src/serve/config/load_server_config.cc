@@ -11,18 +11,14 @@
 namespace verdict {
 namespace {
 
-constexpr std::array<std::string_view, 15> kKeysWithoutEffect = {
+constexpr std::array<std::string_view, 11> kKeysWithoutEffect = {
     "repository.mode",
     "repository.poll_interval_s",
     "repository.load",
     "repository.load_threads",
     "repository.strict_readiness",
     "grpc",
-    "admin",
     "compute",
-    "tls",
-    "auth",
-    "limits",
     "deadline",
     "shared_memory",
     "tracing",
