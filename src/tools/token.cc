@@ -56,7 +56,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kTokenCommand = {
     .name = "token",
-    .summary = "Makes a token for a client of the server, and its entry for the clients file.",
+    .summary = "Makes a client's token and its file entry.",
     .example = "  verdict token --name checkout --roles infer,metrics --expires 2027-06-30",
     .declare = Declare,
 };

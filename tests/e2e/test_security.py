@@ -18,7 +18,7 @@ import tritonclient.http as triton
 from serving import ANSWER_TIMEOUT_S, BINARY, Server, get, golden, wait_for
 from test_server import check, infer_inputs
 
-TOKENS = {role: f"vdt_secret_of_{role}" for role in ("infer", "admin", "metrics")}
+TOKENS = {role: f"vdt_hush_of_{role}" for role in ("infer", "admin", "metrics")}
 MODEL = "skl_lr_binary"
 
 
@@ -220,7 +220,9 @@ def test_only_good_client_certificates_enter(start, authority: Authority,
     (tmp_path / "own").mkdir()
     own = Authority(tmp_path / "own")
     assert answer((own.certificate, own.folder / "ca.key")) in ("SSLError", "ConnectionResetError")
-    assert "certificate verify failed" in server.log()
+    # At most one such line a second is logged.
+    wait_for(lambda: answer(expired) != 200 and "certificate verify failed" in server.log(),
+             "the reason is logged")
 
 
 def test_plain_text_on_the_encrypted_port_ends_the_connection(start, authority: Authority) -> None:
@@ -244,7 +246,7 @@ def test_wrong_files_are_named_before_anything_is_served(
     other = authority.issue("other")
     expired = authority.issue("late", days=-1)
     clients = tmp_path / "clients.yaml"
-    clients.write_text("tokens:\n  - name: a\n    sha256: vdt_secret\n    roles: [infer]\n")
+    clients.write_text("tokens:\n  - name: a\n    sha256: vdt_hush\n    roles: [infer]\n")
     cases = [
         (tls_settings((good[0], other[1])), "other.key: is not the key of the certificate"),
         (tls_settings((expired[0], expired[1])), "late.crt: the certificate has expired on"),
@@ -259,7 +261,7 @@ def test_wrong_files_are_named_before_anything_is_served(
             capture_output=True, text=True, timeout=60)
         assert done.returncode == 1, message
         assert message in done.stderr
-        assert "secret" not in done.stderr
+        assert "hush" not in done.stderr
 
 
 # Tokens and roles
@@ -361,14 +363,14 @@ def test_secrets_never_reach_the_log(start, authority: Authority,
     server = start(*auth_settings(clients_file), *tls_settings(authority.issue("server")),
                    "--set", "log.level=trace")
     context = trusting(authority)
-    for token in (*TOKENS.values(), "vdt_wrong_secret"):
+    for token in (*TOKENS.values(), "vdt_wrong_hush"):
         ask(server.port, context, fields=bearer(token))
         ask(server.port, context, target="/no/such", fields=bearer(token))
-    clients_file.write_text("tokens:\n  - name: a\n    sha256: vdt_misplaced_secret\n")
-    (authority.folder / "server.key").write_text("vdt_misplaced_secret\n")
+    clients_file.write_text("tokens:\n  - name: a\n    sha256: vdt_misplaced_hush\n")
+    (authority.folder / "server.key").write_text("vdt_misplaced_hush\n")
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: server.log().count("stays in use") >= 2, "both errors are logged")
-    assert "secret" not in server.log()
+    assert "hush" not in server.log()
     assert "PRIVATE" not in server.log()
 
 
