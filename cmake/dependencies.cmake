@@ -1,6 +1,7 @@
 # Debian 12's packages, each found here once. scripts/install-deps.sh installs them.
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(CURL REQUIRED)

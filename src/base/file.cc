@@ -120,6 +120,30 @@ Result<std::shared_ptr<const FileCopy>> FileCopy::Read(const std::filesystem::pa
 
 FileCopy::~FileCopy() { ::munmap(data_, size_); }
 
+Result<std::string> ReadSmallFile(const std::filesystem::path& path, size_t max_bytes) {
+  // O_NONBLOCK: opening a FIFO must not hang; it is refused below.
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd.get() < 0) return IoError(path, "cannot open", errno);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return IoError(path, "cannot read", errno);
+  if (!S_ISREG(status.st_mode)) return InvalidArgument(path.string() + ": not a regular file");
+  std::string text;
+  char buffer[16384];
+  while (true) {
+    const ssize_t count = ::read(fd.get(), buffer, sizeof(buffer));
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return IoError(path, "cannot read", errno);
+    }
+    if (count == 0) return text;
+    if (text.size() + static_cast<size_t>(count) > max_bytes) {
+      return InvalidArgument(path.string() + ": larger than the " + std::to_string(max_bytes) +
+                             " bytes that are taken here");
+    }
+    text.append(buffer, static_cast<size_t>(count));
+  }
+}
+
 Status WriteFileAtomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts) {
   struct stat info {};

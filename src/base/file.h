@@ -51,6 +51,11 @@ class FileCopy {
   size_t size_;
 };
 
+/// A small file's contents, read (not mapped: whoever rewrites it in place does us no harm).
+/// Errors: kNotFound, kInvalidArgument (not a regular file, or larger than max_bytes),
+/// kUnavailable (not allowed, other I/O).
+Result<std::string> ReadSmallFile(const std::filesystem::path& path, size_t max_bytes);
+
 /// Writes `parts` one after another to a new file beside `path`, syncs it, and renames it to
 /// `path`: readers see the old file or the whole new one. On error the old file is untouched. The
 /// umask decides the new file's permissions. A pipe or device is written to as it is. Errors:

@@ -212,5 +212,21 @@ TEST_F(FileTest, ReadersSeeOneWholeFileWhileWritersReplaceIt) {
   EXPECT_EQ(NumFiles(), 1U);
 }
 
+TEST_F(FileTest, ReadsASmallFileWholeOrNotAtAll) {
+  const fs::path file = folder_ / "a";
+  EXPECT_EQ(ReadSmallFile(file, 10).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(ReadSmallFile(folder_, 10).status().code(), StatusCode::kInvalidArgument);
+  std::ofstream(file) << "";
+  EXPECT_EQ(*ReadSmallFile(file, 0), "");
+  std::ofstream(file) << std::string(40'000, 'x');
+  EXPECT_EQ(*ReadSmallFile(file, 40'000), std::string(40'000, 'x'));
+  const auto refused = ReadSmallFile(file, 39'999);
+  EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.status().message().find("39999"), std::string::npos);
+  const fs::path pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(ReadSmallFile(pipe, 10).status().code(), StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace verdict

@@ -7,9 +7,11 @@
 namespace verdict {
 
 Sha256Digest Sha256(std::span<const std::span<const std::byte>> parts) {
+  // EVP_sha256() would look the implementation up, under a lock, with every call.
+  static EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   EVP_MD_CTX* context = EVP_MD_CTX_new();
-  VERDICT_CHECK(context != nullptr);
-  VERDICT_CHECK(EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1);
+  VERDICT_CHECK(context != nullptr && algorithm != nullptr);
+  VERDICT_CHECK(EVP_DigestInit_ex2(context, algorithm, nullptr) == 1);
   for (const auto& part : parts) {
     VERDICT_CHECK(EVP_DigestUpdate(context, part.data(), part.size()) == 1);
   }

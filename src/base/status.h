@@ -71,6 +71,7 @@ VERDICT_STATUS_MAKER(InvalidArgument)
 VERDICT_STATUS_MAKER(DeadlineExceeded)
 VERDICT_STATUS_MAKER(NotFound)
 VERDICT_STATUS_MAKER(AlreadyExists)
+VERDICT_STATUS_MAKER(PermissionDenied)
 VERDICT_STATUS_MAKER(ResourceExhausted)
 VERDICT_STATUS_MAKER(FailedPrecondition)
 VERDICT_STATUS_MAKER(OutOfRange)
@@ -78,6 +79,7 @@ VERDICT_STATUS_MAKER(Unimplemented)
 VERDICT_STATUS_MAKER(Internal)
 VERDICT_STATUS_MAKER(Unavailable)
 VERDICT_STATUS_MAKER(DataLoss)
+VERDICT_STATUS_MAKER(Unauthenticated)
 #undef VERDICT_STATUS_MAKER
 
 /// Ends the process with a message: only for our own bugs, never for bad input.

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <utility>
+#include <vector>
 
 #include "base/cpu_count.h"
 
@@ -22,6 +23,7 @@ ServerOptions Completed(ServerOptions options) {
   return options;
 }
 
+/// Of ports that serve few, short requests.
 HttpLimits MetricsLimits() {
   HttpLimits limits;
   limits.max_body_bytes = 4096;
@@ -29,24 +31,45 @@ HttpLimits MetricsLimits() {
   return limits;
 }
 
+HttpLimits AdminLimits() {
+  HttpLimits limits;
+  limits.max_connections = 64;
+  return limits;
+}
+
+/// Without a clients file the admin port takes everybody: only this machine may reach it.
+Status CheckAdminPort(const ServerOptions& options) {
+  const std::string& host = options.admin_host;
+  if (!options.admission.auth.clients_file.empty()) return OkStatus();
+  if (host == "localhost" || host == "::1" || host.starts_with("127.")) return OkStatus();
+  return InvalidArgument(
+      "the admin port at '" + host +
+      "' would take admin calls from other machines without credentials: bind it "
+      "to 127.0.0.1, or name a clients file");
+}
+
 }  // namespace
 
-Server::Server(const ServerOptions& options)
+// The admin port's worker comes after those of inference.
+Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
     : options_(Completed(options)),
-      service_(options_.io_threads, options_.compute_threads, options_.shared_memory),
-      inference_handler_(service_, options_.limits.max_body_bytes),
+      service_(options_.io_threads + 1, options_.compute_threads, options_.shared_memory,
+               std::move(gate)),
+      inference_handler_(service_, options_.limits.max_body_bytes, ListenerKind::kInference),
+      admin_handler_(service_, AdminLimits().max_body_bytes, ListenerKind::kAdmin),
       metrics_handler_(service_) {}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
-  std::unique_ptr<Server> server(new Server(options));
+  VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
+  VERDICT_ASSIGN_OR_RETURN(auto gate, Gate::Make(options.admission));
+  std::unique_ptr<Server> server(new Server(options, std::move(gate)));
   const ServerOptions& complete = server->options_;
   VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
   Service& service = server->service_;
   service.SetScheduler(server->scheduler_.get());
   service.SetDeadlines(complete.deadline);
   if (!complete.trace_collector.url.empty()) {
-    VERDICT_RETURN_IF_ERROR(
-        server->service_.tracer().Start(complete.trace_collector, complete.trace));
+    VERDICT_RETURN_IF_ERROR(service.tracer().Start(complete.trace_collector, complete.trace));
   }
   ModelHost host;
   host.workers = service.workers();
@@ -57,21 +80,50 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
       ModelManager::Create(complete.repository, complete.models, host, &service.models(),
                            [&service](bool ready) { service.SetModelsReady(ready); }));
   service.SetManager(server->manager_.get());
+  if (complete.tls.enabled()) {
+    VERDICT_ASSIGN_OR_RETURN(server->tls_, TlsContext::Load(complete.tls, {"http/1.1"}));
+  }
+  VERDICT_RETURN_IF_ERROR(server->StartReloader());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
                                              MetricsLimits(), server->metrics_handler_));
   VERDICT_ASSIGN_OR_RETURN(
       server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
-                                       complete.limits, server->inference_handler_));
+                                       complete.limits, server->inference_handler_, server->tls_));
+  VERDICT_ASSIGN_OR_RETURN(
+      server->admin_, HttpServer::Start(complete.admin_host, complete.admin_port, 1, AdminLimits(),
+                                        server->admin_handler_, server->tls_, complete.io_threads));
   // An idle worker would else keep the models of its last request.
-  service.models().SetListener([&http = *server->http_, &models = service.models()] {
-    http.PostToWorkers([&models](int worker) { models.ForWorker(worker); });
+  service.models().SetListener([&server = *server, &models = service.models()] {
+    const auto refresh = [&models](int worker) { models.ForWorker(worker); };
+    server.http_->PostToWorkers(refresh);
+    server.admin_->PostToWorkers(refresh);
   });
   VERDICT_RETURN_IF_ERROR(server->manager_->Start());
   return server;
 }
 
 Server::~Server() = default;
+
+Status Server::StartReloader() {
+  std::vector<Reloader::Item> items;
+  if (tls_ != nullptr) {
+    items.push_back({"certificate", options_.tls.files(), [this] { return tls_->Reload(); }});
+  }
+  if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
+    items.push_back(
+        {"clients file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+  }
+  if (items.empty()) return OkStatus();
+  VERDICT_ASSIGN_OR_RETURN(reloader_, Reloader::Start(std::move(items), options_.tls.reload));
+  return OkStatus();
+}
+
+bool Server::ReloadSecurity() {
+  if (reloader_ == nullptr) return false;
+  reloader_->ReloadNow();
+  return true;
+}
 
 bool Server::WaitUntilLoaded() {
   manager_->WaitUntilSettled();
@@ -91,6 +143,7 @@ void Server::Shutdown() {
   http_->Stop();
   service_.tracer().Stop(kTracePatience);
   metrics_->Stop();
+  admin_->Stop();
   manager_->Stop();
 }
 

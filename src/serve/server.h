@@ -6,12 +6,15 @@
 #include <string>
 
 #include "base/status.h"
+#include "serve/admission/gate.h"
+#include "serve/admission/reloader.h"
 #include "serve/endpoints/service.h"
 #include "serve/http/inference_handler.h"
 #include "serve/http/metrics_handler.h"
 #include "serve/http/server.h"
 #include "serve/models/manager.h"
 #include "serve/models/repository_options.h"
+#include "serve/tls/tls_context.h"
 
 namespace verdict {
 
@@ -21,6 +24,10 @@ struct ServerOptions {
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
+  std::string admin_host = "127.0.0.1";
+  uint16_t admin_port = 8003;
+  TlsOptions tls;  // of the inference and the admin port
+  AdmissionOptions admission;
   int io_threads = 0;       // 0: one a CPU
   int compute_threads = 0;  // 0: one a CPU
   RepositoryOptions models;
@@ -37,8 +44,9 @@ struct ServerOptions {
 class Server {
  public:
   /// Listens, and begins to load the models on threads of their own. Errors: the repository's
-  /// (ListRepository) and the ports' (HttpServer::Start); kResourceExhausted
-  /// (threads).
+  /// (ListRepository), the ports' (HttpServer::Start), TLS's (TlsContext::Load) and the clients
+  /// file's (ClientTable::Load); kInvalidArgument (an admin port that anyone reaches without
+  /// credentials); kResourceExhausted (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 
@@ -58,16 +66,26 @@ class Server {
   Service& service() { return service_; }
   const std::string& http_url() const { return http_->url(); }
   const std::string& metrics_url() const { return metrics_->url(); }
+  const std::string& admin_url() const { return admin_->url(); }
+
+  /// Reads certificates and clients again, soon, on a thread of its own. What is broken leaves the
+  /// old in use and is logged. Returns: false without such files. Threads: any.
+  bool ReloadSecurity();
 
  private:
-  explicit Server(const ServerOptions& options);
+  Server(const ServerOptions& options, std::unique_ptr<Gate> gate);
+  Status StartReloader();
 
   ServerOptions options_;
   Service service_;
   InferenceHandler inference_handler_;
+  InferenceHandler admin_handler_;
   MetricsHandler metrics_handler_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
+  std::unique_ptr<HttpServer> admin_;
+  std::shared_ptr<TlsContext> tls_;  // null: plain HTTP
+  std::unique_ptr<Reloader> reloader_;
   // Ends before what it answers through, and after all that submits to it.
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above

@@ -82,7 +82,40 @@ int ServingStepMs(const SystemdNotify& systemd) {
       std::clamp<int64_t>(systemd.watchdog_timeout()->count() / 2000, 1, kLongest));
 }
 
-Status Serve(const LoadedServerConfig& loaded) {
+/// SIGHUP: reads again what may have been replaced: certificates, clients, the repository where it
+/// is polled, and of the configuration what can change while the server runs.
+/// Returns: false if there is nothing of the kind; then the terminal has gone away.
+bool Reload(const ServeFlags& flags, const ServerConfig& started, Server& server,
+            SystemdNotify& systemd) {
+  bool any = server.ReloadSecurity();
+  if (started.repository.mode == RepositoryConfig::Mode::kPoll) {
+    server.RescanRepository();
+    any = true;
+  }
+  if (flags.file.empty()) return any;
+  systemd.Reloading();
+  LoadedServerConfig loaded = LoadServerConfig(SourcesOf(flags));
+  for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
+  for (const std::string& problem : loaded.problems) spdlog::error("{}", problem);
+  if (!loaded.problems.empty()) {
+    spdlog::error("the configuration is not reloaded: the one before stays in force");
+  } else {
+    SetLogSettings(LogSettingsOf(loaded.config.log));
+    ServerConfig before = started;
+    const ConfigKeys old_keys = ServerConfigKeys(&before);
+    for (const ConfigKey& key : ServerConfigKeys(&loaded.config)) {
+      if (key.name == "log") continue;
+      if (PrintConfig({key}) == PrintConfig({*FindConfigKey(old_keys, key.name)})) continue;
+      spdlog::warn("{} has changed in the configuration: that takes effect with a restart",
+                   key.name);
+    }
+    spdlog::info("reloaded");
+  }
+  systemd.Ready(server.service().ready() ? "serving" : "no model is served");
+  return true;
+}
+
+Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   StartLogging(LogSettingsOf(loaded.config.log));
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<SystemdNotify> systemd,
@@ -103,18 +136,16 @@ Status Serve(const LoadedServerConfig& loaded) {
       spdlog::error("no model of {} is served: the server is live, but not ready",
                     options.repository.string());
     }
-    std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
-                server->http_url().c_str(), server->metrics_url().c_str());
+    std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n",
+                server->http_url().c_str(), server->metrics_url().c_str(),
+                server->admin_url().c_str());
     std::fflush(stdout);
     systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }
   while (signal == 0) {
     systemd->Watchdog();
     signal = signals.WaitFor(serving_step_ms);
-    if (signal == SIGHUP && options.models.mode == RepositoryOptions::Mode::kPoll) {
-      server->RescanRepository();
-      signal = 0;
-    }
+    if (signal == SIGHUP && Reload(flags, loaded.config, *server, *systemd)) signal = 0;
   }
   systemd->Stopping("answering what is under way");
   spdlog::info(
@@ -165,7 +196,7 @@ Status Run(const ServeFlags& flags) {
   }
   if (flags.check) return Check(loaded);
   if (!loaded.problems.empty()) return Failure(loaded.problems);
-  return Serve(loaded);
+  return Serve(flags, loaded);
 }
 
 std::function<Status()> Declare(CLI::App& app) {

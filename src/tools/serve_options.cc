@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "tools/security_options.h"
+
 namespace verdict {
 
 namespace {
@@ -45,6 +47,7 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.trace_collector.url = config.tracing.endpoint;
   options.trace.timestamps = config.tracing.timestamps;
   options.trace.rate = config.tracing.rate;
+  SetSecurityOptions(config, &options);
   options.drain = std::chrono::milliseconds(config.drain_ms);
   return options;
 }

@@ -23,5 +23,6 @@ extern const Subcommand kBuildCommand;
 extern const Subcommand kInspectCommand;
 extern const Subcommand kRunCommand;
 extern const Subcommand kServeCommand;
+extern const Subcommand kTokenCommand;
 
 }  // namespace verdict

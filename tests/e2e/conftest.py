@@ -49,7 +49,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def server(
     repository: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    running = Server(repository, tmp_path_factory.mktemp("log") / "server.log", "--drain-ms", 0)
+    running = Server(repository, tmp_path_factory.mktemp("log") / "server.log", "--drain-ms", 0,
+                     "--set", "auth.admin_on_inference_port=true")
     yield running
     assert running.stop() == 0, running.log()
 

@@ -42,19 +42,20 @@ class Server:
     def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object) -> None:
         self._log = log
         command = [BINARY, "serve", "--repository", repository, "--host", "127.0.0.1",
-                   "--http-port", 0, "--metrics-port", 0, *flags]
+                   "--http-port", 0, "--metrics-port", 0, "--set", "admin.port=0", *flags]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [str(part) for part in command], stdout=subprocess.PIPE, stderr=stderr, text=True)
         assert self.process.stdout is not None
         urls = []
-        for _ in range(2):
+        for _ in range(3):
             line = self.process.stdout.readline()
-            assert line.startswith("listening on http://"), f"{line!r}; log: {self.log()}"
+            assert line.startswith("listening on http"), f"{line!r}; log: {self.log()}"
             urls.append(line.split()[2])
-        self.address = urls[0].removeprefix("http://")
+        self.address = urls[0].split("://")[1]
         self.port = int(self.address.rsplit(":", 1)[1])
         self.metrics_url = urls[1]
+        self.admin_address = urls[2].split("://")[1]
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

@@ -11,8 +11,8 @@
 namespace verdict {
 namespace {
 
-constexpr std::array<std::string_view, 5> kKeysWithoutEffect = {
-    "grpc", "admin", "tls", "auth", "limits",
+constexpr std::array<std::string_view, 1> kKeysWithoutEffect = {
+    "grpc",
 };
 
 bool HasEffect(std::string_view key) {

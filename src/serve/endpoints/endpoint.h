@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "observe/trace/tracer.h"
+#include "serve/admission/principal.h"
 #include "serve/endpoints/service.h"
 
 namespace verdict {
@@ -77,6 +78,8 @@ struct Endpoint {
   std::string_view path;
   /// Fills an empty reply. On error the reply's contents do not matter.
   Status (*handle)(Service& service, const Call& call, Reply* reply);
+  /// What the caller needs. An entry that says nothing is for operators only.
+  Role role = Role::kAdmin;
 };
 
 /// All endpoints; most used first.

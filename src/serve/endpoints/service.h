@@ -11,6 +11,7 @@
 
 #include "observe/metrics.h"
 #include "observe/trace/tracer.h"
+#include "serve/admission/gate.h"
 #include "serve/batching/scheduler.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
@@ -31,8 +32,11 @@ class Service {
  public:
   /// workers: threads of the transports; each has a number in [0, workers).
   /// compute_threads: the scheduler's.
-  Service(int workers, int compute_threads, const SharedMemoryOptions& shared_memory = {})
+  /// gate: who may enter; by default anyone for inference, nobody for admin calls.
+  Service(int workers, int compute_threads, const SharedMemoryOptions& shared_memory = {},
+          std::unique_ptr<Gate> gate = *Gate::Make({}))
       : workers_(workers),
+        gate_(std::move(gate)),
         metrics_(workers + compute_threads + 1),
         models_(workers),
         tracer_(workers + compute_threads + 1, &metrics_.trace()),
@@ -52,6 +56,7 @@ class Service {
     }
   };
 
+  Gate& gate() { return *gate_; }
   Metrics& metrics() { return metrics_; }
   ModelStore& models() { return models_; }
   Tracer& tracer() { return tracer_; }
@@ -116,6 +121,7 @@ class Service {
   }
 
   int workers_;
+  std::unique_ptr<Gate> gate_;
   Metrics metrics_;
   ModelStore models_;
   Tracer tracer_;

@@ -1,12 +1,18 @@
 #include "serve/http/connection.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/beast/http/error.hpp>
 #include <exception>
 #include <utility>
+
+#include "base/terminal_text.h"
+#include "serve/admission/limiter.h"
 
 namespace verdict {
 namespace {
@@ -19,6 +25,27 @@ constexpr std::chrono::milliseconds kLingerTime{1000};
 /// Most bytes that may wait for the parser to make sense of them: a head, or a chunk's header.
 constexpr size_t kMaxUnparsed = kMaxHeadBytes + 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+Stream MakeStream(const TlsContext* tls, tcp::socket socket) {
+  return tls == nullptr ? Stream(std::move(socket)) : Stream(std::move(socket), tls->Current());
+}
+
+/// What names the client of a connection: its address without the port.
+std::string AddressOf(const tcp::socket& socket) {
+  error_code error;
+  const tcp::endpoint endpoint = socket.remote_endpoint(error);
+  return error ? std::string() : ClientAddress(endpoint.address().to_string());
+}
+
+/// At most one line a second of that sort: a client must not be able to fill the disk.
+bool MayLog() {
+  static std::atomic<int64_t> next_s{0};
+  const int64_t now_s =
+      std::chrono::duration_cast<std::chrono::seconds>(Worker::Clock::now().time_since_epoch())
+          .count();
+  int64_t next = next_s.load(std::memory_order_relaxed);
+  return now_s >= next && next_s.compare_exchange_strong(next, now_s + 1);
+}
 
 /// Empties the string and frees its memory, which an assignment would keep.
 void Free(std::string* text) { std::string().swap(*text); }
@@ -47,7 +74,7 @@ class Connection::Deferral : public HttpDeferral {
 class Connection::Request : public HttpRequest {
  public:
   explicit Request(Connection& connection)
-      : HttpRequest(connection.head_, connection.body_, connection.inflated_),
+      : HttpRequest(connection.peer_, connection.head_, connection.body_, connection.inflated_),
         connection_(connection) {
     arrival = connection.request_start_;
   }
@@ -61,7 +88,7 @@ class Connection::Request : public HttpRequest {
 
 Connection::Connection(Worker& worker, tcp::socket socket)
     : worker_(worker),
-      socket_(std::move(socket)),
+      stream_(MakeStream(worker.shared.tls.get(), std::move(socket))),
       body_(worker.shared.body_budget),
       inflated_(worker.shared.body_budget) {
   worker_.load.fetch_add(1, std::memory_order_relaxed);
@@ -76,8 +103,8 @@ Connection::~Connection() {
 
 void Connection::Adopt() {
   error_code ignored;
-  socket_.non_blocking(true, ignored);
-  socket_.set_option(tcp::no_delay(true), ignored);
+  stream_.socket().non_blocking(true, ignored);
+  stream_.socket().set_option(tcp::no_delay(true), ignored);
   Worker::Connections& list = worker_.connections[timeout_];
   place_ = list.insert(list.end(), shared_from_this());
   worker_.shared.handler.CountConnection(worker_.index, true);
@@ -85,6 +112,42 @@ void Connection::Adopt() {
 
 void Connection::Start() {
   Adopt();
+  peer_.address = AddressOf(stream_.socket());
+  if (!stream_.is_tls()) return BeginRequests();
+  Enter(State::kHandshaking);
+  ContinueHandshake();
+}
+
+void Connection::ContinueHandshake() {
+  if (state_ != State::kHandshaking) return;
+  const Worker::Clock::time_point start = Worker::Clock::now();
+  if (!worker_.handshakes.Allows(start)) {
+    worker_.postponed.push_back(shared_from_this());
+    if (worker_.postponed.size() == 1) worker_.ScheduleHandshakes();
+    return;
+  }
+  error_code error;
+  stream_.Handshake(error);
+  worker_.handshakes.Spend(Worker::Clock::now() - start);
+  if (error == asio::error::would_block) {
+    return stream_.WaitHandshake([self = shared_from_this()](const error_code& failed) {
+      if (failed) return self->Close();
+      self->ContinueHandshake();
+    });
+  }
+  worker_.shared.tls->CountHandshake(!error);
+  if (error) {
+    if (MayLog()) {
+      spdlog::warn("no TLS with {}: {}", peer_.address,
+                   TerminalText(stream_.reason().empty() ? error.message() : stream_.reason()));
+    }
+    return Close();
+  }
+  peer_.certificate_names = stream_.ClientNames();
+  BeginRequests();
+}
+
+void Connection::BeginRequests() {
   NextRequest();
   WaitToRead();
 }
@@ -92,6 +155,7 @@ void Connection::Start() {
 void Connection::Refuse() {
   Adopt();
   worker_.shared.handler.CountRefused();
+  if (stream_.is_tls()) return Close();  // a handshake only to say so costs more than it is worth
   Fail(503, "too many connections; try again later");
   if (state_ == State::kLingering) WaitToRead();
 }
@@ -99,16 +163,19 @@ void Connection::Refuse() {
 void Connection::Enter(State state) {
   state_ = state;
   const HttpLimits& limits = worker_.shared.limits;
-  const Worker::Timeout timeout = state == State::kReading     ? Worker::kRead
-                                  : state == State::kLingering ? Worker::kLinger
-                                  : state == State::kComputing ? Worker::kNone
-                                                               : Worker::kIdle;
+  const Worker::Timeout timeout = state == State::kReading       ? Worker::kRead
+                                  : state == State::kLingering   ? Worker::kLinger
+                                  : state == State::kComputing   ? Worker::kNone
+                                  : state == State::kHandshaking ? Worker::kHandshake
+                                                                 : Worker::kIdle;
   const Worker::Clock::time_point now = Worker::Clock::now();
   if (state == State::kReading) request_start_ = now;
-  deadline_ = timeout == Worker::kNone ? Worker::Clock::time_point::max()
-                                       : now + (timeout == Worker::kRead     ? limits.read_timeout
-                                                : timeout == Worker::kLinger ? kLingerTime
-                                                                             : limits.idle_timeout);
+  deadline_ = timeout == Worker::kNone
+                  ? Worker::Clock::time_point::max()
+                  : now + (timeout == Worker::kRead        ? limits.read_timeout
+                           : timeout == Worker::kLinger    ? kLingerTime
+                           : timeout == Worker::kHandshake ? limits.handshake_timeout
+                                                           : limits.idle_timeout);
   Worker::Connections& list = worker_.connections[timeout];
   list.splice(list.end(), worker_.connections[std::exchange(timeout_, timeout)], place_);
 }
@@ -116,13 +183,14 @@ void Connection::Enter(State state) {
 void Connection::NextRequest() {
   parser_.emplace(worker_.shared.limits.max_body_bytes, &head_, &body_);
   head_bytes_ = 0;
+  body_admitted_ = false;
   continued_ = false;
   Enter(State::kIdle);
 }
 
 void Connection::WaitToRead() {
   if (std::exchange(waiting_, true)) return;
-  socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
+  stream_.WaitRead([self = shared_from_this()](const error_code& error) {
     self->waiting_ = false;
     if (self->state_ == State::kClosed) return;
     if (error) return self->Close();
@@ -134,7 +202,7 @@ void Connection::OnReadable() {
   if (state_ == State::kComputing) return OnReadableWhileComputing();
   if (state_ == State::kWriting) return;  // it is read when that is done
   error_code error;
-  const size_t count = socket_.read_some(asio::buffer(worker_.read_buffer), error);
+  const size_t count = stream_.ReadSome(asio::buffer(worker_.read_buffer), error);
   if (error == asio::error::would_block || error == asio::error::try_again) return WaitToRead();
   if (error) return Close();  // the client has closed, or died
   if (state_ != State::kLingering) Consume({worker_.read_buffer.data(), count});
@@ -142,11 +210,10 @@ void Connection::OnReadable() {
 }
 
 void Connection::OnReadableWhileComputing() {
-  char next = 0;
   error_code error;
-  const size_t count = socket_.receive(asio::buffer(&next, 1), tcp::socket::message_peek, error);
+  stream_.Peek(error);
   if (error == asio::error::would_block || error == asio::error::try_again) return WaitToRead();
-  if (error || count == 0) return Close();
+  if (error) return Close();
   // The next request, which waits: that the client goes away now shows when it is read.
 }
 
@@ -193,12 +260,30 @@ bool Connection::ConsumeSome(std::string_view* bytes) {
     Fail(400, "not a well-formed HTTP request: a chunk's header or trailer is too long");
     return false;
   }
-  if (parser_->is_header_done() && head_.expects_continue && !std::exchange(continued_, true)) {
+  if (!parser_->is_header_done()) return !error;
+  if (!std::exchange(body_admitted_, true) && !AdmitBody()) return false;
+  if (head_.expects_continue && !std::exchange(continued_, true)) {
     // A few bytes on a connection that waits for them: they fit its send buffer.
     error_code ignored;
-    socket_.write_some(asio::buffer(kContinue), ignored);
+    const std::array<asio::const_buffer, 1> bytes_to_send = {asio::buffer(kContinue)};
+    if (stream_.WriteSome(bytes_to_send, ignored) != kContinue.size()) {
+      Close();
+      return false;
+    }
   }
   return !error;
+}
+
+bool Connection::AdmitBody() {
+  worker_.response.Clear();
+  Request request(*this);
+  try {
+    if (worker_.shared.handler.AdmitsBody(worker_.index, request, &worker_.response)) return true;
+  } catch (const std::exception&) {
+    SetError(503, "no memory to answer this request", &worker_.response);
+  }
+  Send(false);
+  return false;
 }
 
 void Connection::Answer() {
@@ -246,7 +331,7 @@ void Connection::Send(bool keep_alive) {
   const std::array<asio::const_buffer, 2> buffers = {asio::buffer(worker_.response_head),
                                                      asio::buffer(response.body)};
   error_code error;
-  const size_t sent = socket_.write_some(buffers, error);
+  const size_t sent = stream_.WriteSome(buffers, error);
   if (error && error != asio::error::would_block && error != asio::error::try_again) {
     return Close();
   }
@@ -264,22 +349,31 @@ void Connection::Send(bool keep_alive) {
 }
 
 void Connection::SendRest(size_t sent) {
+  stream_.WaitWrite([self = shared_from_this(), sent](const error_code& error) {
+    if (self->state_ == State::kClosed) return;
+    if (error) return self->Close();
+    self->OnWritable(sent);
+  });
+}
+
+void Connection::OnWritable(size_t sent) {
   const size_t head_sent = std::min(sent, pending_head_.size());
-  socket_.async_write_some(
-      std::array<asio::const_buffer, 2>{asio::buffer(pending_head_) + head_sent,
-                                        asio::buffer(pending_body_) + (sent - head_sent)},
-      [self = shared_from_this(), sent](const error_code& error, size_t count) {
-        if (self->state_ == State::kClosed) return;
-        if (error) return self->Close();
-        if (sent + count < self->pending_head_.size() + self->pending_body_.size()) {
-          if (self->ReadsTooSlowly(sent + count)) return self->Close();
-          self->Enter(State::kWriting);  // a client that reads on has its time anew
-          return self->SendRest(sent + count);
-        }
-        self->DropPending();
-        self->OnSent();
-        self->GoOn();
-      });
+  const std::array<asio::const_buffer, 2> buffers = {
+      asio::buffer(pending_head_) + head_sent, asio::buffer(pending_body_) + (sent - head_sent)};
+  error_code error;
+  const size_t count = stream_.WriteSome(buffers, error);
+  if (error && error != asio::error::would_block && error != asio::error::try_again) {
+    return Close();
+  }
+  sent += count;
+  if (sent < pending_head_.size() + pending_body_.size()) {
+    if (ReadsTooSlowly(sent)) return Close();
+    if (count > 0) Enter(State::kWriting);  // a client that reads on has its time anew
+    return SendRest(sent);
+  }
+  DropPending();
+  OnSent();
+  GoOn();
 }
 
 /// Slower than that it would hold the memory of its answer for hours.
@@ -305,7 +399,7 @@ void Connection::Linger() {
   // Closing with unread bytes would reset the connection and could take the response away from the
   // client: say that nothing more comes, and read on for a moment.
   error_code error;
-  socket_.shutdown(tcp::socket::shutdown_send, error);
+  stream_.ShutdownSend(error);
   if (error) return Close();
   Enter(State::kLingering);
 }
@@ -316,20 +410,26 @@ void Connection::OnTimeout() {
 }
 
 void Connection::CloseIfIdle() {
+  if (state_ == State::kHandshaking) return Close();
   if (state_ != State::kIdle) return;
   // A request may have come in that nobody has looked at yet: it is answered.
   error_code error;
-  const size_t count = socket_.read_some(asio::buffer(worker_.read_buffer), error);
+  const size_t count = stream_.ReadSome(asio::buffer(worker_.read_buffer), error);
   if (error || count == 0) return Close();
   Consume({worker_.read_buffer.data(), count});
 }
 
 void Connection::Close() {
   if (state_ == State::kClosed) return;
+  error_code ignored;
+  if (state_ == State::kHandshaking) {
+    if (deadline_ <= Worker::Clock::now()) worker_.shared.tls->CountHandshake(false);
+  } else if (state_ == State::kIdle && stream_.is_tls()) {
+    stream_.ShutdownSend(ignored);  // so that the client knows that nothing was cut off
+  }
   state_ = State::kClosed;
   if (cancel_) std::exchange(cancel_, nullptr)();
-  error_code ignored;
-  socket_.close(ignored);
+  stream_.socket().close(ignored);
   worker_.shared.handler.CountConnection(worker_.index, false);
   const auto self = shared_from_this();  // the list's may be the last
   worker_.connections[timeout_].erase(place_);

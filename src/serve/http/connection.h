@@ -10,6 +10,7 @@
 
 #include "serve/http/request_parser.h"
 #include "serve/http/worker.h"
+#include "serve/tls/stream.h"
 
 namespace verdict {
 
@@ -22,6 +23,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   /// Begins to serve; the worker's set keeps the connection alive until it closes.
   void Start();
+  /// The next step of TLS's handshake, when there is time for it.
+  void ContinueHandshake();
   /// Says 503 and closes: there are too many connections.
   void Refuse();
 
@@ -34,17 +37,20 @@ class Connection : public std::enable_shared_from_this<Connection> {
   class Request;
   class Deferral;
   enum class State {
-    kIdle,       // between requests
-    kReading,    // some of a request is here
-    kComputing,  // a request's answer comes later, the next request must wait
-    kWriting,    // a response is on its way, the next request must wait
-    kLingering,  // everything is sent; what still comes in is thrown away until the client closes
+    kHandshaking,  // TLS is not agreed on yet
+    kIdle,         // between requests
+    kReading,      // some of a request is here
+    kComputing,    // a request's answer comes later, the next request must wait
+    kWriting,      // a response is on its way, the next request must wait
+    kLingering,    // everything is sent; what still comes in is thrown away until the client closes
     kClosed,
   };
 
   /// Puts it under the worker's care.
   void Adopt();
   void Enter(State state);
+  /// The connection can carry requests.
+  void BeginRequests();
   void NextRequest();
   void WaitToRead();
   void OnReadable();
@@ -52,6 +58,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Consume(std::string_view bytes);
   /// One step of Consume: true if it should go on with what is left of `bytes`.
   bool ConsumeSome(std::string_view* bytes);
+  /// Whether the body of the request may come, of which the head is here; else it is refused.
+  bool AdmitBody();
   /// Answers the request that has been read, or leaves it to a deferral.
   void Answer();
   /// While a request computes: finds out whether the client has gone.
@@ -65,6 +73,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Sends the worker's response; goes on with the next request, or lingers, once it is sent.
   void Send(bool keep_alive);
   void SendRest(size_t sent);
+  void OnWritable(size_t sent);
   /// True if so many bytes took too long since write_start_.
   bool ReadsTooSlowly(size_t sent) const;
   /// Lets go of the response that was pending, and gives its memory back to the budget.
@@ -73,7 +82,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Linger();
 
   Worker& worker_;
-  boost::asio::ip::tcp::socket socket_;
+  Stream stream_;
+  HttpPeer peer_;
   State state_ = State::kIdle;
   Worker::Timeout timeout_ = Worker::kIdle;
   Worker::Connections::iterator place_;  // in the worker's list of that timeout
@@ -87,6 +97,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::optional<RequestParser> parser_;
   size_t head_bytes_ = 0;  // of the current request's head, so far
+  bool body_admitted_ = false;
   bool continued_ = false;
   bool keep_alive_ = false;
   bool waiting_ = false;      // for the socket to become readable

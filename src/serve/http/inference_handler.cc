@@ -13,6 +13,7 @@
 #include "serve/http/compress.h"
 #include "serve/http/deadline.h"
 #include "serve/http/inflate.h"
+#include "serve/http/refusal.h"
 #include "serve/http/status_map.h"
 
 namespace verdict {
@@ -157,12 +158,14 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
 
 class InferenceHandler::Later : public Deferral {
  public:
-  Later(InferenceHandler& handler, const RequestHead& head, std::shared_ptr<HttpDeferral> http)
-      : handler_(handler), head_(head), http_(std::move(http)) {}
+  Later(InferenceHandler& handler, const RequestHead& head, Admission admission,
+        std::shared_ptr<HttpDeferral> http)
+      : handler_(handler), head_(head), admission_(std::move(admission)), http_(std::move(http)) {}
 
   void Complete(const Status& status, Reply reply) override {
     HttpResponse response;
     handler_.Answer(head_, status, std::move(reply), &response);
+    admission_.ticket.Release();
     http_->Respond(std::move(response));
   }
   void OnCancel(std::function<void()> cancel) override { http_->OnCancel(std::move(cancel)); }
@@ -170,59 +173,91 @@ class InferenceHandler::Later : public Deferral {
  private:
   InferenceHandler& handler_;
   const RequestHead& head_;  // kept by http_
+  Admission admission_;
   std::shared_ptr<HttpDeferral> http_;
 };
 
 class InferenceHandler::Transport : public CallTransport {
  public:
-  Transport(InferenceHandler& handler, HttpRequest& request)
-      : handler_(handler), request_(request) {}
+  Transport(InferenceHandler& handler, HttpRequest& request, Admission* admission)
+      : handler_(handler), request_(request), admission_(admission) {}
   std::shared_ptr<Deferral> Defer() override {
-    return std::make_shared<Later>(handler_, request_.head, request_.Defer());
+    return std::make_shared<Later>(handler_, request_.head, std::move(*admission_),
+                                   request_.Defer());
   }
 
  private:
   InferenceHandler& handler_;
   HttpRequest& request_;
+  Admission* admission_;
 };
 
-InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes)
-    : service_(service), max_body_bytes_(max_body_bytes) {
+InferenceHandler::InferenceHandler(Service& service, size_t max_body_bytes, ListenerKind listener)
+    : service_(service), max_body_bytes_(max_body_bytes), listener_(listener) {
   for (int i = 0; i < service.workers(); ++i) {
     paths_.push_back(std::make_unique<TargetPath>());
   }
 }
 
-void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* response) {
-  TargetPath& path = *paths_[static_cast<size_t>(worker)];
-  if (Status status = path.Parse(request.head.target); !status.ok()) {
-    return SetError(HttpCodeOf(status.code()), status.message(), response);
-  }
+Caller InferenceHandler::CallerOf(const HttpRequest& request) const {
+  return {.listener = listener_,
+          .credentials = {request.head.authorization, request.peer.certificate_names},
+          .address = request.peer.address,
+          .from_browser = request.head.from_browser};
+}
+
+bool InferenceHandler::AdmitsBody(int worker, HttpRequest& request, HttpResponse* response) {
   Call call;
-  call.worker = worker;
+  const Endpoint* endpoint = FindEndpoint(worker, request.head, &call, response);
+  if (endpoint == nullptr) return false;
+  std::shared_ptr<const Principal> principal;
+  const Refusal refusal = service_.gate().Identify(CallerOf(request), endpoint->role, &principal);
+  if (!refusal.status.ok()) SetRefusal(refusal, response);
+  return refusal.status.ok();
+}
+
+const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& head, Call* call,
+                                               HttpResponse* response) {
+  TargetPath& path = *paths_[static_cast<size_t>(worker)];
+  if (Status status = path.Parse(head.target); !status.ok()) {
+    SetError(HttpCodeOf(status.code()), status.message(), response);
+    return nullptr;
+  }
   const Endpoint* endpoint = nullptr;
   std::string_view allow;  // what the path takes; one may be there once for each verb
   for (const Endpoint& candidate : Endpoints()) {
-    call.model = call.version = call.region = {};
-    if (!path.Matches(candidate.path, &call.model, &call.version, &call.region)) continue;
-    if (Fits(request.head.method, candidate.verb)) {
+    call->model = call->version = call->region = {};
+    if (!path.Matches(candidate.path, &call->model, &call->version, &call->region)) continue;
+    if (Fits(head.method, candidate.verb)) {
       endpoint = &candidate;
       break;
     }
     allow = allow.empty() ? AllowOf(candidate.verb) : "GET, HEAD, POST";
   }
   if (endpoint == nullptr && allow.empty()) {
-    return SetError(404, "there is no such endpoint", response);
-  }
-  if (endpoint == nullptr) {
+    SetError(404, "there is no such endpoint", response);
+  } else if (endpoint == nullptr) {
     SetError(405, "this endpoint takes " + std::string(allow), response);
     response->allow = allow;
-    return;
+  }
+  return endpoint;
+}
+
+void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* response) {
+  Call call;
+  call.worker = worker;
+  const Endpoint* endpoint = FindEndpoint(worker, request.head, &call, response);
+  if (endpoint == nullptr) return;
+  Admission admission;
+  if (const Refusal refusal =
+          service_.gate().Enter(CallerOf(request), endpoint->role, request.arrival, &admission);
+      !refusal.status.ok()) {
+    return SetRefusal(refusal, response);
   }
   BodyForm form(request, max_body_bytes_);
   if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
 
-  Transport transport(*this, request);
+  Transport transport(*this, request, &admission);
   call.transport = &transport;
   call.arrival = request.arrival;
   const auto deadline = DeadlineOf(request.head, request.arrival);

@@ -15,7 +15,10 @@ namespace verdict {
 class InferenceHandler : public HttpHandler {
  public:
   /// max_body_bytes: also how large a compressed body may become.
-  InferenceHandler(Service& service, size_t max_body_bytes);
+  /// listener: on which kind of port its requests come.
+  InferenceHandler(Service& service, size_t max_body_bytes, ListenerKind listener);
+
+  bool AdmitsBody(int worker, HttpRequest& request, HttpResponse* response) override;
 
   void Handle(int worker, HttpRequest& request, HttpResponse* response) override;
   void Count(int worker, int code) override;
@@ -30,8 +33,14 @@ class InferenceHandler : public HttpHandler {
                   HttpResponse* response);
   void LogServerError(const RequestHead& head, const Status& status);
 
+  /// The endpoint of the request's path, with `call` filled from it; null: the response says why.
+  const Endpoint* FindEndpoint(int worker, const RequestHead& head, Call* call,
+                               HttpResponse* response);
+  Caller CallerOf(const HttpRequest& request) const;
+
   Service& service_;
   size_t max_body_bytes_;
+  ListenerKind listener_;
   std::vector<std::unique_ptr<TargetPath>> paths_;  // one a worker
   LogLimit log_limit_;
 };

@@ -34,6 +34,7 @@ void RequestHead::Clear() {
   timing.clear();
   inference_header_length.clear();
   has_inference_header_length = false;
+  from_browser = false;
   expects_continue = false;
   http10 = false;
 }
@@ -47,6 +48,7 @@ void HttpResponse::Clear() {
   allow = {};
   content_encoding = {};
   fields.clear();
+  retry_after_s = 0;
   deferred = false;
 }
 
@@ -82,6 +84,11 @@ void WriteResponseHead(const HttpResponse& response, std::string_view date, bool
   if (!response.allow.empty()) {
     out->append("\r\nAllow: ");
     out->append(response.allow);
+  }
+  if (response.code == 401) out->append("\r\nWWW-Authenticate: Bearer");
+  if (response.retry_after_s > 0) {
+    out->append("\r\nRetry-After: ");
+    AppendNumber(out, static_cast<size_t>(response.retry_after_s));
   }
   if (!keep_alive) {
     out->append("\r\nConnection: close");

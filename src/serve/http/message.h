@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "serve/http/body_buffer.h"
 
@@ -21,7 +22,6 @@ struct RequestHead {
   std::string content_type;
   std::string content_encoding;
   std::string accept_encoding;
-  std::string authorization;
   std::string traceparent;
   std::string tracestate;
   std::string deadline_us;              // Verdict-Deadline-Us
@@ -29,6 +29,8 @@ struct RequestHead {
   std::string timing;                   // Verdict-Timing
   std::string inference_header_length;  // Inference-Header-Content-Length
   bool has_inference_header_length = false;
+  std::string authorization;  // a secret: never in a log or a message
+  bool from_browser = false;  // a script of a web page sent it
   bool expects_continue = false;
   bool http10 = false;
 
@@ -43,6 +45,7 @@ struct HttpResponse {
   std::string_view allow;             // for 405
   std::string_view content_encoding;  // of the body; empty: as it is
   std::string fields;                 // further header fields, each "Name: value\r\n"
+  int64_t retry_after_s = 0;          // 0: says nothing of it
   bool deferred = false;              // the answer comes later; nothing else here matters
 
   void Clear();
@@ -59,18 +62,26 @@ class HttpDeferral {
   virtual void OnCancel(std::function<void()> cancel) = 0;
 };
 
+/// Who is at the other end of a connection.
+struct HttpPeer {
+  std::string address;                         // as ClientAddress writes it
+  std::vector<std::string> certificate_names;  // that TLS has verified
+};
+
 /// A request as a handler gets it; valid during the call, and after it until the answer where the
 /// handler defers it.
 class HttpRequest {
  public:
-  HttpRequest(const RequestHead& the_head, BodyBuffer& the_body, BodyBuffer& the_inflated)
-      : head(the_head), body(the_body), inflated(the_inflated) {}
+  HttpRequest(const HttpPeer& the_peer, const RequestHead& the_head, BodyBuffer& the_body,
+              BodyBuffer& the_inflated)
+      : peer(the_peer), head(the_head), body(the_body), inflated(the_inflated) {}
   virtual ~HttpRequest() = default;
 
   /// To be called at most once, together with setting HttpResponse::deferred. What it returns keeps
   /// the request's memory.
   virtual std::shared_ptr<HttpDeferral> Defer() = 0;
 
+  const HttpPeer& peer;
   const RequestHead& head;
   BodyBuffer& body;
   BodyBuffer& inflated;                           // for the decompressed body
@@ -94,6 +105,10 @@ void SetError(int code, std::string_view message, HttpResponse* response);
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
+  /// Whether the body of a request may come, of which only the head is there: nobody sends us
+  /// megabytes before we know who it is. Else `response`, which comes empty, says why. Small
+  /// requests arrive whole, and go to Handle at once.
+  virtual bool AdmitsBody(int, HttpRequest&, HttpResponse*) { return true; }
   /// worker: the thread that calls, in [0, workers). `response` comes empty.
   virtual void Handle(int worker, HttpRequest& request, HttpResponse* response) = 0;
   /// A response with that code has been made, by the handler or on its behalf.

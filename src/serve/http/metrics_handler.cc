@@ -1,5 +1,9 @@
 #include "serve/http/metrics_handler.h"
 
+#include <memory>
+
+#include "serve/http/refusal.h"
+
 namespace verdict {
 
 void MetricsHandler::Handle(int, HttpRequest& request, HttpResponse* response) {
@@ -11,6 +15,15 @@ void MetricsHandler::Handle(int, HttpRequest& request, HttpResponse* response) {
     SetError(405, "this endpoint takes GET, HEAD", response);
     response->allow = "GET, HEAD";
     return;
+  }
+  const Caller caller{.listener = ListenerKind::kMetrics,
+                      .credentials = {request.head.authorization, request.peer.certificate_names},
+                      .address = request.peer.address,
+                      .from_browser = request.head.from_browser};
+  std::shared_ptr<const Principal> principal;
+  if (const Refusal refusal = service_.gate().Identify(caller, Role::kMetrics, &principal);
+      !refusal.status.ok()) {
+    return SetRefusal(refusal, response);
   }
   response->content_type = "text/plain; version=0.0.4; charset=utf-8";
   response->body = service_.metrics().Text(service_.ready());

@@ -89,6 +89,9 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
         return Refuse(400, "Authorization is given twice, with two values", error);
       }
       return;
+    case http::field::origin:
+      head_->from_browser = true;
+      return;
     case http::field::transfer_encoding:
       if (!beast::iequals(value, "chunked")) {
         return Refuse(501, "the only Transfer-Encoding taken here is chunked", error);
@@ -118,6 +121,10 @@ void RequestParser::OnOwnField(StringView name, StringView value, ErrorCode& err
       {"Verdict-Timing", &RequestHead::timing},
       {"x-envoy-expected-rq-timeout-ms", &RequestHead::envoy_timeout_ms},
   };
+  if (beast::iequals(name, "Sec-Fetch-Site")) {
+    head_->from_browser = true;
+    return;
+  }
   // A trace never costs a request its answer: two parents are none, two states are one list.
   for (std::string* list : {&head_->traceparent, &head_->tracestate}) {
     if (!beast::iequals(name, list == &head_->traceparent ? "traceparent" : "tracestate")) continue;

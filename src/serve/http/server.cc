@@ -45,17 +45,25 @@ std::string UrlOf(const tcp::endpoint& endpoint) {
 
 }  // namespace
 
-HttpServer::HttpServer(int workers, const HttpLimits& limits, HttpHandler& handler)
-    : shared_(limits, handler), acceptor_(accept_context_), accept_pause_(accept_context_) {
-  for (int i = 0; i < workers; ++i) workers_.push_back(std::make_unique<Worker>(i, shared_));
+HttpServer::HttpServer(int workers, int first_worker, const HttpLimits& limits,
+                       HttpHandler& handler, std::shared_ptr<TlsContext> tls)
+    : shared_(limits, handler, std::move(tls)),
+      acceptor_(accept_context_),
+      accept_pause_(accept_context_) {
+  for (int i = 0; i < workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(first_worker + i, shared_));
+  }
 }
 
 HttpServer::~HttpServer() { Stop(); }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, uint16_t port,
                                                       int workers, const HttpLimits& limits,
-                                                      HttpHandler& handler) {
-  std::unique_ptr<HttpServer> server(new HttpServer(workers, limits, handler));
+                                                      HttpHandler& handler,
+                                                      std::shared_ptr<TlsContext> tls,
+                                                      int first_worker) {
+  std::unique_ptr<HttpServer> server(
+      new HttpServer(workers, first_worker, limits, handler, std::move(tls)));
   VERDICT_RETURN_IF_ERROR(server->Listen(host, port));
   server->Accept();
   try {
@@ -88,6 +96,7 @@ Status HttpServer::Listen(const std::string& host, uint16_t port) {
   const tcp::endpoint local = acceptor_.local_endpoint(error);
   port_ = local.port();
   url_ = UrlOf(local);
+  if (shared_.tls != nullptr) url_.insert(4, "s");
   return OkStatus();
 }
 

@@ -24,15 +24,19 @@ class HttpServer {
   ///
   /// host: an IP address, or a name that stands for one.
   /// port: 0 picks a free one.
+  /// tls: encrypts, with client certificates as it says; null: plain HTTP.
+  /// first_worker: the number of the first worker, for handlers that several servers share.
   /// Errors: kUnavailable (port in use, not allowed), kInvalidArgument (no such host),
   /// kResourceExhausted (threads).
   static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, uint16_t port,
                                                    int workers, const HttpLimits& limits,
-                                                   HttpHandler& handler);
+                                                   HttpHandler& handler,
+                                                   std::shared_ptr<TlsContext> tls = nullptr,
+                                                   int first_worker = 0);
   /// Stops at once if it is still running.
   ~HttpServer();
 
-  /// "http://127.0.0.1:8000", with the port that was picked.
+  /// "http://127.0.0.1:8000", or https, with the port that was picked.
   const std::string& url() const { return url_; }
   uint16_t port() const { return port_; }
   int connections() const { return shared_.connections.load(); }
@@ -50,7 +54,8 @@ class HttpServer {
   void Stop();
 
  private:
-  HttpServer(int workers, const HttpLimits& limits, HttpHandler& handler);
+  HttpServer(int workers, int first_worker, const HttpLimits& limits, HttpHandler& handler,
+             std::shared_ptr<TlsContext> tls);
   Status Listen(const std::string& host, uint16_t port);
   void Accept();
   void OnAccepted(Worker& worker, boost::asio::ip::tcp::socket socket);

@@ -2,6 +2,7 @@
 
 #include <boost/asio/post.hpp>
 #include <ctime>
+#include <utility>
 
 #include "serve/http/connection.h"
 
@@ -10,6 +11,8 @@ namespace {
 
 /// How exactly timeouts are kept.
 constexpr std::chrono::milliseconds kTick{100};
+/// After which there is time for handshakes again.
+constexpr std::chrono::milliseconds kHandshakePause{2};
 
 std::string HttpDate() {
   const std::time_t now = std::time(nullptr);
@@ -23,7 +26,11 @@ std::string HttpDate() {
 }  // namespace
 
 Worker::Worker(int the_index, HttpShared& the_shared)
-    : index(the_index), shared(the_shared), date(HttpDate()), timer_(context) {}
+    : index(the_index),
+      shared(the_shared),
+      date(HttpDate()),
+      timer_(context),
+      handshake_timer_(context) {}
 
 Worker::~Worker() = default;
 
@@ -46,6 +53,18 @@ void Worker::Tick() {
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) Tick();
   });
+}
+
+void Worker::ScheduleHandshakes() {
+  handshake_timer_.expires_after(kHandshakePause);
+  handshake_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) ResumeHandshakes();
+  });
+}
+
+void Worker::ResumeHandshakes() {
+  // What is postponed again comes behind the rest, in order.
+  for (const auto& connection : std::exchange(postponed, {})) connection->ContinueHandshake();
 }
 
 std::vector<std::shared_ptr<Connection>> Worker::AllConnections() const {

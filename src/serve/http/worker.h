@@ -8,9 +8,12 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "serve/http/message.h"
+#include "serve/tls/handshake_budget.h"
+#include "serve/tls/tls_context.h"
 
 namespace verdict {
 
@@ -24,14 +27,20 @@ struct HttpLimits {
   int max_connections = 16384;
   std::chrono::milliseconds idle_timeout{60'000};  // between requests, and while a response stalls
   std::chrono::milliseconds read_timeout{30'000};  // from a request's first byte to its last
+  std::chrono::milliseconds handshake_timeout{10'000};  // of TLS
 };
 
 /// What all threads of an HTTP server share.
 struct HttpShared {
-  HttpShared(const HttpLimits& the_limits, HttpHandler& the_handler)
-      : limits(the_limits), handler(the_handler), body_budget(the_limits.max_held_body_bytes) {}
+  HttpShared(const HttpLimits& the_limits, HttpHandler& the_handler,
+             std::shared_ptr<TlsContext> the_tls)
+      : limits(the_limits),
+        handler(the_handler),
+        tls(std::move(the_tls)),
+        body_budget(the_limits.max_held_body_bytes) {}
   const HttpLimits limits;
   HttpHandler& handler;
+  const std::shared_ptr<TlsContext> tls;  // null: plain HTTP
   MemoryBudget body_budget;
   std::atomic<int> connections{0};
   /// Every response closes its connection.
@@ -72,14 +81,21 @@ class Worker {
 
   /// All connections, by the kind of timeout they are under; the lists keep them alive. A kind's
   /// timeouts are all of one length, so each list is in order of deadline.
-  enum Timeout { kIdle, kRead, kLinger, kNone };
+  enum Timeout { kIdle, kRead, kLinger, kNone, kHandshake };
   using Connections = std::list<std::shared_ptr<Connection>>;
-  std::array<Connections, 4> connections;
+  std::array<Connections, 5> connections;
+
+  HandshakeBudget handshakes;
+  /// Connections whose handshakes wait until there is time for them; each once.
+  std::vector<std::shared_ptr<Connection>> postponed;
+  void ScheduleHandshakes();
 
  private:
   void Tick();
   std::vector<std::shared_ptr<Connection>> AllConnections() const;
+  void ResumeHandshakes();
   boost::asio::steady_timer timer_;
+  boost::asio::steady_timer handshake_timer_;
 };
 
 }  // namespace verdict
