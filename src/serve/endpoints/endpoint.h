@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,19 +14,44 @@
 
 namespace verdict {
 
+struct Reply {
+  std::string body;                  // JSON text, then raw tensors
+  std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
+  /// The answer goes through the call's Deferral, later; the rest of this reply is not looked at.
+  bool deferred = false;
+};
+
+/// Where an answer that comes later goes. Keeps what the call's views point to.
+class Deferral {
+ public:
+  virtual ~Deferral() = default;
+  /// The answer. Threads: any. Once, unless the call was cancelled.
+  virtual void Complete(const Status& status, Reply reply) = 0;
+  /// `cancel` is called, on the worker's thread, if the client goes away before the answer.
+  /// Threads: the worker's own, before the endpoint returns.
+  virtual void OnCancel(std::function<void()> cancel) = 0;
+};
+
+/// A transport's side of a call.
+class CallTransport {
+ public:
+  virtual ~CallTransport() = default;
+  /// To be called at most once, together with setting Reply::deferred.
+  virtual std::shared_ptr<Deferral> Defer() = 0;
+};
+
 /// A call as an endpoint sees it, whatever transport brought it. The views are valid during the
-/// call.
+/// call, and as long as its Deferral lives.
 struct Call {
+  using Clock = std::chrono::steady_clock;
   int worker = 0;                     // the thread that runs it
   std::string_view model;             // of the path; empty where it has none
   std::string_view version;           // of the path; empty: the highest that is loaded
   std::string_view json;              // the body's JSON text; kJsonPadding readable bytes follow it
   std::span<const std::byte> binary;  // raw tensors after the JSON text
-};
-
-struct Reply {
-  std::string body;                  // JSON text, then raw tensors
-  std::optional<size_t> json_bytes;  // length of the JSON text, where raw tensors follow
+  Clock::time_point arrival;          // of its first byte
+  Clock::time_point deadline = Clock::time_point::max();  // the caller's; later nobody listens
+  CallTransport* transport = nullptr;
 };
 
 enum class Verb { kGet, kPost };

@@ -1,5 +1,6 @@
+#include "serve/endpoints/infer.h"
+
 #include <algorithm>
-#include <chrono>
 
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_response.h"
@@ -8,7 +9,7 @@
 namespace verdict {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = InferMoments::Clock;
 
 uint64_t Nanoseconds(Clock::duration duration) {
   return static_cast<uint64_t>(
@@ -63,27 +64,45 @@ Status NamingInput(const Graph& graph, const Status& error) {
 Status Infer(const LoadedModel& model, Service::Scratch& scratch, const Call& call,
              Clock::time_point start, Reply* reply) {
   const Engine& engine = model.engine();
+  InferMoments moments{.start = start};
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
                                               engine.outputs(), &scratch.request));
-  const auto read = Clock::now();
-  const auto results = model.session(call.worker).Run(scratch.request.inputs);
-  if (!results.ok()) return NamingInput(engine.graph(), results.status());
-  const auto computed = Clock::now();
+  moments.read = Clock::now();
+  VERDICT_ASSIGN_OR_RETURN(const auto results,
+                           RunModel(model, call.worker, scratch.request.inputs));
+  moments.computed = Clock::now();
   VERDICT_RETURN_IF_ERROR(WriteInferResponse(model.name(), model.version_text(), scratch.request,
-                                             engine.outputs(), *results, &reply->body,
+                                             engine.outputs(), results, &reply->body,
                                              &reply->json_bytes));
-  const auto written = Clock::now();
-  RequestTimes times;
-  times.total_ns = Nanoseconds(written - start);
-  times.input_ns = Nanoseconds(read - start);
-  times.infer_ns = Nanoseconds(computed - read);
-  times.output_ns = Nanoseconds(written - computed);
-  model.metrics().RecordSuccess(call.worker, RowsOf(engine, scratch.request), EpochMilliseconds(),
-                                times);
+  moments.written = Clock::now();
+  RecordSuccess(model, call.worker, scratch.request, moments);
   return OkStatus();
 }
 
 }  // namespace
+
+Result<std::span<const TensorView>> RunModel(const LoadedModel& model, int worker,
+                                             std::span<const TensorView> inputs) {
+  auto results = model.session(worker).Run(inputs);
+  if (!results.ok()) return NamingInput(model.engine().graph(), results.status());
+  return results;
+}
+
+void RecordSuccess(const LoadedModel& model, int worker, const InferRequest& request,
+                   const InferMoments& moments) {
+  RequestTimes times;
+  times.total_ns = Nanoseconds(moments.written - moments.start);
+  times.input_ns = Nanoseconds(moments.read - moments.start);
+  times.infer_ns = Nanoseconds(moments.computed - moments.read);
+  times.output_ns = Nanoseconds(moments.written - moments.computed);
+  model.metrics().RecordSuccess(worker, RowsOf(model.engine(), request), EpochMilliseconds(),
+                                times);
+}
+
+void RecordFailure(const LoadedModel& model, int worker, StatusCode code,
+                   InferMoments::Clock::time_point start) {
+  model.metrics().RecordFailure(worker, ReasonOf(code), Nanoseconds(Clock::now() - start));
+}
 
 Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   const auto start = Clock::now();
@@ -92,10 +111,7 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
   Status status = Infer(*model, scratch, call, start, reply);
   scratch.reader.Shrink();
-  if (!status.ok()) {
-    model->metrics().RecordFailure(call.worker, ReasonOf(status.code()),
-                                   Nanoseconds(Clock::now() - start));
-  }
+  if (!status.ok()) RecordFailure(*model, call.worker, status.code(), start);
   return status;
 }
 
