@@ -31,7 +31,7 @@ HttpLimits MetricsLimits() {
 
 Server::Server(const ServerOptions& options)
     : options_(Completed(options)),
-      service_(options_.io_threads),
+      service_(2 * options_.io_threads),  // HTTP's, then gRPC's
       inference_handler_(service_, options_.limits.max_body_bytes),
       metrics_handler_(service_) {}
 
@@ -46,6 +46,13 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(
       server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
                                        complete.limits, server->inference_handler_));
+  GrpcOptions grpc;
+  grpc.host = complete.grpc_host;
+  grpc.port = complete.grpc_port;
+  grpc.first_worker = complete.io_threads;
+  grpc.workers = complete.io_threads;
+  grpc.limits = complete.grpc_limits;
+  VERDICT_ASSIGN_OR_RETURN(server->grpc_, GrpcServer::Start(grpc, server->service_));
   try {
     server->loader_ = std::thread([&server = *server, listing = std::move(listing)] {
       LoadModels(listing, server.stop_loading_, &server.service_.metrics(),
@@ -77,7 +84,10 @@ void Server::Shutdown() {
   http_->BeginDrain();
   std::this_thread::sleep_for(options_.drain);
   http_->StopAccepting();
-  if (!http_->WaitUntilIdle(kGrace)) {
+  const auto end = std::chrono::steady_clock::now() + kGrace;
+  grpc_->Stop(kGrace);
+  if (!http_->WaitUntilIdle(std::chrono::duration_cast<std::chrono::milliseconds>(
+          end - std::chrono::steady_clock::now()))) {
     spdlog::warn("{} connections did not end in {} ms and are cut", http_->connections(),
                  kGrace.count());
   }

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "serve/endpoints/service.h"
+#include "serve/grpc/server.h"
 #include "serve/http/inference_handler.h"
 #include "serve/http/metrics_handler.h"
 #include "serve/http/server.h"
@@ -19,19 +20,23 @@ struct ServerOptions {
   std::filesystem::path repository;
   std::string http_host = "0.0.0.0";
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
+  std::string grpc_host = "0.0.0.0";
+  uint16_t grpc_port = 8001;
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
-  int io_threads = 0;  // 0: one a CPU
+  int io_threads = 0;  // of HTTP, and as many of gRPC; 0: one a CPU
   HttpLimits limits;
+  GrpcLimits grpc_limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
 };
 
-/// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.
+/// The whole server: repository, models, HTTP, gRPC, metrics. Its public calls belong to one
+/// thread.
 class Server {
  public:
   /// Listens, and begins to load the models on a thread of its own. Errors: the repository's
-  /// (ListRepository) and the ports' (HttpServer::Start); kResourceExhausted
+  /// (ListRepository) and the ports' (HttpServer::Start, GrpcServer::Start); kResourceExhausted
   /// (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
@@ -48,6 +53,8 @@ class Server {
 
   Service& service() { return service_; }
   const std::string& http_url() const { return http_->url(); }
+  /// "127.0.0.1:8001"
+  const std::string& grpc_address() const { return grpc_->address(); }
   const std::string& metrics_url() const { return metrics_->url(); }
 
  private:
@@ -61,6 +68,7 @@ class Server {
   std::atomic<bool> loading_done_{false};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
+  std::unique_ptr<GrpcServer> grpc_;
   std::thread loader_;
 };
 

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "tools/subcommand.h"
@@ -81,6 +82,10 @@ Status Serve(const Flags& flags) {
 
   ServerOptions options = flags.server;
   options.drain = std::chrono::milliseconds(flags.drain_ms);
+  options.grpc_host = options.http_host;
+  constexpr size_t kMostOfAMessage = std::numeric_limits<int>::max();
+  options.grpc_limits.max_message_bytes =
+      static_cast<int>(std::min(options.limits.max_body_bytes, kMostOfAMessage));
   options.limits.idle_timeout = std::chrono::seconds(flags.idle_timeout_s);
   options.limits.read_timeout = std::chrono::seconds(flags.read_timeout_s);
   // Room for a few of the largest, whatever that is.
@@ -101,8 +106,9 @@ Status Serve(const Flags& flags) {
       spdlog::error("no model of {} could be loaded: the server is live, but not ready",
                     options.repository.string());
     }
-    std::printf("listening on %s (inference)\nlistening on %s/metrics\n",
-                server->http_url().c_str(), server->metrics_url().c_str());
+    std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (gRPC)\n",
+                server->http_url().c_str(), server->metrics_url().c_str(),
+                server->grpc_address().c_str());
     std::fflush(stdout);
   }
   while (signal == 0) signal = signals.WaitFor(kServingStepMs);
@@ -131,6 +137,7 @@ std::function<Status()> Declare(CLI::App& app) {
       ->required();
   add("--host", server.http_host, "HOST", "address for inference")->capture_default_str();
   add("--http-port", server.http_port, "PORT", "0 picks a free one")->capture_default_str();
+  add("--grpc-port", server.grpc_port, "PORT", "0 picks a free one")->capture_default_str();
   add("--metrics-host", server.metrics_host, "HOST", "default 127.0.0.1");
   add("--metrics-port", server.metrics_port, "PORT", "0 picks a free one")->capture_default_str();
   add("--io-threads", server.io_threads, "N", "threads that serve; default one a CPU")
@@ -156,7 +163,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kServeCommand = {
     .name = "serve",
-    .summary = "Serves a folder of models over HTTP (v2 protocol).",
+    .summary = "Serves a folder of models over HTTP and gRPC (v2 protocol).",
     .example =
         "  verdict serve --repository models\n"
         "  curl localhost:8000/v2/models/fraud",
