@@ -84,7 +84,8 @@ def owner_of(include: str, src: Path, protos: dict[str, str]) -> str | None:
     """The folder of src/ that `include` belongs to; None if there is no such header."""
     if (src / include).is_file() and "/" in include and ".." not in include:
         return include.split("/")[0]
-    return protos.get(Path(include).name.removesuffix(".pb.h") + ".proto")
+    stem = Path(include).name.removesuffix(".pb.h").removesuffix(".grpc")
+    return protos.get(stem + ".proto")
 
 
 def check_source(root: Path, path: str, protos: dict[str, str]) -> Iterator[str]:

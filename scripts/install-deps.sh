@@ -10,9 +10,9 @@ cd "$(dirname "$0")/.."
 
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
-  libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
-  libyaml-cpp-dev zlib1g-dev libssl-dev libcurl4-openssl-dev libzip-dev libhwy-dev
-  prometheus-cpp-dev
+  libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc
+  libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev libyaml-cpp-dev
+  zlib1g-dev libssl-dev libcurl4-openssl-dev libzip-dev libhwy-dev prometheus-cpp-dev
   python3 python3-venv curl
 )
 test_packages=(

@@ -37,6 +37,7 @@ class Server:
                 [
                     *(binary, "serve", "--repository", repository, "--host", "127.0.0.1"),
                     *("--http-port", str(self.port), "--metrics-port", str(self.metrics_port)),
+                    *("--grpc-port", "0"),
                 ],
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -4,7 +4,10 @@
 #include <prometheus/text_serializer.h>
 
 #include <functional>
+#include <string>
 #include <utility>
+
+#include "base/status.h"
 
 namespace verdict {
 namespace {
@@ -176,9 +179,23 @@ void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
   families->push_back(std::move(by_code));
 }
 
+void AddGrpcFamilies(const std::vector<GrpcMetrics>& workers, std::vector<MetricFamily>* families) {
+  MetricFamily by_code = Family("verdict_grpc_responses_total",
+                                "gRPC calls that ended, by status code", MetricType::Counter);
+  for (size_t code = 0; code < GrpcMetrics{}.responses.size(); ++code) {
+    uint64_t count = 0;
+    for (const GrpcMetrics& worker : workers) count += worker.responses[code].value();
+    if (count == 0 && code != 0) continue;  // OK always, so that the family is there
+    const auto name = StatusCodeName(static_cast<StatusCode>(code));
+    Add(&by_code, {{"code", std::string(name)}}, static_cast<double>(count));
+  }
+  families->push_back(std::move(by_code));
+}
+
 }  // namespace
 
-Metrics::Metrics(int workers) : http_(static_cast<size_t>(workers)) {}
+Metrics::Metrics(int workers)
+    : http_(static_cast<size_t>(workers)), grpc_(static_cast<size_t>(workers)) {}
 
 std::shared_ptr<ModelMetrics> Metrics::Model(const std::string& model, const std::string& version) {
   std::lock_guard lock(mutex_);
@@ -233,6 +250,7 @@ std::string Metrics::Text(bool server_ready) const {
                             "them",
                             MetricType::Counter,
                             static_cast<double>(trace_.dropped.load(std::memory_order_relaxed))));
+  AddGrpcFamilies(grpc_, &families);
   families.push_back(Single("verdict_server_ready",
                             "1 if the server takes traffic: a model is loaded and no shutdown has "
                             "begun",

@@ -22,11 +22,16 @@ struct alignas(64) HttpMetrics {
   std::array<LocalCounter, 600> responses;  // by status code
 };
 
+/// The same of a gRPC worker thread.
+struct alignas(64) GrpcMetrics {
+  std::array<LocalCounter, 17> responses;  // calls that have ended, by gRPC's status code
+};
+
 /// All that the server counts, in Prometheus' text format. The names are pinned in
 /// tests/golden/metrics.txt: dashboards and alert rules depend on them.
 class Metrics {
  public:
-  /// workers: number of HTTP worker threads.
+  /// workers: number of worker threads, HTTP's and gRPC's together.
   explicit Metrics(int workers);
 
   int workers() const { return static_cast<int>(http_.size()); }
@@ -45,6 +50,8 @@ class Metrics {
   /// Threads: the worker's own, apart from reading.
   HttpMetrics& http(int worker) { return http_[static_cast<size_t>(worker)]; }
 
+  GrpcMetrics& grpc(int worker) { return grpc_[static_cast<size_t>(worker)]; }
+
   /// Counts a connection that was closed at once because there were too many. Threads: any.
   void CountRefusedConnection() { refused_.fetch_add(1, std::memory_order_relaxed); }
 
@@ -55,6 +62,7 @@ class Metrics {
 
  private:
   std::vector<HttpMetrics> http_;
+  std::vector<GrpcMetrics> grpc_;
   std::atomic<uint64_t> refused_{0};
   TraceCounters trace_;
   struct LoadCounts {

@@ -149,6 +149,8 @@ TEST(Metrics, ConnectionsAndResponses) {
   metrics.http(1).connections_closed.Add(1);
   metrics.http(0).responses[404].Add(2);
   metrics.http(1).responses[404].Add(1);
+  metrics.grpc(0).responses[5].Add(1);
+  metrics.grpc(1).responses[5].Add(2);
   metrics.CountRefusedConnection();
   const std::string text = metrics.Text(true);
   EXPECT_THAT(text, HasSubstr("verdict_http_connections 4\n"));
@@ -156,6 +158,8 @@ TEST(Metrics, ConnectionsAndResponses) {
   EXPECT_THAT(text, HasSubstr("verdict_http_connections_refused_total 1\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"404\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_responses_total{code=\"200\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_grpc_responses_total{code=\"NOT_FOUND\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_grpc_responses_total{code=\"OK\"} 0\n"));
 }
 
 TEST(Metrics, ServerReadyIsWhatTheScrapeIsTold) {

@@ -16,6 +16,8 @@ struct TensorSpec {
   std::string name;
   DataType dtype = DataType::kUndefined;
   Shape shape;
+  /// Kept by a server from request to request of a sequence: clients need not send or ask for it.
+  bool is_state = false;
 };
 
 /// A loaded engine: verified, planned for this machine, immutable. Shared by any number of sessions

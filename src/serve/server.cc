@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/cpu_count.h"
+#include "serve/tls/grpc_credentials.h"
 
 namespace verdict {
 namespace {
@@ -18,6 +19,7 @@ constexpr std::chrono::milliseconds kTracePatience{2'000};
 
 ServerOptions Completed(ServerOptions options) {
   if (options.io_threads <= 0) options.io_threads = AvailableCpus();
+  if (options.grpc_threads <= 0) options.grpc_threads = AvailableCpus();
   if (options.compute_threads <= 0) options.compute_threads = AvailableCpus();
   options.trace_collector.service_version = VERDICT_VERSION;
   return options;
@@ -53,8 +55,9 @@ Status CheckAdminPort(const ServerOptions& options) {
 // The admin port's worker comes after those of inference.
 Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
     : options_(Completed(options)),
-      service_(options_.io_threads + 1, options_.compute_threads, options_.shared_memory,
-               std::move(gate)),
+      // HTTP's, the admin port's, gRPC's.
+      service_(options_.io_threads + 1 + options_.grpc_threads, options_.compute_threads,
+               options_.shared_memory, std::move(gate)),
       inference_handler_(service_, options_.limits.max_body_bytes, ListenerKind::kInference),
       admin_handler_(service_, AdminLimits().max_body_bytes, ListenerKind::kAdmin),
       metrics_handler_(service_) {}
@@ -73,6 +76,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   }
   ModelHost host;
   host.workers = service.workers();
+  for (int i = 0; i < host.workers; ++i) host.arenas.push_back(std::make_shared<Arena>());
   host.metrics = &service.metrics();
   host.scheduler = server->scheduler_.get();
   VERDICT_ASSIGN_OR_RETURN(
@@ -93,7 +97,8 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(
       server->admin_, HttpServer::Start(complete.admin_host, complete.admin_port, 1, AdminLimits(),
                                         server->admin_handler_, server->tls_, complete.io_threads));
-  // An idle worker would else keep the models of its last request.
+  VERDICT_RETURN_IF_ERROR(server->StartGrpc());
+  // An idle worker would else keep the models of its last request. (gRPC's look now and then.)
   service.models().SetListener([&server = *server, &models = service.models()] {
     const auto refresh = [&models](int worker) { models.ForWorker(worker); };
     server.http_->PostToWorkers(refresh);
@@ -104,6 +109,20 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
 }
 
 Server::~Server() = default;
+
+Status Server::StartGrpc() {
+  GrpcOptions grpc;
+  grpc.host = options_.grpc_host;
+  grpc.port = options_.grpc_port;
+  grpc.first_worker = options_.io_threads + 1;
+  grpc.workers = options_.grpc_threads;
+  grpc.limits = options_.grpc_limits;
+  if (options_.tls.enabled()) {
+    VERDICT_ASSIGN_OR_RETURN(grpc.credentials, MakeGrpcCredentials(options_.tls));
+  }
+  VERDICT_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(grpc, service_));
+  return OkStatus();
+}
 
 Status Server::StartReloader() {
   std::vector<Reloader::Item> items;
@@ -136,7 +155,10 @@ void Server::Shutdown() {
   http_->BeginDrain();
   std::this_thread::sleep_for(options_.drain);
   http_->StopAccepting();
-  if (!http_->WaitUntilIdle(kGrace)) {
+  const auto end = std::chrono::steady_clock::now() + kGrace;
+  grpc_->Stop(kGrace);
+  if (!http_->WaitUntilIdle(std::chrono::duration_cast<std::chrono::milliseconds>(
+          end - std::chrono::steady_clock::now()))) {
     spdlog::warn("{} connections did not end in {} ms and are cut", http_->connections(),
                  kGrace.count());
   }

@@ -9,6 +9,7 @@
 #include "serve/admission/gate.h"
 #include "serve/admission/reloader.h"
 #include "serve/endpoints/service.h"
+#include "serve/grpc/server.h"
 #include "serve/http/inference_handler.h"
 #include "serve/http/metrics_handler.h"
 #include "serve/http/server.h"
@@ -22,16 +23,20 @@ struct ServerOptions {
   std::filesystem::path repository;
   std::string http_host = "0.0.0.0";
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
+  std::string grpc_host = "0.0.0.0";
+  uint16_t grpc_port = 8001;
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
   std::string admin_host = "127.0.0.1";
   uint16_t admin_port = 8003;
-  TlsOptions tls;  // of the inference and the admin port
+  TlsOptions tls;  // of the inference ports and the admin port
   AdmissionOptions admission;
-  int io_threads = 0;       // 0: one a CPU
+  int io_threads = 0;       // of HTTP; 0: one a CPU
+  int grpc_threads = 0;     // 0: one a CPU
   int compute_threads = 0;  // 0: one a CPU
   RepositoryOptions models;
   HttpLimits limits;
+  GrpcLimits grpc_limits;
   /// From the moment readiness fails to the moment connections are refused.
   std::chrono::milliseconds drain{1000};
   OtlpOptions trace_collector;  // without a URL nothing is traced
@@ -40,13 +45,14 @@ struct ServerOptions {
   DeadlineOptions deadline;
 };
 
-/// The whole server: repository, models, HTTP, metrics. Its public calls belong to one thread.
+/// The whole server: repository, models, HTTP, gRPC, metrics. Its public calls belong to one
+/// thread.
 class Server {
  public:
   /// Listens, and begins to load the models on threads of their own. Errors: the repository's
-  /// (ListRepository), the ports' (HttpServer::Start), TLS's (TlsContext::Load) and the clients
-  /// file's (ClientTable::Load); kInvalidArgument (an admin port that anyone reaches without
-  /// credentials); kResourceExhausted (threads).
+  /// (ListRepository), the ports' (HttpServer::Start, GrpcServer::Start), TLS's (TlsContext::Load)
+  /// and the clients file's (ClientTable::Load); kInvalidArgument (an admin port that anyone
+  /// reaches without credentials); kResourceExhausted (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 
@@ -65,6 +71,8 @@ class Server {
 
   Service& service() { return service_; }
   const std::string& http_url() const { return http_->url(); }
+  /// "127.0.0.1:8001"
+  const std::string& grpc_address() const { return grpc_->address(); }
   const std::string& metrics_url() const { return metrics_->url(); }
   const std::string& admin_url() const { return admin_->url(); }
 
@@ -74,6 +82,7 @@ class Server {
 
  private:
   Server(const ServerOptions& options, std::unique_ptr<Gate> gate);
+  Status StartGrpc();
   Status StartReloader();
 
   ServerOptions options_;
@@ -84,6 +93,7 @@ class Server {
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> metrics_;
   std::unique_ptr<HttpServer> admin_;
+  std::unique_ptr<GrpcServer> grpc_;
   std::shared_ptr<TlsContext> tls_;  // null: plain HTTP
   std::unique_ptr<Reloader> reloader_;
   // Ends before what it answers through, and after all that submits to it.

@@ -58,6 +58,8 @@ class ServerTest : public testing::Test {
     options_.http_port = 0;
     options_.metrics_port = 0;
     options_.admin_port = 0;
+    options_.grpc_host = "127.0.0.1";
+    options_.grpc_port = 0;
     options_.io_threads = 2;
     options_.drain = 0ms;
   }

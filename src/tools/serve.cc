@@ -136,9 +136,11 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
       spdlog::error("no model of {} is served: the server is live, but not ready",
                     options.repository.string());
     }
-    std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n",
-                server->http_url().c_str(), server->metrics_url().c_str(),
-                server->admin_url().c_str());
+    std::printf(
+        "listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n"
+        "listening on %s (gRPC)\n",
+        server->http_url().c_str(), server->metrics_url().c_str(), server->admin_url().c_str(),
+        server->grpc_address().c_str());
     std::fflush(stdout);
     systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }
@@ -209,7 +211,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kServeCommand = {
     .name = "serve",
-    .summary = "Serves a folder of models over HTTP (v2 protocol).",
+    .summary = "Serves a folder of models over HTTP and gRPC (v2 protocol).",
     .example =
         "  verdict serve --repository models\n"
         "  curl localhost:8000/v2/models/fraud",

@@ -21,12 +21,14 @@ struct KeyFlag {
   const char* type;
   const char* help;
   bool shows_default = false;
+  bool rare = false;  // only in --print-config and the reference
 };
 
 constexpr std::array kKeyFlags = {
     KeyFlag{"--repository", kRepository, "DIR", "folder of <model>/<version>/model.engine"},
     KeyFlag{"--host", "http.host", "HOST", "address for inference", true},
     KeyFlag{"--http-port", "http.port", "PORT", "0 picks a free one", true},
+    KeyFlag{"--grpc-port", "grpc.port", "PORT", "0 picks a free one", true},
     KeyFlag{"--metrics-host", "metrics.host", "HOST", "default 127.0.0.1"},
     KeyFlag{"--metrics-port", "metrics.port", "PORT", "0 picks a free one", true},
     KeyFlag{"--io-threads", "http.io_threads", "N", "threads that serve; default one a CPU"},
@@ -37,7 +39,7 @@ constexpr std::array kKeyFlags = {
             true},
     KeyFlag{"--idle-timeout-s", "http.idle_timeout_s", "S", "closes an idle connection", true},
     KeyFlag{"--read-timeout-s", "http.read_timeout_s", "S", "from first to last byte of a request",
-            true},
+            true, true},
 };
 
 /// What is wrong with `text` as the value of a key, or "".
@@ -79,6 +81,7 @@ void DeclareServeFlags(CLI::App& app, ServeFlags* flags) {
         key.help);
     option->type_name(key.type);
     option->check([&key](const std::string& text) { return WrongValue(key.path, text); });
+    if (key.rare) option->group("");
     if (key.shows_default) option->default_str(DefaultText(key.path));
   }
   app.add_option_function<std::vector<std::string>>(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "tools/security_options.h"
 
@@ -30,6 +31,14 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.models = RepositoryOptionsOf(config.repository);
   options.http_host = config.http.host;
   options.http_port = config.http.port;
+  options.grpc_host = GrpcHost(config);
+  options.grpc_port = config.grpc.port;
+  options.grpc_threads = config.grpc.threads;
+  // gRPC counts the bytes of a message in an int.
+  options.grpc_limits.max_message_bytes = static_cast<int>(
+      std::min<uint64_t>(config.grpc.max_message_bytes, std::numeric_limits<int>::max()));
+  options.grpc_limits.max_concurrent_streams = config.grpc.max_concurrent_streams;
+  options.grpc_limits.reflection = config.grpc.reflection;
   options.metrics_host = config.metrics.host;
   options.metrics_port = config.metrics.port;
   options.io_threads = config.http.io_threads;

@@ -42,7 +42,8 @@ class Server:
     def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object) -> None:
         self._log = log
         command = [BINARY, "serve", "--repository", repository, "--host", "127.0.0.1",
-                   "--http-port", 0, "--metrics-port", 0, "--set", "admin.port=0", *flags]
+                   "--http-port", 0, "--metrics-port", 0, "--grpc-port", 0, "--set",
+                   "admin.port=0", *flags]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [str(part) for part in command], stdout=subprocess.PIPE, stderr=stderr, text=True)
@@ -56,6 +57,9 @@ class Server:
         self.port = int(self.address.rsplit(":", 1)[1])
         self.metrics_url = urls[1]
         self.admin_address = urls[2].split("://")[1]
+        line = self.process.stdout.readline()
+        assert line.startswith("listening on ") and line.endswith(" (gRPC)\n"), repr(line)
+        self.grpc_address = line.split()[2]
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

@@ -264,7 +264,7 @@ def test_start_up_errors_are_one_line_and_exit_1(
     assert missing.returncode == 1
     assert str(tmp_path / "none") in missing.stderr and missing.stderr.count("\n") == 1
     taken = run("--repository", repository, "--host", "127.0.0.1", "--http-port", server.port,
-                "--metrics-port", 0)
+                "--metrics-port", 0, "--grpc-port", 0)
     assert taken.returncode == 1
     assert f"127.0.0.1:{server.port}" in taken.stderr and taken.stderr.count("\n") == 1
     assert run().returncode == 2
@@ -302,9 +302,9 @@ def test_threads_that_cannot_be_started_end_the_start(processes: int, io_threads
             pytest.skip(f"root's limits are no limits, and nobody cannot run it: {error}")
         done = subprocess.run(
             [binary, "serve", "--repository", folder, "--http-port", "0", "--metrics-port", "0",
-             "--io-threads", str(io_threads)],
+             "--grpc-port", "0", "--io-threads", str(io_threads)],
             capture_output=True, text=True, timeout=20, user=nobody, group=nobody, extra_groups=[],
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes)))
     assert done.returncode == 1
-    assert re.search(r"cannot start (\d+ threads|the thread that loads models); lower --io-threads",
+    assert re.search(r"cannot start (\d+ threads( for gRPC)?|the thread that loads models); lower --io-threads",
                      done.stderr), done.stderr

@@ -41,6 +41,7 @@ def test_good_tree_has_nothing_to_say(tmp_path: Path) -> None:
         ("src/base/a.cc", '#include "ir/graph.h"', "base may not include ir"),
         ("src/serve/a.cc", '#include "onnx/import.h"', "serve may not include onnx"),
         ("src/serve/a.cc", '#  include "onnx-ml.pb.h"', "serve may not include onnx"),
+        ("src/serve/a.cc", '#include "onnx-ml.grpc.pb.h"', "serve may not include onnx"),
         ("src/compile/a.cc", '#include "onnx-ml.pb.h"', "only src/onnx may include onnx-ml.pb.h"),
         ("src/runtime/a.cc", '#include "engine.pb.h"', "only src/engine may include engine.pb.h"),
         ("src/ops/a.cc", '#include "ops/op_test.h"', "only tests may include ops/op_test.h"),

@@ -68,6 +68,9 @@ class Tracer {
   /// Sends what is left, for at most `patience`. After the workers' last Record.
   void Stop(std::chrono::milliseconds patience);
 
+  /// False: nothing is traced. Threads: any.
+  bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
+
   /// Whether and as what this request is traced. Where the caller has a trace, its decision holds;
   /// else one request in `rate` begins one. Cost: a load if tracing is off for all models.
   /// Threads: the worker's own.

@@ -82,7 +82,10 @@ std::string_view DeniedName(Denied reason) {
 }
 
 Gate::Gate(const AdmissionOptions& options, std::unique_ptr<Authenticator> authenticator)
-    : shed_(options.shed), authenticator_(std::move(authenticator)), limiter_(options.limits) {}
+    : shed_(options.shed),
+      open_(options.auth.clients_file.empty() && !options.limits.any()),
+      authenticator_(std::move(authenticator)),
+      limiter_(options.limits) {}
 
 Result<std::unique_ptr<Gate>> Gate::Make(const AdmissionOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(auto authenticator, Authenticator::Make(options.auth));

@@ -73,6 +73,9 @@ class Gate {
   /// long request. Status: kUnauthenticated, kPermissionDenied.
   Refusal Identify(const Caller& caller, Role needed, std::shared_ptr<const Principal>* principal);
 
+  /// True if inference is for everyone, without limits: then there is nothing to ask.
+  bool open() const { return open_; }
+
   /// Before anything else is done for a call. Open calls (health) always enter and count against no
   /// limit.
   ///
@@ -101,6 +104,7 @@ class Gate {
   void Count(Denied reason);
 
   const ShedPolicy shed_;
+  const bool open_;
   std::unique_ptr<Authenticator> authenticator_;
   Limiter limiter_;
   QueueDelayMeter queue_delay_;

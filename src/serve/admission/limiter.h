@@ -22,6 +22,8 @@ struct RequestLimit {
   double requests_per_s = 0;
   double burst = 0;  // at once, before the rate counts; 0: what one second brings
   int max_in_flight = 0;
+
+  bool any() const { return requests_per_s > 0 || burst > 0 || max_in_flight > 0; }
 };
 
 struct LimitOptions {
@@ -29,6 +31,8 @@ struct LimitOptions {
   std::map<std::string, RequestLimit, std::less<>> named;  // by the principal's name
   RequestLimit total;                                      // of all clients together
   size_t max_clients = 65'536;  // followed at once; the longest idle is forgotten
+
+  bool any() const { return client.any() || total.any() || !named.empty(); }
 };
 
 /// Limits what clients ask for: rates and requests in flight, each client and all together. A

@@ -11,14 +11,6 @@
 namespace verdict {
 namespace {
 
-constexpr std::array<std::string_view, 1> kKeysWithoutEffect = {
-    "grpc",
-};
-
-bool HasEffect(std::string_view key) {
-  return std::ranges::find(kKeysWithoutEffect, key) == kKeysWithoutEffect.end();
-}
-
 /// Checks a configuration as a whole.
 class Checker {
  public:
@@ -26,7 +18,6 @@ class Checker {
       : root_(root), config_(config), problems_(*problems) {}
 
   void Check() {
-    CheckWithoutEffect();
     CheckRepository();
     CheckPorts();
     CheckTls();
@@ -35,18 +26,6 @@ class Checker {
 
  private:
   void Add(std::string_view path, const std::string& what) { problems_.AddAt(root_, path, what); }
-
-  void CheckWithoutEffect() {
-    ServerConfig config = config_;
-    ServerConfig defaults;
-    const ConfigKeys keys = ServerConfigKeys(&config);
-    const ConfigKeys default_keys = ServerConfigKeys(&defaults);
-    for (const std::string_view path : kKeysWithoutEffect) {
-      const std::string set = PrintConfig({*FindConfigKey(keys, path)});
-      if (set == PrintConfig({*FindConfigKey(default_keys, path)})) continue;
-      Add(path, "has no effect in this version; leave it at its default");
-    }
-  }
 
   void CheckRepository() {
     const RepositoryConfig& repository = config_.repository;
@@ -66,14 +45,14 @@ class Checker {
       uint16_t port;
     };
     const std::array<Port, 4> ports = {{{"http", config_.http.host, config_.http.port},
-                                        {"grpc", config_.grpc.host, config_.grpc.port},
+                                        {"grpc", GrpcHost(config_), config_.grpc.port},
                                         {"admin", config_.admin.host, config_.admin.port},
                                         {"metrics", config_.metrics.host, config_.metrics.port}}};
     for (size_t i = 0; i < ports.size(); ++i) {
       if (ports[i].host.empty()) Add(ports[i].section + ".host", "is empty; write an address");
       for (size_t j = 0; j < i; ++j) {
-        if (ports[i].port == 0 || ports[i].port != ports[j].port || !HasEffect(ports[i].section) ||
-            !HasEffect(ports[j].section) || !Overlap(ports[i].host, ports[j].host)) {
+        if (ports[i].port == 0 || ports[i].port != ports[j].port ||
+            !Overlap(ports[i].host, ports[j].host)) {
           continue;
         }
         Add(ports[i].section + ".port", "is " + std::to_string(ports[i].port) + ", as " +
@@ -146,8 +125,6 @@ YamlNode ReadFile(const std::filesystem::path& file, const ConfigKeys& keys,
 }
 
 }  // namespace
-
-std::span<const std::string_view> KeysWithoutEffect() { return kKeysWithoutEffect; }
 
 LoadedServerConfig LoadServerConfig(const ServerConfigSources& sources) {
   LoadedServerConfig loaded;

@@ -28,7 +28,4 @@ struct LoadedServerConfig {
 /// Reads the configuration and checks it as a whole. Nothing but `file` is opened.
 LoadedServerConfig LoadServerConfig(const ServerConfigSources& sources);
 
-/// The keys and sections that this version has no effect for yet: to set one is a problem.
-std::span<const std::string_view> KeysWithoutEffect();
-
 }  // namespace verdict

@@ -98,19 +98,6 @@ TEST_F(LoadServerConfigTest, RefusesWhatContradicts) {
   EXPECT_THAT(Load("http: {port: 0}\nmetrics: {port: 0}").problems, IsEmpty());
 }
 
-TEST_F(LoadServerConfigTest, RefusesWhatHasNoEffectYet) {
-  ServerConfig defaults;
-  const ConfigKeys keys = ServerConfigKeys(&defaults);
-  for (const std::string_view key : KeysWithoutEffect()) {
-    EXPECT_NE(FindConfigKey(keys, key), nullptr) << key;
-  }
-  if (KeysWithoutEffect().empty()) return;
-  sources_.flags = {{"--set", "grpc.port", "9"}};
-  EXPECT_THAT(LoadServerConfig(sources_).problems,
-              ElementsAre("configuration: key 'grpc': has no effect in this version; leave it at "
-                          "its default"));
-}
-
 TEST_F(LoadServerConfigTest, PrintsWhatItReads) {
   ServerConfig config;
   const std::string printed = PrintConfig(ServerConfigKeys(&config));

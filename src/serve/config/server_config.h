@@ -34,7 +34,7 @@ struct HttpConfig {
 };
 
 struct GrpcConfig {
-  std::string host = "0.0.0.0";
+  std::string host;  // empty: http.host
   uint16_t port = 8001;
   int threads = 0;
   uint64_t max_message_bytes = uint64_t{64} << 20;
@@ -128,6 +128,11 @@ struct ServerConfig {
   LogConfig log;
   uint32_t drain_ms = 1000;
 };
+
+/// Where gRPC listens.
+inline const std::string& GrpcHost(const ServerConfig& config) {
+  return config.grpc.host.empty() ? config.http.host : config.grpc.host;
+}
 
 /// The keys of the file, bound to `config`.
 ConfigKeys ServerConfigKeys(ServerConfig* config);

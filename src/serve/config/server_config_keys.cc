@@ -50,7 +50,7 @@ ConfigKeys HttpKeys(HttpConfig* http) {
 
 ConfigKeys GrpcKeys(GrpcConfig* grpc) {
   return {
-      Text("host", &grpc->host, "Address that gRPC listens on"),
+      Text("host", &grpc->host, "Address that gRPC listens on; empty: that of http"),
       Integer("port", &grpc->port, 0, kMaxPort, "Port of gRPC; 0 picks a free one"),
       Integer("threads", &grpc->threads, 0, kMaxThreads,
               "Threads that read, answer and write; 0 for one a CPU"),

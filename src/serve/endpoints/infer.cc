@@ -15,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 Status WriteReply(const LoadedModel& model, const InferRequest& request,
                   std::span<const TensorView> results, Phases* phases, Reply* reply) {
   VERDICT_RETURN_IF_ERROR(WriteInferResponse(model.name(), model.version_text(), request,
-                                             model.engine().outputs(), results, &reply->body,
+                                             model.outputs(), results, &reply->body,
                                              &reply->json_bytes));
   phases->written = Clock::now();
   reply->phases = *phases;
@@ -71,7 +71,7 @@ Status Queue(Service& service, const Call& call, const InferenceRecord& record) 
   std::shared_ptr<Deferral> deferral = call.transport->Defer();
   auto job = std::make_shared<QueuedInference>(service, model.shared_from_this(),
                                                service.TakeScratch(call.worker), deferral, record);
-  FillJob(job->request(), model.engine(), call.deadline, job.get());
+  FillJob(job->request(), model, call.deadline, job.get());
   deferral->OnCancel([&service, weak = std::weak_ptr<QueuedInference>(job), worker = call.worker] {
     const auto canceled = weak.lock();
     if (canceled == nullptr) return;
@@ -84,21 +84,22 @@ Status Queue(Service& service, const Call& call, const InferenceRecord& record) 
 
 Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
-  const Engine& engine = record->model.engine();
-  VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, engine.inputs(),
-                                              engine.outputs(), &scratch.request));
+  const LoadedModel& model = record->model;
+  VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, model.inputs(),
+                                              model.outputs(), &scratch.request));
   record->phases.parsed = Clock::now();
-  record->rows = RowsOf(engine, scratch.request.inputs);
-  if (!RunsHere(record->model, record->rows)) {
+  record->rows = RowsOf(model, scratch.request.inputs);
+  VERDICT_RETURN_IF_ERROR(
+      service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed).status);
+  if (!RunsHere(model, record->rows)) {
     VERDICT_RETURN_IF_ERROR(Queue(service, call, *record));
     reply->deferred = true;
     return OkStatus();
   }
-  VERDICT_ASSIGN_OR_RETURN(
-      const auto results,
-      RunHere(record->model, call.worker, scratch.request.inputs, call.deadline, &record->phases));
+  VERDICT_ASSIGN_OR_RETURN(const auto results, RunHere(model, call.worker, scratch.request.inputs,
+                                                       call.deadline, &record->phases));
   record->alone = true;
-  return WriteReply(record->model, scratch.request, results, &record->phases, reply);
+  return WriteReply(model, scratch.request, results, &record->phases, reply);
 }
 
 }  // namespace

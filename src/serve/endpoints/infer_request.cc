@@ -3,14 +3,11 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <utility>
 
-#include "base/checked_math.h"
-#include "serve/endpoints/datatype.h"
 #include "serve/endpoints/json_error.h"
 #include "serve/endpoints/json_text.h"
 #include "serve/endpoints/tensor_binary.h"
@@ -61,7 +58,38 @@ Status ReadSharedMemoryParameter(std::string_view key, const dom::element& value
   return OkStatus();
 }
 
-Status ReadParameters(const dom::element& value, const std::string& field, Parameters* out) {
+/// The parameters of the request itself that say how it is run.
+Status ReadRunParameter(std::string_view key, const dom::element& value, const std::string& field,
+                        InferRequest* request) {
+  if (key == "priority" || key == "timeout") {
+    uint64_t number = 0;
+    if (value.get(number) != simdjson::SUCCESS) {
+      return WrongType(field + "." + std::string(key), "a whole number that is not negative");
+    }
+    if (key == "priority") return ReadPriority(number, field, &request->priority);
+    request->timeout_us = number;
+  } else if (key == "sequence_id") {
+    uint64_t number = 0;
+    std::string_view text;
+    if (value.get(number) == simdjson::SUCCESS) {
+      request->sequence = number == 0 ? "" : std::to_string(number);
+    } else if (value.get(text) == simdjson::SUCCESS) {
+      request->sequence = text;
+    } else {
+      return WrongType(field + ".sequence_id", "a string or a whole number that is not negative");
+    }
+  } else if (key == "sequence_start" || key == "sequence_end") {
+    bool& flag = key == "sequence_start" ? request->sequence_start : request->sequence_end;
+    if (value.get(flag) != simdjson::SUCCESS) {
+      return WrongType(field + "." + std::string(key), "true or false");
+    }
+  }
+  return OkStatus();
+}
+
+/// request: null where the parameters are those of a tensor.
+Status ReadParameters(const dom::element& value, const std::string& field, Parameters* out,
+                      InferRequest* request) {
   dom::object object;
   if (value.get(object) != simdjson::SUCCESS) return WrongType(field, "an object");
   for (const dom::key_value_pair entry : object) {
@@ -95,10 +123,10 @@ Status ReadParameters(const dom::element& value, const std::string& field, Param
     } else if (key == "classification") {
       uint64_t classes = 0;
       if (entry.value.get(classes) != simdjson::SUCCESS || classes != 0) {
-        return Unimplemented("field " + field +
-                             ".classification: the classification extension is not offered; sort "
-                             "the returned scores instead");
+        return ClassificationNotOffered(field);
       }
+    } else if (request != nullptr) {
+      VERDICT_RETURN_IF_ERROR(ReadRunParameter(key, entry.value, field, request));
     }
   }
   return OkStatus();
@@ -142,128 +170,55 @@ Status ReadTensorFields(const dom::element& value, const std::string& field, Ten
       out->data = entry.value;
     } else if (key == "parameters") {
       if (std::exchange(has_parameters, true)) return twice(key);
-      VERDICT_RETURN_IF_ERROR(ReadParameters(entry.value, field + ".parameters", &out->parameters));
+      VERDICT_RETURN_IF_ERROR(
+          ReadParameters(entry.value, field + ".parameters", &out->parameters, nullptr));
     }
   }
   if (!out->name.has_value()) return InvalidArgument("field " + field + ".name is missing");
   return OkStatus();
 }
 
-template <typename Specs>
-std::optional<size_t> FindSpec(const Specs& specs, std::string_view name) {
-  for (size_t i = 0; i < specs.size(); ++i) {
-    if (specs[i].name == name) return i;
-  }
-  return std::nullopt;
-}
-
-std::string NamesOf(std::span<const TensorSpec> specs) {
-  constexpr size_t kMaxNames = 20;
-  std::string names;
-  for (size_t i = 0; i < specs.size() && i < kMaxNames; ++i) {
-    names += (i == 0 ? "" : ", ") + Quoted(specs[i].name);
-  }
-  return specs.size() > kMaxNames ? names + ", …" : names;
-}
-
 /// Reads "shape" and checks it against the model's.
-Status ReadShape(const dom::array& array, const TensorSpec& spec, Shape* shape) {
+Result<Shape> ReadShape(const dom::array& array, const TensorSpec& spec) {
+  std::array<int64_t, Shape::kMaxRank + 1> extents;  // one more, which is then refused
+  size_t count = 0;
   for (const dom::element value : array) {
-    int64_t dim = 0;
-    if (value.get(dim) != simdjson::SUCCESS) {
+    if (value.get(extents[count]) != simdjson::SUCCESS) {
       return InvalidArgument("shape: must be whole numbers");
     }
-    if (dim < 0) {
-      return InvalidArgument("shape: the extent " + std::to_string(dim) + " is negative");
-    }
-    if (shape->rank() == Shape::kMaxRank) {
-      return InvalidArgument("shape: more than " + std::to_string(Shape::kMaxRank) + " extents");
-    }
-    shape->push_back(dim);
+    if (++count == extents.size()) break;
   }
-  std::string wanted;
-  AppendJsonShape(&wanted, spec.shape.dims());
-  bool fits = shape->rank() == spec.shape.rank();
-  for (int axis = 0; fits && axis < shape->rank(); ++axis) {
-    fits = spec.shape[axis] < 0 || spec.shape[axis] == (*shape)[axis];
-  }
-  if (!fits) {
-    return InvalidArgument("shape: " + ToString(*shape) + " does not fit the model's " + wanted +
-                           " (-1 may be any extent)");
-  }
-  return ByteSize(spec.dtype, *shape).ok()
-             ? OkStatus()
-             : InvalidArgument("shape: " + ToString(*shape) + " has more elements than memory");
+  return CheckShape({extents.data(), count}, spec);
 }
 
-/// What both forms of one input need.
-struct InputSource {
-  const TensorSpec& spec;
-  Shape shape;
-  size_t elements = 0;
-  TensorBuffer* buffer;
-
-  Result<std::byte*> Memory() const {
-    VERDICT_ASSIGN_OR_RETURN(const size_t bytes, ByteSize(spec.dtype, shape));
-    std::byte* memory = buffer->Reserve(bytes);
-    if (memory == nullptr) {
-      return ResourceExhausted("no memory for " + std::to_string(bytes) + " bytes");
-    }
-    return memory;
-  }
-};
-
-Result<TensorView> ReadFromJson(const InputSource& source, const dom::element& data,
-                                size_t json_bytes) {
+Result<TensorView> ReadFromJson(const TensorSpec& spec, const Shape& shape,
+                                const dom::element& data, size_t json_bytes, TensorBuffer* buffer) {
+  VERDICT_ASSIGN_OR_RETURN(const int64_t elements, NumElements(shape));
   // An element takes at least one byte of JSON: no memory is taken for a shape that only claims.
-  if (source.elements > json_bytes) {
-    return InvalidArgument("data: fewer elements than the shape " + ToString(source.shape) +
-                           " needs");
+  if (static_cast<uint64_t>(elements) > json_bytes) {
+    return InvalidArgument("data: fewer elements than the shape " + ToString(shape) + " needs");
   }
-  VERDICT_ASSIGN_OR_RETURN(std::byte* const memory, source.Memory());
-  const TensorView view{source.spec.dtype, source.shape, memory};
+  VERDICT_ASSIGN_OR_RETURN(std::byte* const memory, TensorMemory(spec.dtype, shape, buffer));
+  const TensorView view{spec.dtype, shape, memory};
   if (Status status = ReadJsonTensor(data, view); !status.ok()) return status.WithContext("data");
   return view;
 }
 
-Result<TensorView> ReadFromBinary(const InputSource& source, std::span<const std::byte> bytes) {
-  const DataType dtype = source.spec.dtype;
-  if (!IsFixedSize(dtype)) {
-    // An element takes at least its length's 4 bytes.
-    if (source.elements > bytes.size() / 4) {
-      return InvalidArgument("binary_data_size is " + std::to_string(bytes.size()) +
-                             ", too little for the shape " + ToString(source.shape));
-    }
-    VERDICT_ASSIGN_OR_RETURN(std::byte* const memory, source.Memory());
-    const TensorView view{dtype, source.shape, memory};
-    VERDICT_RETURN_IF_ERROR(ReadRawStrings(bytes, view.as<std::string_view>()));
-    return view;
-  }
-  VERDICT_RETURN_IF_ERROR(CheckRawTensor(bytes, dtype, source.shape));
-  const bool aligned = reinterpret_cast<uintptr_t>(bytes.data()) % ElementSize(dtype) == 0;
-  if (aligned) {
-    return TensorView{dtype, source.shape, const_cast<std::byte*>(bytes.data())};
-  }
-  VERDICT_ASSIGN_OR_RETURN(std::byte* const memory, source.Memory());
-  std::copy(bytes.begin(), bytes.end(), memory);
-  return TensorView{dtype, source.shape, memory};
-}
-
 /// strings: memory for the bytes that the views of a BYTES tensor point into.
-Result<TensorView> ReadFromSharedMemory(const InputSource& source, const RegionRegistry* registry,
+Result<TensorView> ReadFromSharedMemory(DataType dtype, const Shape& shape,
+                                        const RegionRegistry* registry,
                                         const SharedMemoryParameters& parameters,
-                                        TensorBuffer* strings) {
+                                        TensorBuffer* tensor, TensorBuffer* strings) {
   VERDICT_ASSIGN_OR_RETURN(const SharedMemoryRange range, FindSharedMemory(registry, parameters));
-  const DataType dtype = source.spec.dtype;
   TensorBuffer* buffer = strings;
   if (IsFixedSize(dtype)) {
-    VERDICT_ASSIGN_OR_RETURN(const size_t needed, ByteSize(dtype, source.shape));
+    VERDICT_ASSIGN_OR_RETURN(const size_t needed, ByteSize(dtype, shape));
     if (range.byte_size != needed) {
       return InvalidArgument("shared_memory_byte_size is " + std::to_string(range.byte_size) +
-                             ", the datatype and the shape " + ToString(source.shape) + " need " +
+                             ", the datatype and the shape " + ToString(shape) + " need " +
                              std::to_string(needed) + " bytes");
     }
-    buffer = source.buffer;
+    buffer = tensor;
   }
   // The owner may go on writing: what is checked, and then used, is a copy.
   std::byte* const memory = buffer->Reserve(range.byte_size);
@@ -272,7 +227,7 @@ Result<TensorView> ReadFromSharedMemory(const InputSource& source, const RegionR
   }
   const std::span<std::byte> bytes(memory, range.byte_size);
   VERDICT_RETURN_IF_ERROR(range.Read(bytes));
-  return ReadFromBinary(source, bytes);
+  return ReadRawTensor(dtype, shape, bytes, "shared_memory_byte_size", tensor);
 }
 
 /// The request's top-level fields.
@@ -282,7 +237,7 @@ struct RequestFields {
   Parameters parameters;
 };
 
-Status ReadRequestFields(const dom::element& root, RequestFields* out) {
+Status ReadRequestFields(const dom::element& root, RequestFields* out, InferRequest* request) {
   dom::object object;
   if (root.get(object) != simdjson::SUCCESS) {
     return InvalidArgument("the request must be a JSON object");
@@ -308,7 +263,7 @@ Status ReadRequestFields(const dom::element& root, RequestFields* out) {
       list = array;
     } else if (key == "parameters") {
       if (std::exchange(has_parameters, true)) return twice(key);
-      VERDICT_RETURN_IF_ERROR(ReadParameters(entry.value, "parameters", &out->parameters));
+      VERDICT_RETURN_IF_ERROR(ReadParameters(entry.value, "parameters", &out->parameters, request));
     }
   }
   if (!out->inputs.has_value()) return InvalidArgument("field inputs is missing");
@@ -326,18 +281,8 @@ Status ReadOutputs(const RequestFields& fields, std::span<const TensorSpec> spec
       const std::string field = "outputs[" + std::to_string(position++) + "]";
       TensorFields tensor;
       VERDICT_RETURN_IF_ERROR(ReadTensorFields(value, field, &tensor));
-      const std::optional<size_t> index = FindSpec(specs, *tensor.name);
-      if (!index.has_value()) {
-        return InvalidArgument("field " + field + ": the model has no output " +
-                               Quoted(*tensor.name) + "; it has " + NamesOf(specs));
-      }
-      for (const RequestedOutput& other : *outputs) {
-        if (other.index == *index) {
-          return InvalidArgument("field " + field + ": output " + Quoted(*tensor.name) +
-                                 " is asked for twice");
-        }
-      }
-      outputs->push_back({*index, tensor.parameters.binary_data.value_or(binary), {}});
+      VERDICT_RETURN_IF_ERROR(AddOutput(specs, *tensor.name, field,
+                                        tensor.parameters.binary_data.value_or(binary), outputs));
       if (tensor.parameters.shared_memory.given()) {
         auto range = FindSharedMemory(registry, tensor.parameters.shared_memory);
         if (!range.ok()) return range.status().WithContext("output " + Quoted(*tensor.name));
@@ -346,33 +291,21 @@ Status ReadOutputs(const RequestFields& fields, std::span<const TensorSpec> spec
       }
     }
   }
-  if (outputs->empty()) {
-    for (size_t i = 0; i < specs.size(); ++i) outputs->push_back({i, binary, {}});
-  }
+  if (outputs->empty()) AddAllOutputs(specs, binary, outputs);
   return OkStatus();
 }
 
 }  // namespace
 
-void TensorBuffer::Free::operator()(std::byte* memory) const { std::free(memory); }
-
-std::byte* TensorBuffer::Reserve(size_t bytes) {
-  constexpr size_t kAlignment = 64;
-  if (bytes > SIZE_MAX - kAlignment) return nullptr;
-  if (memory_ == nullptr || bytes > capacity_) {
-    const size_t capacity = AlignUp(bytes == 0 ? 1 : bytes, kAlignment);
-    memory_.reset();  // before the new one is taken: never both
-    capacity_ = 0;
-    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, capacity)));
-    if (memory_ != nullptr) capacity_ = capacity;
-  }
-  return memory_.get();
-}
-
-void TensorBuffer::ShrinkTo(size_t bytes) {
-  if (capacity_ <= bytes) return;
-  memory_.reset();
-  capacity_ = 0;
+void InferRequest::Clear() {
+  id.reset();
+  inputs.clear();
+  outputs.clear();
+  priority = 0;
+  timeout_us = 0;
+  sequence.clear();
+  sequence_start = false;
+  sequence_end = false;
 }
 
 struct InferRequestReader::Parser {
@@ -431,7 +364,8 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
   dom::element root;
   VERDICT_RETURN_IF_ERROR(parser_->Parse(json, &root));
   RequestFields fields;
-  VERDICT_RETURN_IF_ERROR(ReadRequestFields(root, &fields));
+  request->Clear();
+  VERDICT_RETURN_IF_ERROR(ReadRequestFields(root, &fields, request));
   request->id = fields.id;
   request->inputs.assign(inputs.size(), TensorView{});
   if (buffers_.size() < inputs.size()) buffers_.resize(inputs.size());
@@ -442,29 +376,17 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
     const std::string field = "inputs[" + std::to_string(position++) + "]";
     TensorFields tensor;
     VERDICT_RETURN_IF_ERROR(ReadTensorFields(value, field, &tensor));
-    const std::optional<size_t> index = FindSpec(inputs, *tensor.name);
-    if (!index.has_value()) {
-      return InvalidArgument("field " + field + ": the model has no input " + Quoted(*tensor.name) +
-                             "; it has " + NamesOf(inputs));
-    }
-    const TensorSpec& spec = inputs[*index];
-    const std::string context = "input " + Quoted(spec.name);
-    if (request->inputs[*index].dtype != DataType::kUndefined) {
-      return InvalidArgument(context + " is given twice");
-    }
+    VERDICT_ASSIGN_OR_RETURN(const size_t index,
+                             ChooseInput(inputs, *tensor.name, field, request->inputs));
+    const TensorSpec& spec = inputs[index];
+    const std::string context = InputContext(spec);
     if (!tensor.datatype.has_value()) return InvalidArgument(context + ": datatype is missing");
-    if (DataTypeFromWireName(*tensor.datatype) != spec.dtype) {
-      return InvalidArgument(context + ": datatype is " + Quoted(*tensor.datatype) +
-                             ", the model takes " + std::string(WireTypeName(spec.dtype)));
+    if (Status datatype = CheckDatatype(spec, *tensor.datatype); !datatype.ok()) {
+      return datatype.WithContext(context);
     }
     if (!tensor.shape.has_value()) return InvalidArgument(context + ": shape is missing");
-
-    InputSource source{spec, {}, 0, &buffers_[*index]};
-    if (Status shape = ReadShape(*tensor.shape, spec, &source.shape); !shape.ok()) {
-      return shape.WithContext(context);
-    }
-    VERDICT_ASSIGN_OR_RETURN(const int64_t elements, NumElements(source.shape));
-    source.elements = static_cast<size_t>(elements);
+    const auto shape = ReadShape(*tensor.shape, spec);
+    if (!shape.ok()) return shape.status().WithContext(context);
 
     const std::optional<uint64_t> raw = tensor.parameters.binary_data_size;
     if (tensor.parameters.shared_memory.given()) {
@@ -472,10 +394,11 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
         return InvalidArgument(context + ": has both data and a shared memory region");
       }
       if (string_buffers_.size() < inputs.size()) string_buffers_.resize(inputs.size());
-      auto view = ReadFromSharedMemory(source, registry_, tensor.parameters.shared_memory,
-                                       &string_buffers_[*index]);
+      auto view =
+          ReadFromSharedMemory(spec.dtype, *shape, registry_, tensor.parameters.shared_memory,
+                               &buffers_[index], &string_buffers_[index]);
       if (!view.ok()) return view.status().WithContext(context);
-      request->inputs[*index] = *view;
+      request->inputs[index] = *view;
       continue;
     }
     if (raw.has_value() == tensor.data.has_value()) {
@@ -489,17 +412,16 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
                              std::to_string(binary.size() - used) +
                              " bytes are left after the JSON text");
     }
-    auto view = raw.has_value() ? ReadFromBinary(source, binary.subspan(used, *raw))
-                                : ReadFromJson(source, *tensor.data, json.size());
+    TensorBuffer* const buffer = &buffers_[index];
+    const auto view = raw.has_value()
+                          ? ReadRawTensor(spec.dtype, *shape, binary.subspan(used, *raw),
+                                          "binary_data_size", buffer)
+                          : ReadFromJson(spec, *shape, *tensor.data, json.size(), buffer);
     if (!view.ok()) return view.status().WithContext(context);
     if (raw.has_value()) used += *raw;
-    request->inputs[*index] = *view;
+    request->inputs[index] = *view;
   }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (request->inputs[i].dtype == DataType::kUndefined) {
-      return InvalidArgument("input " + Quoted(inputs[i].name) + " is missing");
-    }
-  }
+  VERDICT_RETURN_IF_ERROR(CheckComplete(inputs, request->inputs));
   if (used != binary.size()) {
     return InvalidArgument(std::to_string(binary.size() - used) +
                            " bytes after the JSON text belong to no input: binary_data_size is "

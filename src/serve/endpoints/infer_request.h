@@ -1,15 +1,18 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "ir/types.h"
 #include "runtime/engine.h"
+#include "serve/endpoints/request_checks.h"
 #include "serve/endpoints/shared_memory_tensor.h"
 
 namespace verdict {
@@ -22,34 +25,22 @@ inline constexpr size_t kMaxJsonBytes = size_t{8} << 20;
 /// How deep arrays and objects of a request may be nested.
 inline constexpr size_t kMaxJsonDepth = 32;
 
-struct RequestedOutput {
-  size_t index = 0;                 // into the engine's outputs
-  bool binary = false;              // raw bytes after the JSON text instead of numbers in it
-  SharedMemoryRange shared_memory;  // where it has a region, the values go there and nowhere else
-};
-
 /// An inference request, checked against the engine's inputs and outputs. Its views point into the
 /// request's bytes and into the reader that made it.
 struct InferRequest {
   std::optional<std::string_view> id;
   std::vector<TensorView> inputs;  // one per input, in the engine's order
   std::vector<RequestedOutput> outputs;
-};
 
-/// Memory for one tensor, aligned to 64 bytes; kept from request to request.
-class TensorBuffer {
- public:
-  /// At least `bytes` bytes, contents unspecified; null if there is no memory.
-  std::byte* Reserve(size_t bytes);
-  /// Gives memory beyond `bytes` back.
-  void ShrinkTo(size_t bytes);
+  // Parameters of the request.
+  uint32_t priority = 0;    // 1 is most urgent; 0: none given
+  uint64_t timeout_us = 0;  // how long it may wait in the queue; 0: none given
+  std::string sequence;     // whose state it goes on with; empty: of no sequence
+  bool sequence_start = false;
+  bool sequence_end = false;
 
- private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
-  std::unique_ptr<std::byte, Free> memory_;
-  size_t capacity_ = 0;
+  /// For the next request: keeps the memory.
+  void Clear();
 };
 
 /// Reads inference requests of the Open Inference Protocol v2, in JSON and in the binary form.

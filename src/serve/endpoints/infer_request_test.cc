@@ -379,5 +379,29 @@ TEST_F(InferRequestTest, BigAndSmallRequestsTakeTurns) {
   }
 }
 
+TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
+  Model(DataType::kFloat32, {-1});
+  const auto with = [](const std::string& parameters) {
+    return R"({"parameters":{)" + parameters +
+           R"(},"inputs":[{"name":"x","datatype":"FP32","shape":[0],"data":[]}]})";
+  };
+  ASSERT_TRUE(Read(with(R"("priority":2,"timeout":5000,"sequence_id":"card-7",)"
+                        R"("sequence_start":true,"other":[])"))
+                  .ok());
+  EXPECT_EQ(request_.priority, 2u);
+  EXPECT_EQ(request_.timeout_us, 5000u);
+  EXPECT_EQ(request_.sequence, "card-7");
+  EXPECT_TRUE(request_.sequence_start);
+  ASSERT_TRUE(Read(with(R"("sequence_id":12,"sequence_end":true)")).ok());
+  EXPECT_EQ(request_.sequence, "12");
+  EXPECT_FALSE(request_.sequence_start) << "of the request before";
+  EXPECT_TRUE(request_.sequence_end);
+  EXPECT_EQ(request_.priority, 0u);
+  EXPECT_THAT(Error(with(R"("timeout":-1)")), HasSubstr("parameters.timeout must be"));
+  EXPECT_THAT(Error(with(R"("priority":4294967296)")), HasSubstr("parameters.priority"));
+  EXPECT_THAT(Error(with(R"("sequence_id":1.5)")), HasSubstr("parameters.sequence_id"));
+  EXPECT_THAT(Error(with(R"("sequence_end":1)")), HasSubstr("parameters.sequence_end"));
+}
+
 }  // namespace
 }  // namespace verdict

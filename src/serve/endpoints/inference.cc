@@ -52,10 +52,10 @@ RequestTimes TimesOf(const Phases& phases) {
 
 }  // namespace
 
-int64_t RowsOf(const Engine& engine, std::span<const TensorView> inputs) {
-  if (engine.inputs().empty()) return 1;
-  const Shape& model = engine.inputs()[0].shape;
-  if (model.rank() == 0 || model[0] >= 0) return 1;
+int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs) {
+  if (model.inputs().empty() || model.config().sequence_batching.has_value()) return 1;
+  const Shape& shape = model.inputs()[0].shape;
+  if (shape.rank() == 0 || shape[0] >= 0) return 1;
   return inputs[0].shape[0];
 }
 
@@ -68,7 +68,7 @@ Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker
                                             Clock::time_point deadline, Phases* phases) {
   phases->started = Clock::now();
   if (deadline != Clock::time_point::max()) {
-    const auto cost = model.queue()->cost().Estimate(RowsOf(model.engine(), inputs));
+    const auto cost = model.queue()->cost().Estimate(RowsOf(model, inputs));
     if (phases->started + cost > deadline) {
       return DeadlineExceeded("the deadline is too near or past: nothing was run");
     }
@@ -91,11 +91,16 @@ Status NamingInput(const Graph& graph, const Status& error) {
   return error.WithContext("input " + Quoted(graph.value(input).name));
 }
 
-void FillJob(const InferRequest& request, const Engine& engine, Clock::time_point deadline,
+void FillJob(const InferRequest& request, const LoadedModel& model, Clock::time_point deadline,
              Job* job) {
   job->inputs = request.inputs;
-  job->rows = RowsOf(engine, request.inputs);
+  job->rows = RowsOf(model, request.inputs);
   job->deadline = deadline;
+  job->timeout_us = request.timeout_us;
+  job->priority = request.priority;
+  job->sequence = request.sequence;
+  job->sequence_start = request.sequence_start;
+  job->sequence_end = request.sequence_end;
 }
 
 void Record(Service& service, int slot, const Status& status, const InferenceRecord& record) {
@@ -106,6 +111,11 @@ void Record(Service& service, int slot, const Status& status, const InferenceRec
                           EpochMilliseconds(), TimesOf(phases));
   } else {
     metrics.RecordFailure(slot, ReasonOf(status.code()), Nanoseconds(Clock::now() - phases.begin));
+  }
+  if (!record.alone && status.ok()) {
+    const auto delay = phases.started - phases.parsed;
+    service.gate().ObserveQueueDelay(std::chrono::duration_cast<std::chrono::microseconds>(delay),
+                                     phases.started);
   }
   if (!record.trace.sampled) return;
   SpanRecord span = record.trace.Span();

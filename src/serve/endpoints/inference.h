@@ -19,8 +19,9 @@ namespace verdict {
 /// to another thread and back would take about as long.
 inline constexpr std::chrono::microseconds kRunHereAtMost{100};
 
-/// Rows of a request: the first input's first extent, where the model leaves it open; else 1.
-int64_t RowsOf(const Engine& engine, std::span<const TensorView> inputs);
+/// Rows of a request: the first input's first extent, where the model leaves it open; else, and of
+/// a sequence, 1.
+int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs);
 
 /// True if the request is to run on the caller's thread (RunHere), false if it is to be queued
 /// (Scheduler::Submit): batches, sequences and long runs are.
@@ -39,7 +40,7 @@ Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker
 Status NamingInput(const Graph& graph, const Status& error);
 
 /// Sets what the scheduler asks of a job: inputs, rows, deadline, priority, sequence.
-void FillJob(const InferRequest& request, const Engine& engine,
+void FillJob(const InferRequest& request, const LoadedModel& model,
              std::chrono::steady_clock::time_point deadline, Job* job);
 
 /// What is left behind of a request: counters, and its span where it is traced.

@@ -11,13 +11,15 @@ namespace {
 
 void AppendTensors(std::string* out, std::span<const TensorSpec> specs) {
   out->push_back('[');
-  for (size_t i = 0; i < specs.size(); ++i) {
-    out->append(i == 0 ? "{\"name\":" : ",{\"name\":");
-    AppendJsonString(out, specs[i].name);
+  bool first = true;
+  for (const TensorSpec& spec : specs) {
+    if (spec.is_state) continue;
+    out->append(std::exchange(first, false) ? "{\"name\":" : ",{\"name\":");
+    AppendJsonString(out, spec.name);
     out->append(",\"datatype\":");
-    AppendJsonString(out, WireTypeName(specs[i].dtype));
+    AppendJsonString(out, WireTypeName(spec.dtype));
     out->append(",\"shape\":");
-    AppendJsonShape(out, specs[i].shape.dims());
+    AppendJsonShape(out, spec.shape.dims());
     out->push_back('}');
   }
   out->push_back(']');
@@ -39,9 +41,9 @@ Status HandleModelMetadata(Service& service, const Call& call, Reply* reply) {
     AppendJsonString(&body, version.loaded->version_text());
   }
   body += "],\"platform\":\"verdict_engine\",\"inputs\":";
-  AppendTensors(&body, model->engine().inputs());
+  AppendTensors(&body, model->inputs());
   body += ",\"outputs\":";
-  AppendTensors(&body, model->engine().outputs());
+  AppendTensors(&body, model->outputs());
   body.push_back('}');
   return OkStatus();
 }

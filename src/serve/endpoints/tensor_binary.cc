@@ -17,10 +17,11 @@ bool IsFixedSize(DataType dtype) {
   return dtype != DataType::kString && dtype != DataType::kUndefined;
 }
 
-Status CheckRawTensor(std::span<const std::byte> bytes, DataType dtype, const Shape& shape) {
+Status CheckRawTensor(std::span<const std::byte> bytes, DataType dtype, const Shape& shape,
+                      const char* what) {
   VERDICT_ASSIGN_OR_RETURN(const size_t expected, ByteSize(dtype, shape));
   if (bytes.size() != expected) {
-    return InvalidArgument("binary_data_size is " + std::to_string(bytes.size()) +
+    return InvalidArgument(std::string(what) + " is " + std::to_string(bytes.size()) +
                            ", the datatype and the shape " + ToString(shape) + " need " +
                            std::to_string(expected) + " bytes");
   }

@@ -14,8 +14,10 @@ namespace verdict {
 bool IsFixedSize(DataType dtype);
 
 /// OK if `bytes` are exactly a dense tensor of that type and shape and every element is one that
-/// the type allows (a BOOL is 0 or 1). Errors: kInvalidArgument.
-Status CheckRawTensor(std::span<const std::byte> bytes, DataType dtype, const Shape& shape);
+/// the type allows (a BOOL is 0 or 1). what: what the client calls the number of bytes. Errors:
+/// kInvalidArgument.
+Status CheckRawTensor(std::span<const std::byte> bytes, DataType dtype, const Shape& shape,
+                      const char* what);
 
 /// Reads a BYTES tensor: per element its length as 4 bytes, little-endian, then that many bytes.
 ///

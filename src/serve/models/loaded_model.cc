@@ -29,10 +29,16 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
     const ModelConfig& config, const ModelHost& host) {
   VERDICT_RETURN_IF_ERROR(Engine::CheckGolden(engine));
   std::unique_ptr<LoadedModel> model(new LoadedModel());
-  const auto deadline = std::chrono::steady_clock::now() + kWarmUpTime;
-  for (int worker = 0; worker < host.workers; ++worker) {
+  {
+    // Not with a worker's memory, which may be in use.
     VERDICT_ASSIGN_OR_RETURN(auto session, Session::Create(engine));
-    VERDICT_RETURN_IF_ERROR(WarmUp(*session, deadline));
+    VERDICT_RETURN_IF_ERROR(WarmUp(*session, std::chrono::steady_clock::now() + kWarmUpTime));
+  }
+  for (int worker = 0; worker < host.workers; ++worker) {
+    const auto index = static_cast<size_t>(worker);
+    VERDICT_ASSIGN_OR_RETURN(
+        auto session,
+        Session::Create(engine, index < host.arenas.size() ? host.arenas[index] : nullptr));
     model->sessions_.push_back(std::move(session));
   }
   model->name_ = name;
@@ -40,8 +46,21 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
   model->version_text_ = std::to_string(version);
   model->config_ = config;
   VERDICT_ASSIGN_OR_RETURN(model->queue_, host.scheduler->Add(engine, config));
+  model->inputs_.assign(engine->inputs().begin(), engine->inputs().end());
+  model->outputs_.assign(engine->outputs().begin(), engine->outputs().end());
+  for (const StateSlot& slot : model->queue_->states()) {
+    model->inputs_[slot.input].is_state = true;
+    model->outputs_[slot.output].is_state = true;
+  }
   model->engine_ = std::move(engine);
   model->metrics_ = host.metrics->Model(name, model->version_text_);
+  model->metrics_->SetQueue([weak = std::weak_ptr<ModelQueue>(model->queue_)] {
+    const auto queue = weak.lock();
+    if (queue == nullptr) return QueueTotals{};
+    QueueTotals totals{queue->pending(), 0};
+    for (const ModelQueue::BatchSize& size : queue->batch_sizes()) totals.executions += size.runs;
+    return totals;
+  });
   if (!host.free) return std::shared_ptr<const LoadedModel>(std::move(model));
   const auto let_go = [free = host.free](const LoadedModel* unused) {
     free(std::unique_ptr<const LoadedModel>(unused));

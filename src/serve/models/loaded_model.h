@@ -23,6 +23,8 @@ struct ModelHost {
   int workers = 1;  // threads of the transports, each of which runs cheap requests itself
   Metrics* metrics = nullptr;
   Scheduler* scheduler = nullptr;
+  /// The working memory of each worker, which its sessions of all models share.
+  std::vector<std::shared_ptr<Arena>> arenas;
   /// Gets a model that nobody holds any more, on the thread that let go of it last, which may be a
   /// request's. Empty: it is freed there.
   std::function<void(std::unique_ptr<const LoadedModel>)> free;
@@ -54,6 +56,9 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   int64_t version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
   const Engine& engine() const { return *engine_; }
+  /// The engine's, with the states of sequences marked.
+  std::span<const TensorSpec> inputs() const { return inputs_; }
+  std::span<const TensorSpec> outputs() const { return outputs_; }
   ModelMetrics& metrics() const { return *metrics_; }
   const ModelConfig& config() const { return config_; }
   const std::shared_ptr<ModelQueue>& queue() const { return queue_; }
@@ -78,6 +83,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   std::string version_text_;
   ModelConfig config_;
   std::shared_ptr<const Engine> engine_;
+  std::vector<TensorSpec> inputs_, outputs_;
   std::shared_ptr<ModelQueue> queue_;
   std::shared_ptr<ModelMetrics> metrics_;
   std::vector<std::unique_ptr<Session>> sessions_;

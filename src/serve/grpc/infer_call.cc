@@ -1,0 +1,65 @@
+#include "serve/grpc/infer_call.h"
+
+#include "serve/grpc/admission.h"
+#include "serve/grpc/status_map.h"
+
+namespace verdict {
+
+void InferCall::Expect(GrpcWorker& worker) {
+  auto call = std::make_shared<InferCall>(worker);
+  call->context_.AsyncNotifyWhenDone(&call->done_event_);
+  worker.IfOpen([&] {
+    call->self_ = call;
+    worker.shared.inference.RequestModelInfer(&call->context_, &call->bytes_, &call->writer_,
+                                              worker.queue(), worker.queue(),
+                                              &call->arrived_event_);
+  });
+}
+
+InferCall::InferCall(GrpcWorker& worker)
+    : InferJob(worker.shared.service, worker.index), worker_(worker) {}
+
+void InferCall::OnArrived(bool ok) {
+  if (!ok) return self_.reset();  // the server ends; gRPC does not tell of the call's end then
+  entered_ = worker_.Enter();
+  if (!entered_) return;
+  Expect(worker_);
+  if (worker_.shared.calls.load() > worker_.shared.limits.max_calls) {
+    return Answer(ResourceExhausted("too many calls at a time; try again later"), {});
+  }
+  Start(bytes_, context_);
+  bytes_.Clear();
+}
+
+void InferCall::Answer(const Status& status, const grpc::ByteBuffer& answer) {
+  const grpc::Status wire = ToGrpcStatus(status);
+  code_ = wire.error_code();
+  if (status.ok() && !MetadataOf(context_, "verdict-timing").empty()) {
+    context_.AddTrailingMetadata("server-timing", ServerTiming(phases()));
+  }
+  if (status.ok()) {
+    writer_.Finish(answer, wire, &finished_event_);
+  } else {
+    writer_.FinishWithError(wire, &finished_event_);
+  }
+}
+
+void InferCall::OnFinished(bool) {
+  finished_ = true;
+  worker_.CountResponse(code_);
+  ReleaseIfOver();
+}
+
+void InferCall::OnDone(bool) {
+  done_ = true;
+  if (entered_ && !finished_ && context_.IsCancelled()) Cancel();
+  ReleaseIfOver();
+}
+
+void InferCall::ReleaseIfOver() {
+  if (!done_ || (entered_ && !finished_)) return;
+  if (entered_) worker_.Leave();
+  self_.reset();
+}
+
+}  // namespace verdict

@@ -1,0 +1,99 @@
+#include "serve/grpc/infer_job.h"
+
+#include "serve/batching/scheduler.h"
+#include "serve/grpc/admission.h"
+#include "serve/grpc/infer_message.h"
+#include "serve/grpc/message_bytes.h"
+
+namespace verdict {
+
+InferJob::InferJob(Service& service, int worker)
+    : service_(service),
+      worker_(worker),
+      message_(google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena_)) {}
+
+void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
+  begin_ = Clock::now();
+  deadline = service_.Deadline(begin_, ToJobDeadline(context.deadline()));
+  const Refusal refusal = EnterGate(service_.gate(), context, Role::kInfer, begin_, &admission_);
+  if (!refusal.status.ok()) return End(refusal.status, {}, worker_);
+  if (Status status = Read(bytes, context); !status.ok()) return End(status, {}, worker_);
+  if (Status status = Run(); !status.ok()) End(status, {}, worker_);
+}
+
+Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
+  VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, message_));
+  VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
+                                       message_->model_name(), message_->model_version()));
+  TraceContext trace;
+  if (service_.tracer().enabled()) {
+    trace =
+        ParseTraceContext(MetadataOf(context, "traceparent"), MetadataOf(context, "tracestate"));
+  }
+  record_.emplace(InferenceRecord{
+      *model_, {}, service_.tracer().Begin(worker_, message_->model_name(), trace)});
+  record_->phases.begin = begin_;
+  VERDICT_RETURN_IF_ERROR(
+      ReadInferMessage(*message_, model_->inputs(), model_->outputs(), &buffers_, &request_));
+  FillJob(request_, *model_, deadline, this);
+  record_->rows = rows;
+  record_->phases.parsed = Clock::now();
+  return service_.gate().AdmitPriority(priority, record_->phases.parsed).status;
+}
+
+/// Runs the request, or queues it.
+Status InferJob::Run() {
+  if (!RunsHere(*model_, rows)) {
+    queued_model_ = model_->shared_from_this();
+    return service_.scheduler().Submit(model_->queue(), self());
+  }
+  const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases);
+  record_->alone = true;
+  Deliver(results.status(), results.ok() ? *results : std::span<const TensorView>{}, worker_);
+  return OkStatus();
+}
+
+void InferJob::Finish(const Status& status, std::span<const TensorView> outputs,
+                      const Times& times) {
+  record_->phases.started = times.started;
+  record_->phases.computed = times.computed;
+  Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs,
+          service_.compute_slot(times.thread));
+}
+
+void InferJob::Cancel() {
+  if (queued_model_ == nullptr || !service_.scheduler().Cancel(*queued_model_->queue(), *this)) {
+    return;
+  }
+  End(Cancelled("the client has gone"), {}, worker_);
+}
+
+void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs, int slot) {
+  if (!status.ok()) return End(status, {}, slot);
+  InferAnswerForm form = InferAnswerForm::kUnary;
+  if (is_stream()) {
+    const auto wish = message_->parameters().find("triton_enable_empty_final_response");
+    form = wish != message_->parameters().end() && wish->second.bool_param()
+               ? InferAnswerForm::kStreamFinal
+               : InferAnswerForm::kStream;
+  }
+  grpc::ByteBuffer answer;
+  const Status written = WriteInferAnswer(model_->name(), model_->version_text(), request_,
+                                          model_->outputs(), outputs, form, &answer);
+  record_->phases.written = Clock::now();
+  End(written, answer, slot);
+}
+
+void InferJob::End(const Status& status, const grpc::ByteBuffer& answer, int slot) {
+  if (record_.has_value()) Record(service_, slot, status, *record_);
+  Answer(status, answer);
+}
+
+Job::Clock::time_point ToJobDeadline(std::chrono::system_clock::time_point deadline) {
+  const auto now = std::chrono::system_clock::now();
+  // A call without a deadline has one centuries away, beyond what the other clock can say.
+  if (deadline - now > std::chrono::hours(24 * 365)) return Job::Clock::time_point::max();
+  return Job::Clock::now() + std::chrono::duration_cast<Job::Clock::duration>(deadline - now);
+}
+
+}  // namespace verdict

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "inference.pb.h"
+#include "serve/admission/gate.h"
+#include "serve/batching/job.h"
+#include "serve/endpoints/infer_request.h"
+#include "serve/endpoints/inference.h"
+#include "serve/endpoints/service.h"
+#include "serve/grpc/infer_answer.h"
+
+namespace verdict {
+
+/// One inference request over gRPC, from its bytes to the bytes of its answer, whichever kind of
+/// call brought it. Holds all of the request's memory.
+class InferJob : public Job {
+ public:
+  /// The id that the client gave; empty until the request is read, or if it gave none.
+  const std::string& id() const { return message_->id(); }
+
+  /// The end of a queued run. Threads: the scheduler's.
+  void Finish(const Status& status, std::span<const TensorView> outputs,
+              const Times& times) override;
+
+  /// The client has gone: takes the request out of its queue and answers kCancelled, unless its run
+  /// has begun. Threads: the worker's own.
+  void Cancel();
+
+ protected:
+  InferJob(Service& service, int worker);
+
+  /// Reads the request and sees to its being run; Answer is called within, or later.
+  ///
+  /// context: of the call that brings it.
+  void Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context);
+
+  /// The answer, or an error and nothing. Once; on the worker's thread, or one of the scheduler's.
+  virtual void Answer(const Status& status, const grpc::ByteBuffer& answer) = 0;
+
+  /// Where the time went, of an answered request.
+  const Phases& phases() const { return record_->phases; }
+
+ private:
+  virtual bool is_stream() const = 0;
+  virtual std::shared_ptr<Job> self() = 0;
+  Status Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context);
+  Status Run();
+  void Deliver(const Status& status, std::span<const TensorView> outputs, int slot);
+  void End(const Status& status, const grpc::ByteBuffer& answer, int slot);
+
+  Service& service_;
+  const int worker_;
+  const LoadedModel* model_ = nullptr;  // null until the request names one that is loaded
+  std::shared_ptr<const LoadedModel> queued_model_;  // the same, while another thread works on it
+  Admission admission_;
+  Clock::time_point begin_;
+  std::optional<InferenceRecord> record_;  // once there is a model
+  // Most messages fit in the block, so that parsing takes no memory from the heap.
+  std::array<char, 3072> block_;
+  google::protobuf::Arena arena_{block_.data(), block_.size()};
+  inference::ModelInferRequest* message_;
+  std::vector<TensorBuffer> buffers_;
+  InferRequest request_;
+};
+
+/// A call's deadline on the clock of jobs.
+Job::Clock::time_point ToJobDeadline(std::chrono::system_clock::time_point deadline);
+
+}  // namespace verdict

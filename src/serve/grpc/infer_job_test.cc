@@ -1,0 +1,97 @@
+#include "serve/grpc/infer_job.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "serve/grpc/message_bytes.h"
+#include "serve/small_engine_test.h"
+
+namespace verdict {
+namespace {
+
+using Clock = Job::Clock;
+
+class TestJob final : public InferJob {
+ public:
+  explicit TestJob(Service& service) : InferJob(service, 0) {}
+  using InferJob::Start;
+  int answers = 0;
+  Status status;
+  inference::ModelInferResponse response;
+
+ private:
+  void Answer(const Status& the_status, const grpc::ByteBuffer& answer) override {
+    ++answers;
+    status = the_status;
+    EXPECT_TRUE(!status.ok() || ReadMessage(answer, &response).ok());
+  }
+  bool is_stream() const override { return false; }
+};
+
+class InferJobTest : public testing::Test {
+ protected:
+  InferJobTest() {
+    auto model = LoadedModel::FromEngine("m", 1, SmallEngine(1), &service_.metrics());
+    VERDICT_CHECK(model.ok());
+    model_ = *model;
+    auto models = std::make_shared<ModelSet>();
+    models->Put("m", {1, model_, ""});
+    service_.models().Replace(std::move(models));
+    inference::ModelInferRequest request;
+    request.set_model_name("m");
+    request.set_id("7");
+    Add(&request, "x", "FP32", {1, 3})->add_fp32_contents(1);
+    request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(2);
+    request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(3);
+    Add(&request, "text", "BYTES", {1})->add_bytes_contents("hello");
+    VERDICT_CHECK(WriteMessage(request, &bytes_).ok());
+  }
+  static inference::InferTensorContents* Add(inference::ModelInferRequest* request,
+                                             const char* name, const char* datatype,
+                                             std::initializer_list<int64_t> shape) {
+    auto* const tensor = request->add_inputs();
+    tensor->set_name(name);
+    tensor->set_datatype(datatype);
+    for (const int64_t extent : shape) tensor->add_shape(extent);
+    return tensor->mutable_contents();
+  }
+
+  Service service_{1};
+  std::shared_ptr<const LoadedModel> model_;
+  grpc::ByteBuffer bytes_;
+};
+
+TEST_F(InferJobTest, AnswersWithRawContents) {
+  TestJob job(service_);
+  job.Start(bytes_, Clock::time_point::max());
+  ASSERT_EQ(job.answers, 1);
+  ASSERT_TRUE(job.status.ok()) << job.status.ToString();
+  EXPECT_EQ(job.response.id(), "7");
+  EXPECT_EQ(job.response.model_version(), "1");
+  const float y[] = {2, 4, 6};
+  ASSERT_EQ(job.response.raw_output_contents_size(), 2);
+  EXPECT_EQ(job.response.raw_output_contents(0),
+            std::string(reinterpret_cast<const char*>(y), sizeof(y)));
+  EXPECT_EQ(job.response.raw_output_contents(1), std::string("\5\0\0\0hello", 9));
+}
+
+TEST_F(InferJobTest, ExecutesNothingAfterItsDeadline) {
+  TestJob job(service_);
+  job.Start(bytes_, Clock::now());
+  EXPECT_EQ(job.answers, 1);
+  EXPECT_EQ(job.status.code(), StatusCode::kDeadlineExceeded);
+  const ModelTotals totals = model_->metrics().Sum();
+  EXPECT_EQ(totals.executions, 0u);
+  EXPECT_EQ(totals.failures[static_cast<size_t>(FailureReason::kCanceled)], 1u);
+}
+
+TEST(ToJobDeadline, IsUnlimitedWithoutOne) {
+  EXPECT_EQ(ToJobDeadline(std::chrono::system_clock::time_point::max()), Clock::time_point::max());
+  const auto soon = ToJobDeadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  EXPECT_LE(soon, Clock::now() + std::chrono::seconds(5));
+  EXPECT_GT(soon, Clock::now());
+}
+
+}  // namespace
+}  // namespace verdict
