@@ -451,7 +451,9 @@ TEST_F(ServerTest, AnIndexOutOfRangeNamesTheInput) {
   ASSERT_TRUE(compiled.ok());
   auto engine = Engine::FromContents(std::move(compiled->contents));
   ASSERT_TRUE(engine.ok());
-  auto model = LoadedModel::FromEngine("g", 1, *engine, &server_->service().metrics());
+  Service& service = server_->service();
+  const ModelHost host{service.workers(), &service.metrics(), &service.scheduler(), {}};
+  auto model = LoadedModel::FromEngine("g", 1, *engine, {}, host);
   ASSERT_TRUE(model.ok());
   auto models = std::make_shared<ModelSet>();
   models->Put("g", {1, *model, ""});

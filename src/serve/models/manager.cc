@@ -40,20 +40,19 @@ Result<std::unique_ptr<ModelManager>> ModelManager::Create(std::filesystem::path
       new ModelManager(std::move(root), options, host, store, std::move(on_readiness)));
   for (const std::string& name : options.load) manager->models_[name].wanted = true;
   manager->Take(listing);
-  // Logged from here: by then nothing speaks against the server's start.
-  manager->Post([manager = manager.get(), ignored = listing.ignored] {
-    manager->LogIgnored(ignored);
-    for (const auto& [name, model] : manager->models_) {
-      if (model.on_disk) continue;
-      spdlog::error("model {} is to be loaded, but there is none of that name in {}", name,
-                    manager->root_.string());
-    }
-  });
+  manager->ignored_at_start_ = listing.ignored;
   manager->Commit();
   return manager;
 }
 
 Status ModelManager::Start() {
+  // Not logged before: now nothing speaks against the server's start any more.
+  LogIgnored(ignored_at_start_);
+  for (const auto& [name, model] : models_) {
+    if (model.on_disk) continue;
+    spdlog::error("model {} is to be loaded, but there is none of that name in {}", name,
+                  root_.string());
+  }
   VERDICT_RETURN_IF_ERROR(loaders_.Start(options_.load_threads));
   try {
     thread_ = std::thread([this] { Run(); });

@@ -125,7 +125,8 @@ class ModelManager {
   std::map<std::string, ModelRecord> models_;
   std::map<VersionKey, int> alive_;  // models not freed yet
   std::vector<std::pair<Done, Status>> answers_;
-  bool changed_ = true;           // since the last Publish
+  bool changed_ = true;  // since the last Publish
+  std::vector<std::string> ignored_at_start_;
   std::set<std::string> logged_;  // what is wrong with the repository, as last seen
 
   std::atomic<bool> settled_{false};
