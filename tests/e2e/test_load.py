@@ -282,6 +282,10 @@ class OddServer:
         return head
 
     def close(self) -> None:
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends the accept() that waits
+        except OSError:
+            pass  # closed already
         self._listener.close()
 
 

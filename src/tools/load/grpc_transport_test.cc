@@ -118,7 +118,7 @@ RunOptions Options(const LoadFlags& flags, uint64_t requests) {
   return options;
 }
 
-Result<RunResult> Run(const LoadFlags& flags, const RunOptions& options) {
+Result<RunResult> Measured(const LoadFlags& flags, const RunOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(const auto transport, MakeTransport(flags));
   static const std::atomic<bool> kNever = false;
   return RunLoad(
@@ -138,13 +138,15 @@ TEST_P(GrpcTransport, SendsExactlyTheRequestsAskedFor) {
   const LoadFlags flags = FlagsFor(server, "m", GetParam());
   RunOptions options = Options(flags, 200);
   options.threads = 2;
-  const auto result = Run(flags, options);
+  const auto result = Measured(flags, options);
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 200}}));
   EXPECT_EQ(server.calls(), 200);
   EXPECT_EQ(result->total.latency.count(), 200u);
   EXPECT_GT(result->total.latency.min_ns(), 1000);
-  if (GetParam() == Protocol::kGrpcStream) EXPECT_EQ(server.streams(), 4);
+  if (GetParam() == Protocol::kGrpcStream) {
+    EXPECT_EQ(server.streams(), 4);
+  }
 }
 
 TEST_P(GrpcTransport, AnOpenLoopSendsAtItsTimes) {
@@ -154,7 +156,7 @@ TEST_P(GrpcTransport, AnOpenLoopSendsAtItsTimes) {
   options.arrivals = ArrivalKind::kConstant;
   options.rate_per_s = 200;
   options.duration_ns = 500'000'000;
-  const auto result = Run(flags, options);
+  const auto result = Measured(flags, options);
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 100}}));
 }
@@ -166,7 +168,7 @@ TEST_P(GrpcTransport, ASlowServerIsSeenFromTheIntendedTimes) {
   options.worker.connections = options.worker.concurrency = 1;
   options.arrivals = ArrivalKind::kConstant;
   options.rate_per_s = 1000;
-  const auto result = Run(flags, options);
+  const auto result = Measured(flags, options);
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings.at(0), 4u);
   EXPECT_GE(result->total.latency.max_ns(), 1'190'000'000) << "the fourth waits for the others";
@@ -178,7 +180,7 @@ TEST_P(GrpcTransport, WhatIsNotAnsweredInTimeIsATimeout) {
   const LoadFlags flags = FlagsFor(server, "slow", GetParam());
   RunOptions options = Options(flags, 4);
   options.worker.timeout_ns = 60'000'000;
-  const auto result = Run(flags, options);
+  const auto result = Measured(flags, options);
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{kTimedOut, 4}}));
 }
@@ -192,7 +194,7 @@ TEST_P(GrpcTransport, AnUnknownModelIsSaidSo) {
 TEST(GrpcUnary, StatusesAreCountedAndTheFirstOneIsKept) {
   const FakeServer server;
   const LoadFlags flags = FlagsFor(server, "busy", Protocol::kGrpc);
-  const auto result = Run(flags, Options(flags, 100));
+  const auto result = Measured(flags, Options(flags, 100));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 50}, {14, 50}}));
   EXPECT_EQ(result->total.rejected.count(), 50u);
@@ -203,7 +205,7 @@ TEST(GrpcUnary, TheDeadlineIsTheCalls) {
   const FakeServer server;
   LoadFlags flags = FlagsFor(server, "slow", Protocol::kGrpc);
   flags.deadline_us = 50'000;
-  const auto result = Run(flags, Options(flags, 4));
+  const auto result = Measured(flags, Options(flags, 4));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{4, 4}}));
 }
@@ -211,9 +213,9 @@ TEST(GrpcUnary, TheDeadlineIsTheCalls) {
 TEST(GrpcUnary, HeadersGoAlong) {
   const FakeServer server;
   LoadFlags flags = FlagsFor(server, "secret", Protocol::kGrpc);
-  EXPECT_THAT(Run(flags, Options(flags, 2)).status().message(), HasSubstr("no token"));
+  EXPECT_THAT(Measured(flags, Options(flags, 2)).status().message(), HasSubstr("no token"));
   flags.headers = {"Authorization: Bearer t"};
-  const auto result = Run(flags, Options(flags, 2));
+  const auto result = Measured(flags, Options(flags, 2));
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings.at(0), 2u);
 }
@@ -223,7 +225,7 @@ TEST(GrpcStream, ErrorsWithinAStreamLeaveItOpen) {
   const LoadFlags flags = FlagsFor(server, "error", Protocol::kGrpcStream);
   RunOptions options = Options(flags, 40);
   options.worker.connections = options.worker.concurrency = 1;
-  const auto result = Run(flags, options);
+  const auto result = Measured(flags, options);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 20}, {2, 20}}));
   EXPECT_EQ(result->total.unexpected_text, "wrong input");
@@ -233,7 +235,7 @@ TEST(GrpcStream, ErrorsWithinAStreamLeaveItOpen) {
 TEST(GrpcStream, AStreamThatEndsIsOpenedAgain) {
   const FakeServer server;
   const LoadFlags flags = FlagsFor(server, "hang-up", Protocol::kGrpcStream);
-  const auto result = Run(flags, Options(flags, 40));
+  const auto result = Measured(flags, Options(flags, 40));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->total.requests(), 40u);
   EXPECT_GE(result->total.endings.at(0), 28u);

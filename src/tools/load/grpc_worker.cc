@@ -69,6 +69,7 @@ Status GrpcWorker::Connect() {
 
 void GrpcWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& stop) {
   ::prctl(PR_SET_TIMERSLACK, 1UL);
+  std::this_thread::sleep_until(start);
   start_ = start;
   const int64_t last_ns = options_.end_ns > Arrivals::kEnd - options_.timeout_ns
                               ? Arrivals::kEnd

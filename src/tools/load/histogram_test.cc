@@ -39,7 +39,9 @@ TEST(Histogram, EveryValueLiesInItsBucketAndBucketsMeet) {
   for (const Histogram::Bucket& bucket : dense.Buckets()) {
     ASSERT_EQ(bucket.low_ns, next);
     next = bucket.high_ns + 1;
-    if (next < 99'000) ASSERT_EQ(bucket.count, uint64_t(next - bucket.low_ns));
+    if (next < 99'000) {
+      ASSERT_EQ(bucket.count, static_cast<uint64_t>(next - bucket.low_ns));
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 
 namespace verdict::load {
 namespace {
@@ -61,6 +62,7 @@ Status HttpWorker::Connect() {
 
 void HttpWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& stop) {
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // else the kernel may wake us 50 us late
+  std::this_thread::sleep_until(start);
   start_ = start;
   running_ = true;
   last_alive_ns_ = 0;
@@ -213,8 +215,10 @@ void HttpWorker::ReadAnswers(uint32_t index) {
       Complete(index);
       return;  // a further byte makes a new event
     }
-    // The socket is empty, unless TLS holds more: an event follows.
-    if (count < buffer_.size() && endpoint_.tls() == nullptr) return;
+    // The socket is empty, and an event follows; unless TLS holds more, or the end is there
+    // already.
+    const bool empty = count < buffer_.size() && endpoint_.tls() == nullptr;
+    if (empty && !connection.half_closed) return;
   }
 }
 

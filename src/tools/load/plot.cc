@@ -176,7 +176,9 @@ std::string Figures(const PercentilePlot& plot) {
 }
 
 std::string Legend(const PercentilePlot& plot) {
-  std::string svg;
+  std::string svg =
+      Format("<rect x=\"%.1f\" y=\"%.1f\" width=\"330\" height=\"%.1f\" fill=\"#ffffff\"/>\n",
+             kLeft + 6, kTop + 6, 20.0 * static_cast<double>(plot.curves.size()) + 8);
   for (size_t i = 0; i < plot.curves.size(); ++i) {
     const double y = kTop + 22 + 20 * static_cast<double>(i);
     svg += Format(
@@ -235,7 +237,7 @@ std::string PlotSvg(const PercentilePlot& plot) {
   const double deadline_y = axes.Y(static_cast<double>(plot.deadline_ns));
   if (plot.deadline_ns > 0 && std::log10(static_cast<double>(plot.deadline_ns)) <= axes.high) {
     svg += Line(kLeft, deadline_y, kWidth - kRight, deadline_y, "deadline");
-    svg += Text(kWidth - kRight, deadline_y - 6, "end", "deadline-text",
+    svg += Text(kWidth - kRight - 8, deadline_y - 6, "end", "deadline-text",
                 "deadline " + DurationText(plot.deadline_ns));
   }
   for (size_t i = plot.curves.size(); i-- > 0;) {  // the first is drawn over the others

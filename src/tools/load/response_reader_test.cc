@@ -26,7 +26,9 @@ Answer Read(std::string_view bytes, size_t step, bool close = false) {
     size_t taken = 0;
     answer.state = reader.Feed(bytes.substr(answer.taken, step), &taken);
     EXPECT_LE(taken, step);
-    if (answer.state == State::kMore) EXPECT_EQ(taken, std::min(step, bytes.size() - answer.taken));
+    if (answer.state == State::kMore) {
+      EXPECT_EQ(taken, std::min(step, bytes.size() - answer.taken));
+    }
     answer.taken += taken;
   }
   if (answer.state == State::kMore && close) answer.state = reader.Close();
