@@ -386,7 +386,7 @@ def test_a_server_that_goes_away_is_reported(odd, tmp_path: pathlib.Path) -> Non
     server = odd(lambda connection, number: False)
     threading.Timer(1, server.close).start()
     done = load("--model", "m", "--url", server.url, "--rate", 50, "--duration", 2, "--warmup", 0,
-                "--timeout-ms", 500, status=1)  # fmt: skip
+                "--connections", 2, "--timeout-ms", 500, status=1)  # fmt: skip
     assert "closed" in done.stdout
     assert "unanswered" in done.stdout
 
