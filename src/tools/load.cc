@@ -308,7 +308,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kLoadCommand = {
     .name = "load",
-    .summary = "Sends inference requests to a server and measures the latency.",
+    .summary = "Puts load on a server and measures its latency.",
     .example = "  verdict load --model fraud --rate 2000 --deadline-us 20000",
     .declare = Declare,
 };
