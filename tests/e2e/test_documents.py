@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from serving import BINARY, ROOT, Server
 
-DOCUMENTS = ["README.md", "docs/guides/first-five-minutes.md"]
+DOCUMENTS = ["README.md", "docs/guides/first-five-minutes.md", "docs/guides/load.md"]
 # As the reader's shell, but it stops at the first command that fails, an HTTP error included.
 PREAMBLE = 'set -eu; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
 
