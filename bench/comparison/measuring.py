@@ -1,0 +1,166 @@
+"""The order of measuring: everything is repeated, and the servers take turns."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import statistics
+import time
+
+import numpy as np
+
+from comparison import answers, environment, process_tree
+from comparison.environment import say
+from comparison.generator import Generator, Measured, RunFailed
+from comparison.servers import Peer, Server
+
+OPEN_LOOP_CONNECTIONS = 64
+SHARES = (0.3, 0.7, 0.9)  # of each server's own maximum
+IDLE_S = 1.0
+SETTLE_S = 0.5
+MIB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    models: tuple[str, ...]
+    connections: tuple[int, ...]
+    shares: tuple[float, ...]
+    repeats: int
+    closed_s: float
+    open_s: float
+    starts: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where server and load run. name: key of the results."""
+
+    name: str
+    server_cpus: list[int]
+    load_cpus: list[int]
+
+
+def _median(runs: list[Measured]) -> dict[str, float]:
+    """Of each figure by itself; client_bound if most runs were."""
+    values = {field.name: statistics.median(float(getattr(run, field.name)) for run in runs)
+              for field in dataclasses.fields(Measured)}
+    return values | {"runs": len(runs)}
+
+
+class Cells:
+    """Runs of each cell, failures of each row."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple, list[Measured]] = {}
+        self.failures: dict[tuple, str] = {}
+
+    def measure(self, generator: Generator, key: tuple, server: Server, model: str,
+                connections: int, duration_s: float, rate: float | None = None) -> None:
+        row = (server.peer.name, key[1], model)
+        if row in self.failures:
+            return
+        try:
+            run = generator.measure(server, key[1], model, connections, duration_s, rate)
+            self.runs.setdefault(key, []).append(run)
+        except (RunFailed, OSError) as error:
+            self.failures[row] = str(error)
+            say(f"  {server.peer.name} {key[1]} {model} is left out: {error}")
+
+    def documents(self) -> list[dict]:
+        return [dict(zip(("peer", "protocol", "model", "load"), key)) | _median(runs)
+                for key, runs in self.runs.items()]
+
+
+def measure_starts(peers: list[Peer], verdict: pathlib.Path, out: pathlib.Path,
+                   cpus: list[int], starts: int) -> list[dict]:
+    """Time to ready and idle memory with ten small models; the servers take turns."""
+    folders = environment.lay_out(
+        out / "small", verdict, {f"small{i}": "R1" for i in range(environment.SMALL_MODELS)}, 1)
+    ready: dict[str, list[float]] = {}
+    memory: dict[str, list[int]] = {}
+    for _ in range(starts):
+        for peer in peers:
+            server = Server(peer, folders, cpus, out / f"{peer.name}.start.log")
+            time.sleep(SETTLE_S)
+            ready.setdefault(peer.name, []).append(server.ready_s)
+            memory.setdefault(peer.name, []).append(server.pss_bytes())
+            server.stop()
+    for name in ready:
+        say(f"  {name}: ready in {1e3 * statistics.median(ready[name]):.0f} ms, "
+            f"{statistics.median(memory[name]) / MIB:.0f} MiB")
+    return [{"peer": name, "ready_ms": 1e3 * statistics.median(ready[name]),
+             "idle_mib": statistics.median(memory[name]) / MIB} for name in ready]
+
+
+def _check_all(servers: list[Server], extent: Extent, cells: Cells, out: pathlib.Path) -> None:
+    for model in extent.models:
+        inputs = answers.make_inputs(model, 64)
+        np.savez(out / f"{model}.npz", **inputs)
+        want = answers.expected(model, inputs)
+        for server in servers:
+            for protocol in server.peer.protocols:
+                wrong = answers.check(server, protocol, model, inputs, want)
+                if wrong:
+                    cells.failures[server.peer.name, protocol, model] = wrong
+                    say(f"  {server.peer.name} {protocol} {model} is left out: {wrong}")
+
+
+def _idle_cpu(servers: list[Server]) -> dict[str, float]:
+    """Share of a CPU that each server uses when nobody asks it anything."""
+    before = {s.peer.name: process_tree.cpu_time(s.tree()) for s in servers}
+    time.sleep(IDLE_S)
+    return {s.peer.name: process_tree.cpu_time(s.tree()).since(before[s.peer.name]).total_us
+            / 1e6 / IDLE_S for s in servers}
+
+
+def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary: pathlib.Path,
+                      placement: Placement, extent: Extent, out: pathlib.Path) -> dict:
+    """All cells of one placement, with all servers running side by side."""
+    folders = environment.lay_out(out / "models", verdict, {m: m for m in extent.models},
+                                  len(placement.server_cpus))
+    generator = Generator(generator_binary, placement.load_cpus, len(placement.load_cpus), out)
+    cells = Cells()
+    servers: list[Server] = []
+    try:
+        for peer in peers:
+            servers.append(Server(peer, folders, placement.server_cpus, out / f"{peer.name}.log"))
+        _check_all(servers, extent, cells, out)
+        idle = _idle_cpu(servers)
+        rows = [(server, protocol) for server in servers for protocol in server.peer.protocols]
+        for turn in range(extent.repeats):
+            for model in extent.models:
+                say(f"  {placement.name}: closed loop, turn {turn + 1} of {extent.repeats}, {model}")
+                for connections in extent.connections:
+                    for server, protocol in rows:
+                        key = (server.peer.name, protocol, model, f"closed {connections}")
+                        cells.measure(generator, key, server, model, connections, extent.closed_s)
+        most = _maxima(cells)
+        for turn in range(extent.repeats):
+            for model in extent.models:
+                say(f"  {placement.name}: open loop, turn {turn + 1} of {extent.repeats}, {model}")
+                for share in extent.shares:
+                    for server, protocol in rows:
+                        row = (server.peer.name, protocol, model)
+                        if row in most:
+                            cells.measure(generator, (*row, f"open {100 * share:.0f}"), server,
+                                          model, OPEN_LOOP_CONNECTIONS, extent.open_s,
+                                          share * most[row])
+        loaded = {server.peer.name: server.pss_bytes() / MIB for server in servers}
+    finally:
+        for server in servers:
+            server.stop()
+    return {"placement": dataclasses.asdict(placement), "cells": cells.documents(),
+            "maxima": [[*row, most[row]] for row in most], "idle_cpu": idle, "loaded_mib": loaded,
+            "failures": [[*row, text] for row, text in cells.failures.items()]}
+
+
+def _maxima(cells: Cells) -> dict[tuple[str, str, str], float]:
+    """Throughput of the number of connections that each server did most with."""
+    most: dict[tuple[str, str, str], float] = {}
+    for key, runs in cells.runs.items():
+        throughput = statistics.median(run.throughput for run in runs)
+        most[key[:3]] = max(most.get(key[:3], 0.0), throughput)
+    return most
