@@ -1,6 +1,7 @@
 # Debian 12's packages, each found here once. scripts/install-deps.sh installs them.
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(Boost 1.74 REQUIRED)
@@ -18,22 +19,41 @@ endif()
 
 add_custom_target(generated_sources)  # what clang-tidy needs, without compiling anything
 
-# verdict_proto(NAME x PROTO file.proto IMPORT_DIR dir): the static library verdict_x with generated lite
-# or full code. Generated code is compiled without our warnings.
+# verdict_proto(NAME x PROTOS file.proto… IMPORT_DIR dir [GRPC]): the static library verdict_x with the
+# generated messages, and with GRPC the stubs of the services. Generated code is compiled without our
+# warnings.
 function(verdict_proto)
-  cmake_parse_arguments(ARG "" "NAME;PROTO;IMPORT_DIR" "" ${ARGN})
+  cmake_parse_arguments(ARG "GRPC" "NAME;IMPORT_DIR" "PROTOS" ${ARGN})
   set(out_dir ${CMAKE_BINARY_DIR}/generated/${ARG_NAME})
-  get_filename_component(stem ${ARG_PROTO} NAME_WE)
   file(MAKE_DIRECTORY ${out_dir})
+  set(sources)
+  set(headers)
+  foreach(proto ${ARG_PROTOS})
+    get_filename_component(stem ${proto} NAME_WE)
+    list(APPEND sources ${out_dir}/${stem}.pb.cc)
+    list(APPEND headers ${out_dir}/${stem}.pb.h)
+    if(ARG_GRPC)
+      list(APPEND sources ${out_dir}/${stem}.grpc.pb.cc)
+      list(APPEND headers ${out_dir}/${stem}.grpc.pb.h)
+    endif()
+  endforeach()
+  set(flags --proto_path=${ARG_IMPORT_DIR} --cpp_out=${out_dir})
+  if(ARG_GRPC)
+    list(APPEND flags --grpc_out=${out_dir}
+         --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+  endif()
   add_custom_command(
-    OUTPUT ${out_dir}/${stem}.pb.cc ${out_dir}/${stem}.pb.h
-    COMMAND protobuf::protoc --proto_path=${ARG_IMPORT_DIR} --cpp_out=${out_dir} ${ARG_PROTO}
-    DEPENDS ${ARG_PROTO})
-  add_custom_target(verdict_${ARG_NAME}_generated DEPENDS ${out_dir}/${stem}.pb.h)
+    OUTPUT ${sources} ${headers}
+    COMMAND protobuf::protoc ${flags} ${ARG_PROTOS}
+    DEPENDS ${ARG_PROTOS})
+  add_custom_target(verdict_${ARG_NAME}_generated DEPENDS ${headers})
   add_dependencies(generated_sources verdict_${ARG_NAME}_generated)
-  add_library(verdict_${ARG_NAME} STATIC ${out_dir}/${stem}.pb.cc)
+  add_library(verdict_${ARG_NAME} STATIC ${sources})
   target_include_directories(verdict_${ARG_NAME} SYSTEM PUBLIC ${out_dir})
   target_link_libraries(verdict_${ARG_NAME} PUBLIC protobuf::libprotobuf)
+  if(ARG_GRPC)
+    target_link_libraries(verdict_${ARG_NAME} PUBLIC gRPC::grpc++)
+  endif()
   if(VERDICT_SANITIZE)
     target_compile_options(verdict_${ARG_NAME} PRIVATE -fsanitize=${VERDICT_SANITIZE})
   endif()

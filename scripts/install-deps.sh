@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
-  libprotobuf-dev protobuf-compiler libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
+  libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc
+  libsimdjson-dev libboost-dev libspdlog-dev libcli11-dev
   zlib1g-dev libssl-dev libzip-dev libhwy-dev prometheus-cpp-dev
   python3 python3-venv curl
 )

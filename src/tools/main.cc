@@ -18,7 +18,7 @@ constexpr int kUsage = 2;
 constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
-    &kBuildCommand, &kRunCommand, &kInspectCommand, &kBenchCommand, &kServeCommand,
+    &kBuildCommand, &kRunCommand, &kInspectCommand, &kBenchCommand, &kServeCommand, &kLoadCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {

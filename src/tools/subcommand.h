@@ -21,6 +21,7 @@ struct Subcommand {
 extern const Subcommand kBenchCommand;
 extern const Subcommand kBuildCommand;
 extern const Subcommand kInspectCommand;
+extern const Subcommand kLoadCommand;
 extern const Subcommand kRunCommand;
 extern const Subcommand kServeCommand;
 

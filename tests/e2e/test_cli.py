@@ -24,7 +24,7 @@ BINARY = pathlib.Path(os.environ.get("VERDICT_BINARY", ROOT / "build" / "verdict
 MLP = GOLDEN / "skl_mlp_binary.onnx"  # x f32[N,10] -> label i64[N], probabilities f32[N,2]
 TIMEOUT_S = 120
 USAGE, FAILURE = 2, 1
-SUBCOMMANDS = ("build", "run", "inspect", "bench", "serve")
+SUBCOMMANDS = ("build", "run", "inspect", "bench", "serve", "load")
 
 
 def verdict(*arguments: object, stdout=subprocess.PIPE) -> subprocess.CompletedProcess[str]:

@@ -109,6 +109,10 @@ Status AppendOutput(std::string* out, const TensorView& tensor, bool binary) {
 
 }  // namespace
 
+Status AppendJsonElements(std::string* out, const TensorView& tensor) {
+  return AppendData(out, tensor);
+}
+
 Status WriteInferResponse(std::string_view model, std::string_view version,
                           const InferRequest& request, std::span<const TensorSpec> specs,
                           std::span<const TensorView> results, std::string* body,

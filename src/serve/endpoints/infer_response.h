@@ -12,6 +12,10 @@
 
 namespace verdict {
 
+/// Appends a tensor's elements as JSON, separated by commas, without brackets. Errors:
+/// kInvalidArgument for what JSON cannot carry (NaN, infinity, bytes that are no text, FP16).
+Status AppendJsonElements(std::string* out, const TensorView& tensor);
+
 /// Appends an inference response of the Open Inference Protocol v2 to `body`: the JSON text, then
 /// the raw tensors asked for in the binary form, in the order of the request's outputs.
 ///
