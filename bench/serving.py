@@ -81,7 +81,8 @@ def measure(args: argparse.Namespace) -> dict:
     extent = measuring.Extent(models, (1, 64), (0.3, 0.7), 1, 0.5, 1.0, 1) if args.quick else (
         measuring.Extent(models, (1, 16, 64), measuring.SHARES, 3, 0.8, 1.5, 3))
     environment.say("time to ready and idle memory")
-    starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts)
+    starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts, absent)
+    peers = [peer for peer in peers if peer.name not in absent]
     results = {
         "date": datetime.date.today().isoformat(), "machine": machine(),
         "extent": dataclasses.asdict(extent), "absent": absent, "starts": starts,

@@ -12,12 +12,13 @@ import numpy as np
 from comparison import answers, environment, process_tree
 from comparison.environment import say
 from comparison.generator import Generator, Measured, RunFailed
-from comparison.servers import Peer, Server
+from comparison.servers import Peer, Server, StartFailed
 
 OPEN_LOOP_CONNECTIONS = 64
 SHARES = (0.3, 0.7, 0.9)  # of each server's own maximum
 IDLE_S = 1.0
 SETTLE_S = 0.5
+SLOW_START_S = 10  # measured once: its milliseconds matter to nobody
 MIB = 1 << 20
 
 
@@ -74,16 +75,24 @@ class Cells:
                 for key, runs in self.runs.items()]
 
 
-def measure_starts(peers: list[Peer], verdict: pathlib.Path, out: pathlib.Path,
-                   cpus: list[int], starts: int) -> list[dict]:
-    """Time to ready and idle memory with ten small models; the servers take turns."""
+def measure_starts(peers: list[Peer], verdict: pathlib.Path, out: pathlib.Path, cpus: list[int],
+                   starts: int, absent: dict[str, str]) -> list[dict]:
+    """Time to ready and idle memory with ten small models; the servers take turns. Those that do
+    not start are added to `absent`, with the reason."""
     folders = environment.lay_out(
         out / "small", verdict, {f"small{i}": "R1" for i in range(environment.SMALL_MODELS)}, 1)
     ready: dict[str, list[float]] = {}
     memory: dict[str, list[int]] = {}
     for _ in range(starts):
         for peer in peers:
-            server = Server(peer, folders, cpus, out / f"{peer.name}.start.log")
+            if peer.name in absent or ready.get(peer.name, [0])[0] > SLOW_START_S:
+                continue
+            try:
+                server = Server(peer, folders, cpus, out / f"{peer.name}.start.log")
+            except StartFailed as error:
+                absent[peer.name] = str(error)
+                say(f"{peer.name} is left out: {error}")
+                continue
             time.sleep(SETTLE_S)
             ready.setdefault(peer.name, []).append(server.ready_s)
             memory.setdefault(peer.name, []).append(server.pss_bytes())

@@ -13,6 +13,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sysconfig
 import time
 from collections.abc import Callable
 
@@ -89,7 +90,7 @@ def _triton(backends: pathlib.Path) -> Callable[[environment.Folders, Ports, int
                 "--http-address", "127.0.0.1", "--http-port", str(ports.http),
                 "--grpc-address", "127.0.0.1", "--grpc-port", str(ports.grpc),
                 "--metrics-port", str(ports.metrics), "--allow-gpu-metrics", "false",
-                "--disable-auto-complete-config"]
+                "--http-thread-count", str(cpus), "--disable-auto-complete-config"]
     return command
 
 
@@ -132,17 +133,24 @@ def all_peers(verdict: pathlib.Path, backends: pathlib.Path) -> list[Peer]:
     ]
 
 
+class StartFailed(Exception):
+    pass
+
+
 class Server:
     """A running server. Its output goes to a file."""
 
     def __init__(self, peer: Peer, folders: environment.Folders, cpus: list[int],
                  log: pathlib.Path) -> None:
-        """Returns when every model is ready. cpus: those it may run on."""
+        """Returns when every model is ready. cpus: those it may run on. Errors: StartFailed."""
         self.peer = peer
         self.ports = free_ports()
         command = peer.command(folders, self.ports, len(cpus))
         environ = os.environ | {"PYTHONPATH": str(environment.PEERS),
                                 "PATH": f"{environment.VENV / 'bin'}:{os.environ['PATH']}"}
+        if peer.name == "PyTriton":
+            # Triton's Python processes must find the interpreter's own library, not the system's.
+            environ["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
         with log.open("wb") as output:
             begin = time.perf_counter()
             self.process = subprocess.Popen(
@@ -150,8 +158,10 @@ class Server:
                 stderr=output, env=environ, cwd=log.parent, start_new_session=True)
         try:
             self._wait_until_ready(folders.names, begin + START_TIMEOUT_S)
-        except BaseException:
+        except BaseException as error:
             self.stop()
+            if isinstance(error, StartFailed):
+                raise StartFailed(f"{error}; its output: {log}") from None
             raise
         self.ready_s = time.perf_counter() - begin
 
@@ -161,9 +171,9 @@ class Server:
                    [f"/v2/models/{model}/ready" for model in models])
         while targets:
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.peer.name} ended with {self.process.returncode}")
+                raise StartFailed(f"it ended with {self.process.returncode}")
             if time.perf_counter() > end:
-                raise RuntimeError(f"{self.peer.name}: not ready in {START_TIMEOUT_S} s")
+                raise StartFailed(f"it was not ready in {START_TIMEOUT_S} s")
             connection = http.client.HTTPConnection("127.0.0.1", self.ports.http, timeout=5)
             try:
                 while targets:

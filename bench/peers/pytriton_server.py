@@ -21,8 +21,9 @@ MAX_BATCH = 64
 
 
 def tensors(values: list) -> list[Tensor]:
+    # Triton knows no tensor that is one value a row: it becomes a row of one.
     return [Tensor(name=value.name, dtype=DTYPES[value.type],
-                   shape=tuple(d if isinstance(d, int) else -1 for d in value.shape[1:]))
+                   shape=tuple(d if isinstance(d, int) else -1 for d in value.shape[1:]) or (1,))
             for value in values]
 
 
@@ -35,7 +36,9 @@ def bind(triton: Triton, path: pathlib.Path) -> None:
 
     @batch
     def infer(**inputs: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(None, inputs)))
+        values = session.run(None, inputs)
+        return {name: value.reshape(len(value), -1) if value.ndim == 1 else value
+                for name, value in zip(names, values)}
 
     triton.bind(model_name=path.stem, infer_func=infer, inputs=tensors(session.get_inputs()),
                 outputs=tensors(session.get_outputs()),
