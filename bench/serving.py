@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--verdict", type=pathlib.Path, default=ROOT / "build" / "verdict",
                         help="the server; default build/verdict")
     parser.add_argument("--generator", type=pathlib.Path,
-                        help="the binary whose `verdict load` makes the load; default: the server's")
+                        help="whose `verdict load` makes the load; default: the server's")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "serving",
                         help="results, logs and plots; default build/serving")
     parser.add_argument("--document", type=pathlib.Path,
@@ -61,7 +61,8 @@ def peer_version(name: str, verdict: pathlib.Path) -> str:
     return {"FastAPI": f"FastAPI {version('fastapi')}, uvicorn {version('uvicorn')}, {runtime}",
             "MLServer": f"{version('mlserver')}, {runtime}",
             "PyTriton": f"{version('nvidia-pytriton')}, {runtime}",
-            "Triton": f"of nvidia-pytriton {version('nvidia-pytriton')}, {runtime}"}[name]
+            "Triton": f"of nvidia-pytriton {version('nvidia-pytriton')}, {runtime}",
+            "Triton Python": f"of nvidia-pytriton {version('nvidia-pytriton')}, {runtime}"}[name]
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -79,9 +80,10 @@ def measure(args: argparse.Namespace) -> dict:
         environment.say(f"{name} is left out: {why}")
     peers = [peer for peer in peers if not peer.absent]
     extent = measuring.Extent(models, (1, 64), (0.3, 0.7), 1, 0.5, 1.0, 1) if args.quick else (
-        measuring.Extent(models, (1, 16, 64), measuring.SHARES, 3, 0.8, 1.5, 3))
+        measuring.Extent(models, (1, 16, 64), measuring.SHARES, 3, 0.7, 1.3, 3))
     environment.say("time to ready and idle memory")
-    starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts, absent)
+    starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts,
+                                      absent)
     peers = [peer for peer in peers if peer.name not in absent]
     results = {
         "date": datetime.date.today().isoformat(), "machine": machine(),

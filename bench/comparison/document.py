@@ -108,9 +108,9 @@ def _targets(results: dict) -> list[str]:
 def _starts(results: dict) -> list[str]:
     loaded = results["pinned"]["loaded_mib"]
     lines = ["## Memory and time to ready", "",
-             "Ten copies of R1: from starting the process to all of them ready, and the memory half "
-             "a second later (proportional set size of all its processes). After the load: the same "
-             "with R1, R4b and R6, at the end of the run.", ""]
+             "Ten copies of R1: from starting the process to all of them ready, and the memory "
+             "half a second later (proportional set size of all its processes). After the load: "
+             "the same with R1, R4b and R6, at the end of the run.", ""]
     table = [[s["peer"], "", number(s["ready_ms"]), number(s["idle_mib"]),
               number(loaded[s["peer"]])] for s in results["starts"]]
     return lines + [line.replace(" |  |", " |").replace("| --- | --- |", "| --- |") for line in
@@ -125,7 +125,7 @@ def write(results: dict) -> str:
         "# Serving: figures", "",
         "Written by `bench/serving.py`, which measures all servers side by side in one run on one "
         "machine. Each cell is the median of "
-        f"{extent['repeats']} turns of {extent['closed_s']:g} s (closed loop) or "
+        f"{extent['repeats']} turn(s) of {extent['closed_s']:g} s (closed loop) or "
         f"{extent['open_s']:g} s (open loop); the servers take turns in each, so that noise hits "
         "all alike. Before anything is timed, each answer is compared with ONNX Runtime's (1e-5). "
         "`verdict load` is the client of all of them; requests hold one row. CPU time is the "
@@ -137,9 +137,10 @@ def write(results: dict) -> str:
     if results["absent"]:
         lines += [*(f"- {name} is missing: {why}" for name, why in results["absent"].items()), ""]
     lines += [
-        "Triton comes from the package `nvidia-pytriton`, whose binary has no ONNX Runtime backend; "
-        "`bench/peers/triton/` has one. FastAPI has as many workers, and Triton as many instances a "
-        "model, as there are cores for the server. † marks a throughput that the client limited: "
+        "Triton comes from the package `nvidia-pytriton`, whose binary has no ONNX Runtime "
+        "backend; `bench/peers/triton/` has one in C++, and a model for its Python backend. FastAPI "
+        "has as many workers, and Triton as many instances a model and threads for HTTP, as there "
+        "are cores for the server; MLServer has workers where there is more than one. † marks a throughput that the client limited: "
         "it was busy while the server had time to spare; there the CPU time decides.", ""]
     if "serving-cpu.svg" in results["plots"]:
         lines += [f"![CPU a request, R1]({PLOT})", ""]

@@ -97,6 +97,18 @@ def build_triton_backend(folder: pathlib.Path) -> str:
     return "" if done.returncode == 0 else f"its backend does not compile: {done.stderr[-600:]}"
 
 
+def copy_python_backend(triton: pathlib.Path, folder: pathlib.Path) -> str:
+    """Puts Triton's Python backend together with the stub for this Python. triton: its folder in
+    the package. Returns why it cannot, or an empty string."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = triton / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        return f"nvidia-pytriton has no stub for Python {version}"
+    shutil.copytree(triton / "backends" / "python", folder / "python", dirs_exist_ok=True)
+    shutil.copy(stub, folder / "python")
+    return ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Folders:
     """One set of models in each server's own layout; names: as clients call them."""
@@ -105,10 +117,11 @@ class Folders:
     verdict: pathlib.Path
     mlserver: pathlib.Path
     triton: pathlib.Path
+    triton_python: pathlib.Path
     names: list[str]
 
 
-def _triton_config(name: str, path: pathlib.Path, instances: int) -> str:
+def _triton_config(name: str, path: pathlib.Path, backend: str, instances: int) -> str:
     import onnxruntime
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     types = {"tensor(float)": "TYPE_FP32", "tensor(int64)": "TYPE_INT64"}
@@ -120,7 +133,7 @@ def _triton_config(name: str, path: pathlib.Path, instances: int) -> str:
             f'{{ name: "{v.name}" data_type: {types[v.type]} dims: [ 1 ] '
             "reshape: { shape: [ ] } }" for v in values)
 
-    return (f'name: "{name}"\nbackend: "bench_onnxruntime"\nmax_batch_size: 64\n'
+    return (f'name: "{name}"\nbackend: "{backend}"\nmax_batch_size: 64\n'
             f"input [ {tensors(session.get_inputs())} ]\n"
             f"output [ {tensors(session.get_outputs())} ]\n"
             f"instance_group [ {{ kind: KIND_CPU count: {instances} }} ]\n"
@@ -138,11 +151,15 @@ def lay_out(folder: pathlib.Path, verdict: pathlib.Path, models: dict[str, str],
             engine.parent.mkdir(parents=True, exist_ok=True)
             _run(verdict, "build", "--onnx", source, "--saveEngine", engine)
         for place in (folder / "onnx" / f"{served}.onnx",
-                      folder / "triton" / served / "1" / "model.onnx"):
+                      folder / "triton" / served / "1" / "model.onnx",
+                      folder / "triton_python" / served / "1" / "model.onnx"):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, place)
-        (folder / "triton" / served / "config.pbtxt").write_text(
-            _triton_config(served, source, instances))
+        for repository, backend in (("triton", "bench_onnxruntime"), ("triton_python", "python")):
+            (folder / repository / served / "config.pbtxt").write_text(
+                _triton_config(served, source, backend, instances))
+        shutil.copy(PEERS / "triton" / "python_model.py",
+                    folder / "triton_python" / served / "1" / "model.py")
         place = folder / "verdict" / served / "1" / "model.engine"
         place.parent.mkdir(parents=True)
         shutil.copy(engine, place)
@@ -152,4 +169,4 @@ def lay_out(folder: pathlib.Path, verdict: pathlib.Path, models: dict[str, str],
             "name": served, "implementation": "mlserver_runtime.OnnxRuntime",
             "parameters": {"version": "1", "uri": str(folder / "onnx" / f"{served}.onnx")}}))
     return Folders(folder / "onnx", folder / "verdict", folder / "mlserver", folder / "triton",
-                   list(models))
+                   folder / "triton_python", list(models))

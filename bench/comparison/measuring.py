@@ -45,9 +45,13 @@ class Placement:
 
 
 def _median(runs: list[Measured]) -> dict[str, float]:
-    """Of each figure by itself; client_bound if most runs were."""
+    """Of each figure by itself; client_bound if most runs were. CPU time is that of all runs: the
+    kernel tells user from kernel time by samples, of which one run has few."""
     values = {field.name: statistics.median(float(getattr(run, field.name)) for run in runs)
               for field in dataclasses.fields(Measured)}
+    answers = sum(run.answers for run in runs)
+    for part in ("user", "kernel"):
+        values[part] = sum(getattr(run, part) * run.answers for run in runs) / answers
     return values | {"runs": len(runs)}
 
 
@@ -141,7 +145,7 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
         rows = [(server, protocol) for server in servers for protocol in server.peer.protocols]
         for turn in range(extent.repeats):
             for model in extent.models:
-                say(f"  {placement.name}: closed loop, turn {turn + 1} of {extent.repeats}, {model}")
+                say(f"  {placement.name}, {model}: closed loop, {turn + 1} of {extent.repeats}")
                 for connections in extent.connections:
                     for server, protocol in rows:
                         key = (server.peer.name, protocol, model, f"closed {connections}")
@@ -149,7 +153,7 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
         most = _maxima(cells)
         for turn in range(extent.repeats):
             for model in extent.models:
-                say(f"  {placement.name}: open loop, turn {turn + 1} of {extent.repeats}, {model}")
+                say(f"  {placement.name}, {model}: open loop, {turn + 1} of {extent.repeats}")
                 for share in extent.shares:
                     for server, protocol in rows:
                         row = (server.peer.name, protocol, model)

@@ -81,12 +81,14 @@ def _package_folder(package: str) -> pathlib.Path | None:
     return pathlib.Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _triton(backends: pathlib.Path) -> Callable[[environment.Folders, Ports, int], list[str]]:
+def _triton(backends: pathlib.Path,
+            python: bool) -> Callable[[environment.Folders, Ports, int], list[str]]:
     def command(folders: environment.Folders, ports: Ports, cpus: int) -> list[str]:
         package = _package_folder("pytriton")
         assert package is not None
+        repository = folders.triton_python if python else folders.triton
         return [str(package / "tritonserver" / "bin" / "tritonserver"),
-                "--model-repository", str(folders.triton), "--backend-directory", str(backends),
+                "--model-repository", str(repository), "--backend-directory", str(backends),
                 "--http-address", "127.0.0.1", "--http-port", str(ports.http),
                 "--grpc-address", "127.0.0.1", "--grpc-port", str(ports.grpc),
                 "--metrics-port", str(ports.metrics), "--allow-gpu-metrics", "false",
@@ -115,6 +117,8 @@ def all_peers(verdict: pathlib.Path, backends: pathlib.Path) -> list[Peer]:
     triton_absent = "" if _package_folder("pytriton") else "nvidia-pytriton is not installed"
     mlserver_absent = "" if _package_folder("mlserver") else "mlserver is not installed"
     backend_absent = triton_absent or environment.build_triton_backend(backends)
+    python_absent = triton_absent or environment.copy_python_backend(
+        _package_folder("pytriton") / "tritonserver", backends)
     help_text = subprocess.run([verdict, "serve", "--help"], capture_output=True, text=True).stdout
     grpc = "--grpc-port" in help_text
     if not grpc:
@@ -124,10 +128,12 @@ def all_peers(verdict: pathlib.Path, backends: pathlib.Path) -> list[Peer]:
              _fastapi),
         Peer("MLServer", "MLServer with a custom ONNX Runtime runtime", ("http-json",), _mlserver,
              mlserver_absent),
-        Peer("PyTriton", "Triton with Python models that run ONNX Runtime, dynamic batching",
+        Peer("PyTriton", "PyTriton with functions that run ONNX Runtime, dynamic batching",
              ("http-binary",), _pytriton, triton_absent),
+        Peer("Triton Python", "Triton with its Python backend that runs ONNX Runtime, dynamic "
+             "batching", ("http-binary",), _triton(backends, python=True), python_absent),
         Peer("Triton", "Triton with a C++ backend that runs ONNX Runtime, dynamic batching",
-             tuple(PROTOCOLS), _triton(backends), backend_absent),
+             tuple(PROTOCOLS), _triton(backends, python=False), backend_absent),
         Peer("Verdict", "`verdict serve`",
              tuple(PROTOCOLS) if grpc else ("http-json", "http-binary"), _verdict(verdict, grpc)),
     ]
@@ -148,9 +154,13 @@ class Server:
         command = peer.command(folders, self.ports, len(cpus))
         environ = os.environ | {"PYTHONPATH": str(environment.PEERS),
                                 "PATH": f"{environment.VENV / 'bin'}:{os.environ['PATH']}"}
-        if peer.name == "PyTriton":
-            # Triton's Python processes must find the interpreter's own library, not the system's.
-            environ["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
+        if peer.name in ("PyTriton", "Triton Python"):
+            # Triton's Python processes must find the interpreter's own library, not the system's,
+            # and those of the package.
+            packages = sysconfig.get_path("purelib")
+            environ["BENCH_PACKAGES"] = packages
+            environ["LD_LIBRARY_PATH"] = (f"{sysconfig.get_config_var('LIBDIR')}:"
+                                          f"{packages}/nvidia_pytriton.libs")
         with log.open("wb") as output:
             begin = time.perf_counter()
             self.process = subprocess.Popen(
