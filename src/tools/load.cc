@@ -6,8 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,12 +14,9 @@
 #include "base/file.h"
 #include "base/terminal_text.h"
 #include "tools/latency_summary.h"
-#include "tools/load/http_worker.h"
-#include "tools/load/infer_request_text.h"
 #include "tools/load/plot.h"
-#include "tools/load/recording.h"
 #include "tools/load/report.h"
-#include "tools/load/target_url.h"
+#include "tools/load/transport.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
 #include "tools/target_file.h"
@@ -31,74 +27,12 @@ namespace {
 using load::ArrivalKind;
 using load::Protocol;
 
-constexpr int kRandomRequests = 64;
-constexpr size_t kMaxPreparedBytes = size_t{1} << 30;
-constexpr int kAskTimeoutMs = 10'000;
-
-struct Flags {
-  std::string model, version, url = "localhost", protocol = "http";
-  std::string shapes, inputs, replay, arrivals = "poisson";
-  std::string tls_ca, cert, key, token_file, allowed, json_out, plot;
-  std::vector<std::string> headers;
-  bool json = false, spin = false;
-  double rate = 0, duration_s = 10, replay_speed = 1;
-  std::optional<double> warmup_s;
-  std::optional<int> connections, concurrency;
-  uint64_t seed = 1, requests = UINT64_MAX, priority = 0;
-  int64_t batch = 1, deadline_us = 0, timeout_ms = 10'000;
-  int threads = 1, server_pid = 0;
-  bool has_duration = false;
-  std::vector<std::pair<std::string, std::string>> given;  // for the JSON document
-};
-
-/// What every request of a run is made of.
-struct Requests {
-  std::vector<load::RequestInputs> inputs;
-  load::Recording recording;  // of --replay
-  std::string text;           // in words
-};
-
 std::atomic<bool> interrupted = false;
-
-Protocol ProtocolOf(const Flags& flags) {
-  if (flags.protocol == "grpc") return Protocol::kGrpc;
-  return flags.protocol == "grpc-stream" ? Protocol::kGrpcStream : Protocol::kHttp;
-}
 
 int64_t Nanoseconds(double seconds) { return std::llround(seconds * 1e9); }
 
-Result<load::ConnectionOptions> ReadConnection(const Flags& flags) {
-  const uint16_t default_port = ProtocolOf(flags) == Protocol::kHttp ? 8000 : 8001;
-  auto options = load::ParseUrl(flags.url, default_port);
-  if (!options.ok()) return options.status().WithContext("--url");
-  options->tls = options->tls || !flags.tls_ca.empty() || !flags.cert.empty();
-  options->ca_file = flags.tls_ca;
-  options->cert_file = flags.cert;
-  options->key_file = flags.key;
-  return options;
-}
-
-Result<std::vector<std::pair<std::string, std::string>>> ReadHeaders(const Flags& flags) {
-  std::vector<std::pair<std::string, std::string>> headers;
-  for (const std::string& text : flags.headers) {
-    auto header = load::ParseHeader(text);
-    if (!header.ok()) return header.status().WithContext("--header");
-    headers.push_back(*std::move(header));
-  }
-  if (flags.token_file.empty()) return headers;
-  VERDICT_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(flags.token_file));
-  const auto bytes = file->bytes();
-  std::string token(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  while (!token.empty() && std::isspace(static_cast<unsigned char>(token.back()))) token.pop_back();
-  const auto header = load::ParseHeader("Authorization: Bearer " + token);
-  // Not the parser's own message: it would quote the token.
-  if (!header.ok()) return InvalidArgument("--token-file " + flags.token_file + ": not a token");
-  headers.push_back(*header);
-  return headers;
-}
-
-Result<std::set<int>> ReadAllowed(const Flags& flags) {
-  const Protocol protocol = ProtocolOf(flags);
+Result<std::set<int>> ReadAllowed(const load::LoadFlags& flags) {
+  const Protocol protocol = flags.protocol;
   std::set<int> allowed;
   std::string_view rest = flags.allowed;
   if (rest.empty()) rest = protocol == Protocol::kHttp ? "200" : "OK";
@@ -106,9 +40,9 @@ Result<std::set<int>> ReadAllowed(const Flags& flags) {
     const size_t end = std::min(rest.find(','), rest.size());
     int ending = 0;
     if (!load::ParseEnding(protocol, rest.substr(0, end), &ending)) {
-      return InvalidArgument("--allow-status: '" + TerminalText(rest.substr(0, end)) +
-                             "' is no status of " + flags.protocol +
-                             ", nor closed, timeout, malformed, refused or unanswered");
+      return InvalidArgument(
+          "--allow-status: '" + TerminalText(rest.substr(0, end)) +
+          "' is no status of the protocol, nor closed, timeout, malformed, refused or unanswered");
     }
     allowed.insert(ending);
     rest.remove_prefix(std::min(end + 1, rest.size()));
@@ -116,84 +50,10 @@ Result<std::set<int>> ReadAllowed(const Flags& flags) {
   return allowed;
 }
 
-Result<Requests> ReadReplay(const Flags& flags) {
-  Requests requests;
-  VERDICT_ASSIGN_OR_RETURN(requests.recording, load::ReadRecording(flags.replay));
-  for (int64_t& time : requests.recording.times_ns) {
-    time = std::llround(static_cast<double>(time) / flags.replay_speed);
-  }
-  requests.text = flags.replay;
-  return requests;
-}
-
-Result<Requests> MakeInputs(const Flags& flags, const std::vector<load::InputSpec>& specs) {
-  Requests requests;
-  if (flags.inputs.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(const NamedShapes shapes, ParseShapes(flags.shapes));
-    VERDICT_ASSIGN_OR_RETURN(requests.inputs,
-                             load::RandomInputs(specs, shapes, kRandomRequests, flags.seed));
-    requests.text = "random";
-  } else {
-    VERDICT_ASSIGN_OR_RETURN(const NamedTensors tensors, ReadNpz(flags.inputs));
-    VERDICT_ASSIGN_OR_RETURN(requests.inputs,
-                             load::CutInputs(specs, tensors, flags.inputs, flags.batch));
-    requests.text = flags.inputs;
-  }
-  return requests;
-}
-
-/// "random, binary tensors, 64 different requests".
-std::string InputsText(const Requests& requests, const char* form, size_t count) {
-  return requests.text + ", " + form + ", " + std::to_string(count) +
-         (count == 1 ? " request" : " different requests");
-}
-
-Result<Requests> MakeHttpRequests(const Flags& flags, const load::Endpoint& endpoint,
-                                  const load::HttpRequestOptions& options) {
-  if (!flags.replay.empty()) return ReadReplay(flags);
-  const std::string target = load::ModelTarget(flags.model, flags.version);
-  VERDICT_ASSIGN_OR_RETURN(
-      const load::BlockingAnswer answer,
-      load::AskOnce(endpoint, load::GetRequestText(target, options), kAskTimeoutMs));
-  if (answer.code != 200) {
-    return FailedPrecondition("the server answered " + std::to_string(answer.code) + " to GET " +
-                              target + ": " + answer.body.substr(0, 512));
-  }
-  VERDICT_ASSIGN_OR_RETURN(const auto specs, load::ParseModelMetadata(answer.body));
-  return MakeInputs(flags, specs);
-}
-
-/// Every request as it is sent; fewer than there are inputs where they would take too much memory.
-Result<std::vector<std::string>> WriteHttpRequests(const Requests& requests,
-                                                   const load::HttpRequestOptions& options) {
-  std::vector<std::string> texts;
-  size_t bytes = 0;
-  for (const load::RequestInputs& inputs : requests.inputs) {
-    VERDICT_ASSIGN_OR_RETURN(std::string text, load::InferRequestText(inputs, options));
-    bytes += text.size();
-    if (bytes > kMaxPreparedBytes && !texts.empty()) break;
-    texts.push_back(std::move(text));
-  }
-  for (const load::Recording::Request& request : requests.recording.requests) {
-    std::string text;
-    if (request.body.empty()) {
-      VERDICT_ASSIGN_OR_RETURN(text, load::InferRequestText(request.inputs, options));
-    } else {
-      text = load::RawRequestText(request.body, options);
-    }
-    bytes += text.size();
-    if (bytes > 2 * kMaxPreparedBytes) {
-      return ResourceExhausted("--replay: over 2 GiB of requests; replay a part of the file");
-    }
-    texts.push_back(std::move(text));
-  }
-  return texts;
-}
-
-load::RunOptions MakeRunOptions(const Flags& flags, std::span<const int64_t> replay_ns,
+load::RunOptions MakeRunOptions(const load::LoadFlags& flags, std::span<const int64_t> replay_ns,
                                 std::set<int> allowed) {
   load::RunOptions options;
-  options.protocol = ProtocolOf(flags);
+  options.protocol = flags.protocol;
   options.rate_per_s = flags.rate;
   options.seed = flags.seed;
   options.replay_ns = replay_ns;
@@ -282,15 +142,7 @@ Status CheckAnswers(const load::RunOptions& options, const load::Measurement& to
   return OkStatus();
 }
 
-Status Load(const Flags& flags) {
-  VERDICT_ASSIGN_OR_RETURN(const load::ConnectionOptions connection, ReadConnection(flags));
-  load::HttpRequestOptions request_options{.host = {},
-                                           .target = {},
-                                           .json = flags.json,
-                                           .deadline_us = flags.deadline_us,
-                                           .priority = flags.priority,
-                                           .headers = {}};
-  VERDICT_ASSIGN_OR_RETURN(request_options.headers, ReadHeaders(flags));
+Status Load(const load::LoadFlags& flags) {
   VERDICT_ASSIGN_OR_RETURN(std::set<int> allowed, ReadAllowed(flags));
   std::filesystem::path json_out;
   std::filesystem::path plot_out;
@@ -309,26 +161,14 @@ Status Load(const Flags& flags) {
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
 
-  VERDICT_ASSIGN_OR_RETURN(const auto endpoint, load::Endpoint::Make(connection));
-  const std::string target = load::ModelTarget(flags.model, flags.version);
-  request_options.host = endpoint->authority();
-  request_options.target = target + "/infer";
-  VERDICT_ASSIGN_OR_RETURN(const Requests requests,
-                           MakeHttpRequests(flags, *endpoint, request_options));
-  VERDICT_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                           WriteHttpRequests(requests, request_options));
-  const load::RunDescription description{
-      .target =
-          std::string(connection.tls ? "https://" : "http://") + endpoint->authority() + target,
-      .inputs = InputsText(requests, flags.json ? "JSON tensors" : "binary tensors", texts.size()),
-      .flags = flags.given};
+  VERDICT_ASSIGN_OR_RETURN(const auto transport, load::MakeTransport(flags));
+  const load::RunDescription& description = transport->description();
   const load::RunOptions options =
-      MakeRunOptions(flags, requests.recording.times_ns, std::move(allowed));
+      MakeRunOptions(flags, transport->replay_ns(), std::move(allowed));
   const load::WorkerMaker make_worker = [&](const load::WorkerOptions& worker, load::Pacer pacer,
                                             load::Recorder& recorder) {
-    return std::make_unique<load::HttpWorker>(*endpoint, texts, worker, std::move(pacer), recorder);
+    return transport->MakeWorker(worker, std::move(pacer), recorder);
   };
-
   std::signal(SIGINT, [](int) { interrupted = true; });
   std::signal(SIGTERM, [](int) { interrupted = true; });
   VERDICT_ASSIGN_OR_RETURN(
@@ -356,9 +196,9 @@ CLI::Validator Within(T min, T max) {
   return {check, ""};
 }
 
-void CheckTogether(const Flags& flags) {
+void CheckTogether(const load::LoadFlags& flags) {
   const auto refuse = [](const char* message) { throw CLI::ValidationError(message); };
-  const bool http = flags.protocol == "http";
+  const bool http = flags.protocol == Protocol::kHttp;
   if (!flags.replay.empty() + (flags.rate > 0) + (flags.concurrency.has_value() && http) > 1) {
     refuse("give one of --concurrency, --rate and --replay");
   }
@@ -382,7 +222,7 @@ void CheckTogether(const Flags& flags) {
 }
 
 std::function<Status()> Declare(CLI::App& app) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<load::LoadFlags>();
   const auto add = [&app](const char* flag, auto& value, const char* type, const char* help) {
     return app.add_option(flag, value, help)->type_name(type);
   };
@@ -392,9 +232,12 @@ std::function<Status()> Declare(CLI::App& app) {
   };
   add("--model", flags->model, "NAME", "the model to ask")->required();
   add("--url", flags->url, "HOST:PORT", "default localhost:8000, gRPC 8001; https:// is TLS");
-  add("--protocol", flags->protocol, "P", "http, grpc or grpc-stream")
-      ->check(CLI::IsMember({"http", "grpc", "grpc-stream"}).description(""))
-      ->capture_default_str();
+  add("--protocol", flags->protocol, "P", "http (default), grpc or grpc-stream")
+      ->transform(
+          CLI::Transformer(std::map<std::string, Protocol>{{"http", Protocol::kHttp},
+                                                           {"grpc", Protocol::kGrpc},
+                                                           {"grpc-stream", Protocol::kGrpcStream}})
+              .description(""));
   AddShapesFlag(app, "--shape", flags->shapes, "x:1x10: random values (the default)");
   add("--input-data", flags->inputs, "FILE.npz", "or arrays, whose rows are sent in turn");
   app.add_flag("--json", flags->json, "tensors as JSON instead of binary");

@@ -8,13 +8,6 @@
 
 namespace verdict::load {
 
-/// What was run, in words, for the summary, the JSON document and the plot.
-struct RunDescription {
-  std::string target;  // "http://localhost:8000/v2/models/fraud"
-  std::string inputs;  // "random, binary tensors, 64 different requests"
-  std::vector<std::pair<std::string, std::string>> flags;  // as given, without secrets
-};
-
 /// "open loop, Poisson arrivals, 2000/s, seed 1".
 std::string LoadText(const RunOptions& options);
 

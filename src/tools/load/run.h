@@ -5,12 +5,20 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/load/process_usage.h"
 #include "tools/load/worker.h"
 
 namespace verdict::load {
+
+/// What was run, in words, for the summary, the JSON document and the plot.
+struct RunDescription {
+  std::string target;  // "http://localhost:8000/v2/models/fraud"
+  std::string inputs;  // "random, binary tensors, 64 different requests"
+  std::vector<std::pair<std::string, std::string>> flags;  // as given, without secrets
+};
 
 /// What is sent when, and what is measured of it.
 struct RunOptions {
