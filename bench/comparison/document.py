@@ -138,10 +138,11 @@ def write(results: dict) -> str:
         lines += [*(f"- {name} is missing: {why}" for name, why in results["absent"].items()), ""]
     lines += [
         "Triton comes from the package `nvidia-pytriton`, whose binary has no ONNX Runtime "
-        "backend; `bench/peers/triton/` has one in C++, and a model for its Python backend. FastAPI "
-        "has as many workers, and Triton as many instances a model and threads for HTTP, as there "
-        "are cores for the server; MLServer has workers where there is more than one. † marks a throughput that the client limited: "
-        "it was busy while the server had time to spare; there the CPU time decides.", ""]
+        "backend; `bench/peers/triton/` has one in C++, and a model for its Python backend. "
+        "FastAPI has as many workers, and Triton as many instances a model and threads for HTTP, "
+        "as there are cores for the server; MLServer has workers where there is more than one. "
+        "† marks a throughput that the client limited: it was busy while the server had time to "
+        "spare; there the CPU time decides.", ""]
     if "serving-cpu.svg" in results["plots"]:
         lines += [f"![CPU a request, R1]({PLOT})", ""]
     lines += _targets(results) + _starts(results)

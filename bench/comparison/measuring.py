@@ -72,7 +72,10 @@ class Cells:
             self.runs.setdefault(key, []).append(run)
         except (RunFailed, OSError) as error:
             self.failures[row] = str(error)
-            say(f"  {server.peer.name} {key[1]} {model} is left out: {error}")
+            if not server.alive():
+                self.failures[row] = f"the server died of it ({server.process.returncode})"
+                server.start()
+            say(f"  {server.peer.name} {key[1]} {model} is left out: {self.failures[row]}")
 
     def documents(self) -> list[dict]:
         return [dict(zip(("peer", "protocol", "model", "load"), key)) | _median(runs)

@@ -48,7 +48,10 @@ def cpu_time(tree: list[int]) -> CpuTime:
     """Of all threads, with children that ended and were waited for."""
     ticks = [0, 0]
     for pid in tree:
-        fields = _stat(pid)
+        try:
+            fields = _stat(pid)
+        except OSError:
+            continue  # it ended: its time is its parent's now
         ticks[0] += int(fields[11]) + int(fields[13])
         ticks[1] += int(fields[12]) + int(fields[14])
     return CpuTime(ticks[0] * TICK_US, ticks[1] * TICK_US)
@@ -58,7 +61,10 @@ def pss_bytes(root: int) -> int:
     """Proportional set size of the tree: a page shared by n processes counts 1/n in each."""
     total = 0
     for pid in pids(root):
-        rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        try:
+            rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue  # it ended
         total += next(int(line.split()[1]) for line in rollup.splitlines()
                       if line.startswith("Pss:")) * 1024
     return total

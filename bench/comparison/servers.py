@@ -20,6 +20,8 @@ from collections.abc import Callable
 from comparison import environment, process_tree
 
 START_TIMEOUT_S = 120
+# At its default of 8, Triton 2.51 dies while it deletes the requests of 64 gRPC streams.
+TRITON_GRPC_POOL = 1024
 STOP_TIMEOUT_S = 20
 PYTHON = str(environment.VENV / "bin" / "python")
 
@@ -92,7 +94,8 @@ def _triton(backends: pathlib.Path,
                 "--http-address", "127.0.0.1", "--http-port", str(ports.http),
                 "--grpc-address", "127.0.0.1", "--grpc-port", str(ports.grpc),
                 "--metrics-port", str(ports.metrics), "--allow-gpu-metrics", "false",
-                "--http-thread-count", str(cpus), "--disable-auto-complete-config"]
+                "--http-thread-count", str(cpus), "--grpc-infer-allocation-pool-size",
+                str(TRITON_GRPC_POOL), "--disable-auto-complete-config"]
     return command
 
 
@@ -150,6 +153,14 @@ class Server:
                  log: pathlib.Path) -> None:
         """Returns when every model is ready. cpus: those it may run on. Errors: StartFailed."""
         self.peer = peer
+        self._folders = folders
+        self._cpus = cpus
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        """Also again, on other ports, after its end. Errors: StartFailed."""
+        peer, folders, cpus, log = self.peer, self._folders, self._cpus, self._log
         self.ports = free_ports()
         command = peer.command(folders, self.ports, len(cpus))
         environ = os.environ | {"PYTHONPATH": str(environment.PEERS),
@@ -161,7 +172,7 @@ class Server:
             environ["BENCH_PACKAGES"] = packages
             environ["LD_LIBRARY_PATH"] = (f"{sysconfig.get_config_var('LIBDIR')}:"
                                           f"{packages}/nvidia_pytriton.libs")
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             begin = time.perf_counter()
             self.process = subprocess.Popen(
                 ["taskset", "--cpu-list", ",".join(map(str, cpus)), *command], stdout=output,
@@ -199,6 +210,9 @@ class Server:
                 connection.close()
             if targets:
                 time.sleep(0.001)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
 
     def port(self, protocol: str) -> int:
         return self.ports.http if protocol.startswith("http") else self.ports.grpc
