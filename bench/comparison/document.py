@@ -112,7 +112,8 @@ def _starts(results: dict) -> list[str]:
              "half a second later (proportional set size of all its processes). After the load: "
              "the same with R1, R4b and R6, at the end of the run.", ""]
     table = [[s["peer"], "", number(s["ready_ms"]), number(s["idle_mib"]),
-              number(loaded[s["peer"]])] for s in results["starts"]]
+              number(loaded[s["peer"]]) if s["peer"] in loaded else "–"]
+             for s in results["starts"]]
     return lines + [line.replace(" |  |", " |").replace("| --- | --- |", "| --- |") for line in
                     _table(["server", "", "ready, ms", "idle, MiB", "after the load, MiB"], table)]
 
@@ -140,7 +141,7 @@ def write(results: dict) -> str:
         "Triton comes from the package `nvidia-pytriton`, whose binary has no ONNX Runtime "
         "backend; `bench/peers/triton/` has one in C++, and a model for its Python backend. "
         "FastAPI has as many workers, and Triton as many instances a model and threads for HTTP, "
-        "as there are cores for the server; MLServer has workers where there is more than one. "
+        "as there are cores for the server; MLServer, slower with workers, has none. "
         "† marks a throughput that the client limited: it was busy while the server had time to "
         "spare; there the CPU time decides.", ""]
     if "serving-cpu.svg" in results["plots"]:

@@ -142,7 +142,13 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
     servers: list[Server] = []
     try:
         for peer in peers:
-            servers.append(Server(peer, folders, placement.server_cpus, out / f"{peer.name}.log"))
+            try:
+                servers.append(
+                    Server(peer, folders, placement.server_cpus, out / f"{peer.name}.log"))
+            except StartFailed as error:
+                say(f"  {peer.name} is left out: {error}")
+                cells.failures |= {(peer.name, protocol, model): str(error)
+                                   for protocol in peer.protocols for model in extent.models}
         _check_all(servers, extent, cells, out)
         idle = _idle_cpu(servers)
         rows = [(server, protocol) for server in servers for protocol in server.peer.protocols]

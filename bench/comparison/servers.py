@@ -64,11 +64,10 @@ def _fastapi(folders: environment.Folders, ports: Ports, cpus: int) -> list[str]
 
 
 def _mlserver(folders: environment.Folders, ports: Ports, cpus: int) -> list[str]:
-    # On one CPU a worker process beside the server only costs.
+    # No worker processes: on two cores they made it several times slower.
     (folders.mlserver / "settings.json").write_text(json.dumps({
         "host": "127.0.0.1", "http_port": ports.http, "grpc_port": ports.grpc,
-        "metrics_port": ports.metrics, "debug": False,
-        "parallel_workers": 0 if cpus == 1 else cpus}))
+        "metrics_port": ports.metrics, "debug": False, "parallel_workers": 0}))
     return [PYTHON, "-m", "mlserver.cli.main", "start", str(folders.mlserver)]
 
 

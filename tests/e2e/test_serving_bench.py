@@ -1,4 +1,4 @@
-"""The serving bench's own parts: what it checks, counts and writes. The peers are not installed here."""
+"""The serving bench: what it checks, counts and writes. The peers are not installed for this."""
 
 from __future__ import annotations
 
