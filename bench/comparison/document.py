@@ -46,12 +46,13 @@ class _Cells:
             elif figure == "throughput":
                 texts.append(number(cell[figure]) + ("†" if cell["client_bound"] >= 0.5 else ""))
             else:
-                texts.append(milliseconds(cell[figure]))
+                texts.append(milliseconds(cell[figure]) + ("‡" if cell["late"] >= 0.5 else ""))
         return " / ".join(texts)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    align = [" --- "] * 2 + [" ---: "] * (len(head) - 2)
+def _table(head: list[str], rows: list[list[str]], texts: int = 2) -> list[str]:
+    """texts: so many columns are aligned to the left."""
+    align = [" --- "] * texts + [" ---: "] * (len(head) - texts)
     return ["| " + " | ".join(head) + " |", "|" + "|".join(align) + "|",
             *("| " + " | ".join(row) + " |" for row in rows), ""]
 
@@ -110,12 +111,12 @@ def _starts(results: dict) -> list[str]:
     lines = ["## Memory and time to ready", "",
              "Ten copies of R1: from starting the process to all of them ready, and the memory "
              "half a second later (proportional set size of all its processes). After the load: "
-             "the same with R1, R4b and R6, at the end of the run.", ""]
-    table = [[s["peer"], "", number(s["ready_ms"]), number(s["idle_mib"]),
-              number(loaded[s["peer"]]) if s["peer"] in loaded else "–"]
+             "the memory with one model, at the end of its measuring.", ""]
+    table = [[s["peer"], number(s["ready_ms"]), number(s["idle_mib"]),
+              *(number(loaded[m][s["peer"]]) if s["peer"] in loaded[m] else "–" for m in loaded)]
              for s in results["starts"]]
-    return lines + [line.replace(" |  |", " |").replace("| --- | --- |", "| --- |") for line in
-                    _table(["server", "", "ready, ms", "idle, MiB", "after the load, MiB"], table)]
+    return lines + _table(["server", "ready, ms", "idle, MiB",
+                           *(f"after {m}, MiB" for m in loaded)], table, texts=1)
 
 
 def write(results: dict) -> str:
@@ -143,7 +144,8 @@ def write(results: dict) -> str:
         "FastAPI has as many workers, and Triton as many instances a model and threads for HTTP, "
         "as there are cores for the server; MLServer, slower with workers, has none. "
         "† marks a throughput that the client limited: it was busy while the server had time to "
-        "spare; there the CPU time decides.", ""]
+        "spare; there the CPU time decides. ‡ marks times to which the client added, by sending "
+        "late.", ""]
     if "serving-cpu.svg" in results["plots"]:
         lines += [f"![CPU a request, R1]({PLOT})", ""]
     lines += _targets(results) + _starts(results)

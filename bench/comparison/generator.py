@@ -33,6 +33,7 @@ class Measured:
     kernel: float
     answers: int
     client_bound: bool
+    late: bool  # the generator sent requests late of its own fault
 
 
 class Generator:
@@ -58,8 +59,13 @@ class Generator:
             "--json-out", result, *flags]
         if protocol == "http-json":
             command.append("--json")
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
-                              timeout=TIMEOUT_S)
+        if protocol.startswith("grpc"):
+            command += ["--concurrency", connections]  # one a connection, as HTTP has
+        try:
+            done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                                  timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise RunFailed(f"verdict load did not end in {TIMEOUT_S} s") from error
         if done.returncode != 0:
             raise RunFailed((done.stderr or done.stdout).strip()[-400:])
         return json.loads(result.read_text())
@@ -82,6 +88,6 @@ class Generator:
         return Measured(
             throughput=result["throughput_per_s"], p50=latency["p50"], p99=latency["p99"],
             p999=latency["p99.9"], user=used.user_us / answers, kernel=used.kernel_us / answers,
-            answers=answers,
+            answers=answers, late=any("sent late" in text for text in result["warnings"]),
             client_bound=(client / self._threads > CLIENT_BUSY
                           and used.total_us / 1e6 / cpu["wall_s"] < SERVER_IDLE))
