@@ -85,6 +85,8 @@ def measure(args: argparse.Namespace) -> dict:
     starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts,
                                       absent)
     peers = [peer for peer in peers if peer.name not in absent]
+    if any(peer.name == "Verdict" and "grpc" not in peer.protocols for peer in peers):
+        absent["Verdict over gRPC"] = "this build has none"
     results = {
         "date": datetime.date.today().isoformat(), "machine": machine(),
         "extent": dataclasses.asdict(extent), "absent": absent, "starts": starts,

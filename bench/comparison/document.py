@@ -101,9 +101,9 @@ def _targets(results: dict) -> list[str]:
              "Measured with the server on one core. CPU is the server's, user and kernel, at 64 "
              "connections.", ""]
     table = [[t.what, f"at most {t.limit:.4g} {t.unit}",
-              "–" if t.measured is None else f"{t.measured:.4g} {t.unit}", t.outcome()]
+              "–" if t.measured is None else f"{t.measured:,.1f} {t.unit}", t.outcome()]
              for t in targets.compare(results)]
-    return lines + _table(["target", "limit", "measured", "outcome"], table)
+    return lines + _table(["target", "limit", "measured", "outcome"], table, texts=4)
 
 
 def _starts(results: dict) -> list[str]:
