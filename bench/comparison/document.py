@@ -89,10 +89,12 @@ def _placement(title: str, text: str, placement: dict, models: list[str]) -> lis
     lines = [f"## {title}", "", text, ""]
     for model in models:
         lines += [f"### {model}: {MODELS[model]}", "", *_model_tables(cells, model, maxima)]
-    if placement["failures"]:
-        lines += ["Left out:", ""]
-        lines += [f"- {peer}, {PROTOCOLS[protocol]}, {model}: {why.splitlines()[0]}"
-                  for peer, protocol, model, why in placement["failures"]] + [""]
+    for title, entries in (("Left out:", placement["failures"]),
+                           ("Measured at a second try:", placement["second_tries"])):
+        if entries:
+            lines += [title, ""]
+            lines += [f"- {peer}, {PROTOCOLS[protocol]}, {model}: {why.splitlines()[0]}"
+                      for peer, protocol, model, why in entries] + [""]
     return lines
 
 

@@ -63,6 +63,7 @@ class Cells:
     def __init__(self) -> None:
         self.runs: dict[tuple, list[Measured]] = {}
         self.failures: dict[tuple, str] = {}
+        self.second_tries: dict[tuple, str] = {}
 
     def measure(self, generator: Generator, key: tuple, server: Server, model: str,
                 connections: int, duration_s: float, rate: float | None = None) -> None:
@@ -73,6 +74,10 @@ class Cells:
             run = generator.measure(server, key[1], model, connections, duration_s, rate)
             self.runs.setdefault(key, []).append(run)
         except (RunFailed, OSError) as error:
+            if server.alive() and row not in self.second_tries:
+                self.second_tries[row] = str(error)
+                say(f"  {server.peer.name} {key[1]} {model} is tried again: {error}")
+                return self.measure(generator, key, server, model, connections, duration_s, rate)
             self.failures[row] = str(error)
             if not server.alive():
                 self.failures[row] = f"the server died of it ({server.process.returncode})"
@@ -195,7 +200,8 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
                 server.stop()
     return {"placement": dataclasses.asdict(placement), "cells": cells.documents(),
             "maxima": [[*row, most[row]] for row in most], "idle_cpu": idle, "loaded_mib": loaded,
-            "failures": [[*row, text] for row, text in cells.failures.items()]}
+            "failures": [[*row, text] for row, text in cells.failures.items()],
+            "second_tries": [[*row, text] for row, text in cells.second_tries.items()]}
 
 
 def _maxima(cells: Cells, model: str) -> dict[tuple[str, str, str], float]:
