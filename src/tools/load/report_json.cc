@@ -4,7 +4,7 @@
 
 #include "base/cpu_count.h"
 #include "base/processor.h"
-#include "engine/json_writer.h"
+#include "base/json_writer.h"
 #include "tools/load/report.h"
 
 namespace verdict::load {
