@@ -180,7 +180,8 @@ void Scheduler::Core::Work(size_t index) {
   }
 }
 
-/// The thread that rejects what expires, however long the compute threads are busy.
+/// The thread that rejects what expires, however long the compute threads are busy, and in the end
+/// all that waits.
 void Scheduler::Core::Watch() {
   Jobs expired;
   std::unique_lock lock(mutex);
@@ -213,6 +214,13 @@ void Scheduler::Core::Watch() {
       expiry_changed.wait_until(lock, armed_expiry);
     }
   }
+  Jobs waiting;
+  const Clock::time_point now = Clock::now();
+  for (const std::shared_ptr<ModelQueue>& queue : queues) {
+    while (queue->queue_.size() > 0) waiting.push_back(queue->Remove(queue->queue_.front(), now));
+  }
+  lock.unlock();
+  FinishAll(waiting, Unavailable("the server is stopping"), workers.size());
 }
 
 /// Sees to it that the watching thread looks then, or earlier.
@@ -272,16 +280,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::Start(int threads) {
 }
 
 Scheduler::~Scheduler() {
-  Jobs waiting;
   {
     const std::lock_guard lock(core_->mutex);
     core_->stopping = true;
-    const Clock::time_point now = Clock::now();
-    for (const std::shared_ptr<ModelQueue>& queue : core_->queues) {
-      while (queue->queue_.size() > 0) {
-        waiting.push_back(queue->Remove(queue->queue_.front(), now));
-      }
-    }
   }
   core_->work_ready.notify_all();
   core_->expiry_changed.notify_all();
@@ -289,7 +290,6 @@ Scheduler::~Scheduler() {
     if (worker.thread.joinable()) worker.thread.join();
   }
   if (core_->watcher.joinable()) core_->watcher.join();
-  Core::FinishAll(waiting, Unavailable("the server is stopping"), core_->workers.size());
 }
 
 Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine> engine,

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "serve/batching/scheduler.h"
 #include "serve/grpc/message_bytes.h"
 #include "serve/small_engine_test.h"
 
@@ -15,7 +16,7 @@ using Clock = Job::Clock;
 class TestJob final : public InferJob {
  public:
   explicit TestJob(Service& service) : InferJob(service, 0) {}
-  using InferJob::Start;
+  void Start(const grpc::ByteBuffer& bytes) { InferJob::Start(bytes, context_); }
   int answers = 0;
   Status status;
   inference::ModelInferResponse response;
@@ -27,12 +28,16 @@ class TestJob final : public InferJob {
     EXPECT_TRUE(!status.ok() || ReadMessage(answer, &response).ok());
   }
   bool is_stream() const override { return false; }
+  std::shared_ptr<Job> self() override { return nullptr; }  // it is never queued here
+
+  grpc::ServerContext context_;
 };
 
 class InferJobTest : public testing::Test {
  protected:
   InferJobTest() {
-    auto model = LoadedModel::FromEngine("m", 1, SmallEngine(1), &service_.metrics());
+    const ModelHost host{1, &service_.metrics(), scheduler_.get(), {}, {}};
+    auto model = LoadedModel::FromEngine("m", 1, SmallEngine(1), {}, host);
     VERDICT_CHECK(model.ok());
     model_ = *model;
     auto models = std::make_shared<ModelSet>();
@@ -57,14 +62,15 @@ class InferJobTest : public testing::Test {
     return tensor->mutable_contents();
   }
 
-  Service service_{1};
+  Service service_{1, 1};
+  std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
   std::shared_ptr<const LoadedModel> model_;
   grpc::ByteBuffer bytes_;
 };
 
 TEST_F(InferJobTest, AnswersWithRawContents) {
   TestJob job(service_);
-  job.Start(bytes_, Clock::time_point::max());
+  job.Start(bytes_);
   ASSERT_EQ(job.answers, 1);
   ASSERT_TRUE(job.status.ok()) << job.status.ToString();
   EXPECT_EQ(job.response.id(), "7");
@@ -78,12 +84,13 @@ TEST_F(InferJobTest, AnswersWithRawContents) {
 
 TEST_F(InferJobTest, ExecutesNothingAfterItsDeadline) {
   TestJob job(service_);
-  job.Start(bytes_, Clock::now());
+  service_.SetDeadlines({.default_us = 1});
+  job.Start(bytes_);
   EXPECT_EQ(job.answers, 1);
   EXPECT_EQ(job.status.code(), StatusCode::kDeadlineExceeded);
   const ModelTotals totals = model_->metrics().Sum();
   EXPECT_EQ(totals.executions, 0u);
-  EXPECT_EQ(totals.failures[static_cast<size_t>(FailureReason::kCanceled)], 1u);
+  EXPECT_EQ(totals.failures[static_cast<size_t>(FailureReason::kRejected)], 1u);
 }
 
 TEST(ToJobDeadline, IsUnlimitedWithoutOne) {
