@@ -125,9 +125,10 @@ Status SharedMemoryRegion::Write(uint64_t offset, std::span<const std::byte> byt
 
 Status RegionRegistry::CheckAllowed() const {
   if (options_.allowed) return OkStatus();
-  return Status(StatusCode::kPermissionDenied,
-                "shared memory is not allowed on this server; set shared_memory.allow in its "
-                "configuration if all of its clients may read and write the shared memory of its user");
+  return Status(
+      StatusCode::kPermissionDenied,
+      "shared memory is not allowed on this server; set shared_memory.allow in its "
+      "configuration if all of its clients may read and write the shared memory of its user");
 }
 
 Status RegionRegistry::Register(std::string_view name, std::string_view key, uint64_t offset,
