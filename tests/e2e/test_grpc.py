@@ -277,7 +277,7 @@ def test_a_message_over_the_limit_is_refused(
     small_repository: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     running = Server(small_repository, tmp_path / "log", "--drain-ms", 0,
-                     "--max-body-bytes", 100_000)
+                     "--set", "grpc.max_message_bytes=100000")
     try:
         with grpc.insecure_channel(running.grpc_address) as channel:
             assert call(channel, fraud_request())

@@ -52,7 +52,7 @@ def test_json_log_has_an_object_a_line(
 
 
 def test_log_settings_change_while_it_runs(own: Server) -> None:
-    with triton.InferenceServerClient(own.address) as client:
+    with triton.InferenceServerClient(own.admin_address) as client:
         before = client.get_log_settings()
         assert before == {"log_file": "", "log_info": True, "log_warning": True,
                           "log_error": True, "log_verbose_level": 0, "log_format": "ISO8601"}
@@ -75,7 +75,7 @@ def test_log_settings_change_while_it_runs(own: Server) -> None:
 
 def test_what_a_request_holds_is_never_logged(own: Server) -> None:
     secret = 8675309.5
-    with triton.InferenceServerClient(own.address) as client:
+    with triton.InferenceServerClient(own.admin_address) as client:
         client.update_log_settings({"log_verbose_level": 2})
     for data in ([secret] * 10, [secret] * 11, [secret, "x"]):
         body = {"id": str(secret), "inputs": [

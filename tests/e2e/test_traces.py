@@ -114,7 +114,7 @@ def test_an_error_says_so(traced: Server, collector: Collector) -> None:
 
 
 def test_settings_take_effect_while_it_runs(traced: Server, collector: Collector) -> None:
-    with triton.InferenceServerClient(traced.address) as client:
+    with triton.InferenceServerClient(traced.admin_address) as client:
         settings = client.get_trace_settings()
         assert settings["trace_level"] == ["TIMESTAMPS"]
         assert (settings["trace_rate"], settings["trace_count"]) == ("1", "-1")

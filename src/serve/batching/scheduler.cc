@@ -273,8 +273,10 @@ Result<std::unique_ptr<Scheduler>> Scheduler::Start(int threads) {
       core.workers[i].thread = std::thread([&core, i] { core.Work(i); });
     }
     core.watcher = std::thread([&core] { core.Watch(); });
-  } catch (const std::system_error& error) {
-    return ResourceExhausted(std::string("cannot start the compute threads: ") + error.what());
+  } catch (const std::system_error&) {
+    return ResourceExhausted("cannot start " + std::to_string(threads + 1) +
+                             " threads that run models; lower compute.threads or raise the "
+                             "process limit");
   }
   return scheduler;
 }
