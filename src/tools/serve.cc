@@ -5,10 +5,14 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <system_error>
+#include <thread>
 
 #include "base/terminal_text.h"
 #include "config/print_config.h"
@@ -115,6 +119,24 @@ bool Reload(const ServeFlags& flags, const ServerConfig& started, Server& server
   return true;
 }
 
+/// How long a shutdown may take beyond its drain delay, before it is no shutdown any more.
+constexpr std::chrono::milliseconds kShutdownPatience{20'000};
+/// The exit status of one that was ended so.
+constexpr int kEndedByForce = 3;
+
+/// Ends the process if it has not ended by then: a kernel that never returns would hold it.
+void EndByForceAfter(std::chrono::milliseconds patience) {
+  try {
+    std::thread([patience] {
+      std::this_thread::sleep_for(patience);
+      spdlog::critical("the shutdown did not end in {} ms: ended by force", patience.count());
+      std::_Exit(kEndedByForce);
+    }).detach();
+  } catch (const std::system_error&) {
+    spdlog::warn("no thread to end a shutdown that hangs: a second signal does");
+  }
+}
+
 Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   StartLogging(LogSettingsOf(loaded.config.log));
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
@@ -154,6 +176,7 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
       "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
       ::sigabbrev_np(signal), options.drain.count());
   signals.LetThrough();
+  EndByForceAfter(options.drain + kShutdownPatience);
   server->Shutdown();
   spdlog::info("stopped");
   return OkStatus();
@@ -211,7 +234,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kServeCommand = {
     .name = "serve",
-    .summary = "Serves a folder of models over HTTP and gRPC (v2 protocol).",
+    .summary = "Serves a folder of models over HTTP and gRPC.",
     .example =
         "  verdict serve --repository models\n"
         "  curl localhost:8000/v2/models/fraud",

@@ -37,7 +37,8 @@ constexpr std::array kKeyFlags = {
     KeyFlag{"--max-connections", "http.max_connections", "N", "default 16384; more are told 503"},
     KeyFlag{"--drain-ms", "drain_ms", "MS", "at SIGTERM, from unready to refusing connections",
             true},
-    KeyFlag{"--idle-timeout-s", "http.idle_timeout_s", "S", "closes an idle connection", true},
+    KeyFlag{"--idle-timeout-s", "http.idle_timeout_s", "S", "closes an idle connection", true,
+            true},
     KeyFlag{"--read-timeout-s", "http.read_timeout_s", "S", "from first to last byte of a request",
             true, true},
 };
