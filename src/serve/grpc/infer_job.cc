@@ -86,6 +86,8 @@ void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs
 
 void InferJob::End(const Status& status, const grpc::ByteBuffer& answer, int slot) {
   if (record_.has_value()) Record(service_, slot, status, *record_);
+  // Before the client can know: its next request must not meet this one at its limit.
+  admission_.ticket.Release();
   Answer(status, answer);
 }
 

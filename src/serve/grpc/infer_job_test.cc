@@ -15,23 +15,32 @@ using Clock = Job::Clock;
 
 class TestJob final : public InferJob {
  public:
-  explicit TestJob(Service& service) : InferJob(service, 0) {}
+  explicit TestJob(Service& service) : InferJob(service, 0), gate_(service.gate()) {}
   void Start(const grpc::ByteBuffer& bytes) { InferJob::Start(bytes, context_); }
   int answers = 0;
+  int64_t in_flight_at_answer = 0;  // by the limiter
   Status status;
   inference::ModelInferResponse response;
 
  private:
   void Answer(const Status& the_status, const grpc::ByteBuffer& answer) override {
     ++answers;
+    in_flight_at_answer = gate_.limiter().in_flight();
     status = the_status;
     EXPECT_TRUE(!status.ok() || ReadMessage(answer, &response).ok());
   }
   bool is_stream() const override { return false; }
   std::shared_ptr<Job> self() override { return nullptr; }  // it is never queued here
 
+  Gate& gate_;
   grpc::ServerContext context_;
 };
+
+std::unique_ptr<Gate> GateForOneAtATime() {
+  AdmissionOptions options;
+  options.limits.total.max_in_flight = 1;
+  return *Gate::Make(options);
+}
 
 class InferJobTest : public testing::Test {
  protected:
@@ -62,7 +71,7 @@ class InferJobTest : public testing::Test {
     return tensor->mutable_contents();
   }
 
-  Service service_{1, 1};
+  Service service_{1, 1, {}, GateForOneAtATime()};
   std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
   std::shared_ptr<const LoadedModel> model_;
   grpc::ByteBuffer bytes_;
@@ -80,6 +89,22 @@ TEST_F(InferJobTest, AnswersWithRawContents) {
   EXPECT_EQ(job.response.raw_output_contents(0),
             std::string(reinterpret_cast<const char*>(y), sizeof(y)));
   EXPECT_EQ(job.response.raw_output_contents(1), std::string("\5\0\0\0hello", 9));
+}
+
+TEST_F(InferJobTest, IsNoLongerUnderWayWhenItIsAnswered) {
+  // The client may send its next request before this one's memory is given back.
+  TestJob answered(service_);
+  answered.Start(bytes_);
+  EXPECT_TRUE(answered.status.ok()) << answered.status.ToString();
+  EXPECT_EQ(answered.in_flight_at_answer, 0);
+  TestJob refused(service_);
+  inference::ModelInferRequest unknown;
+  unknown.set_model_name("unknown");
+  grpc::ByteBuffer bytes;
+  ASSERT_TRUE(WriteMessage(unknown, &bytes).ok());
+  refused.Start(bytes);
+  EXPECT_EQ(refused.status.code(), StatusCode::kNotFound) << refused.status.ToString();
+  EXPECT_EQ(refused.in_flight_at_answer, 0);
 }
 
 TEST_F(InferJobTest, ExecutesNothingAfterItsDeadline) {
