@@ -6,10 +6,18 @@
 #include "serve/grpc/message_bytes.h"
 
 namespace verdict {
+namespace {
 
-InferJob::InferJob(Service& service, int worker)
+/// Messages up to this size are free of the budget, so that clients who use it up leave room for
+/// small requests. The number of calls bounds them.
+constexpr size_t kFreeMessageBytes = 4096;
+
+}  // namespace
+
+InferJob::InferJob(Service& service, int worker, MemoryBudget& budget)
     : service_(service),
       worker_(worker),
+      memory_(budget),
       message_(google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena_)) {}
 
 void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
@@ -23,6 +31,10 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
 
 Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
   VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, message_));
+  // Read, it may take many times its bytes: a string of none takes a string object.
+  if (bytes.Length() > kFreeMessageBytes && !memory_.Take(message_->SpaceUsedLong())) {
+    return ResourceExhausted("too many requests are held at this moment; try again later");
+  }
   VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
                                        message_->model_name(), message_->model_version()));
   TraceContext trace;
