@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import pathlib
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -347,6 +348,38 @@ def test_a_client_within_its_limit_is_never_refused(
                 check_grpc_row(channel.unary_unary(INFER)(grpc_request(model, row), timeout=20),
                                row)
             kept.close()
+    assert running.stop() == 0
+
+
+def test_an_answer_without_memory_for_it_fails_alone(tmp_path: pathlib.Path) -> None:
+    """503 for the request whose answer finds no room, and 200 for the one behind it."""
+    root = tmp_path / "repository"
+    build("skl_lr_binary", root / "large" / "1" / "model.engine", "--minShapes=x:1x10",
+          "--optShapes=x:1x10", "--maxShapes=x:3000000x10")
+    (root / "large" / "config.yaml").write_text("instance_group: [{count: 1}]\n")
+    build_slow(root / "slow" / "1" / "model.engine")
+    running = start(root, tmp_path / "log", "--max-body-bytes", 1 << 28)
+
+    def request(rows: int) -> bytes:
+        tensor = np.zeros((rows, 10), np.float32).tobytes()
+        text = (f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{rows},10],'
+                f'"parameters":{{"binary_data_size":{len(tensor)}}}}}]}}').encode()
+        return post("/v2/models/large/infer", text + tensor,
+                    Inference_Header_Content_Length=len(text))
+
+    assert running.ask(request(1)).code == 200
+    with held_up(running, 1500):
+        clients = [sent(running, request(rows)) for rows in (3_000_000, 1)]
+        wait_for(lambda: pending(running, "large") == 2, "both wait")
+        status = pathlib.Path(f"/proc/{running.process.pid}/status").read_text()
+        size = next(int(line.split()[1]) for line in status.splitlines() if "VmSize" in line)
+        _, hard = resource.prlimit(running.process.pid, resource.RLIMIT_AS)
+        limit = (size + 256) * 1024
+        resource.prlimit(running.process.pid, resource.RLIMIT_AS, (limit, hard))
+        answers = [client.read() for client in clients]
+        resource.prlimit(running.process.pid, resource.RLIMIT_AS, (hard, hard))
+    assert answers[0].code == 503 and "no memory" in answers[0].error()
+    assert answers[1].code == 200
     assert running.stop() == 0
 
 

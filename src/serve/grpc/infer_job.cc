@@ -1,5 +1,7 @@
 #include "serve/grpc/infer_job.h"
 
+#include <exception>
+
 #include "serve/batching/scheduler.h"
 #include "serve/grpc/admission.h"
 #include "serve/grpc/infer_message.h"
@@ -90,8 +92,13 @@ void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs
                : InferAnswerForm::kStream;
   }
   grpc::ByteBuffer answer;
-  const Status written = WriteInferAnswer(model_->name(), model_->version_text(), request_,
-                                          model_->outputs(), outputs, form, &answer);
+  Status written;
+  try {
+    written = WriteInferAnswer(model_->name(), model_->version_text(), request_, model_->outputs(),
+                               outputs, form, &answer);
+  } catch (const std::exception&) {  // on a compute thread it would end the process
+    written = Unavailable("no memory to answer this request");
+  }
   record_->phases.written = Clock::now();
   End(written, answer, slot);
 }
