@@ -58,5 +58,8 @@ function(verdict_proto)
   endif()
   if(VERDICT_SANITIZE)
     target_compile_options(verdict_${ARG_NAME} PRIVATE -fsanitize=${VERDICT_SANITIZE})
+    if(VERDICT_SANITIZE STREQUAL "thread")
+      target_compile_options(verdict_${ARG_NAME} PRIVATE -U__SANITIZE_THREAD__)  # see verdict_flags
+    endif()
   endif()
 endfunction()
