@@ -155,7 +155,7 @@ def unit_tests(preset: str, folder: str, wanted: Sequence[str] = ()) -> Tally:
             PROGRAM_TIMEOUT_S,
             ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
             UBSAN_OPTIONS="print_stacktrace=1",
-            TSAN_OPTIONS="second_deadlock_stack=1",
+            TSAN_OPTIONS=f"second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp",
         )  # fmt: skip
         tally = from_junit(name, report, *outcome)
         say(f"{name}: {tally} in {time.time() - started:.1f} s")
