@@ -108,7 +108,15 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   return server;
 }
 
-Server::~Server() = default;
+/// Also where a start fails half way, or nobody called Shutdown: the transports end first, since
+/// their threads use all the rest.
+Server::~Server() {
+  if (manager_ != nullptr) manager_->Stop();  // answers the calls that wait for a load
+  if (grpc_ != nullptr) grpc_->Stop(std::chrono::milliseconds(0));
+  for (HttpServer* const http : {http_.get(), admin_.get(), metrics_.get()}) {
+    if (http != nullptr) http->Stop();
+  }
+}
 
 Status Server::StartGrpc() {
   GrpcOptions grpc;

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "serve/batching/engines_test.h"
+#include "serve/batching/recorded_job_test.h"
 #include "serve/http_client_test.h"
 #include "serve/small_engine_test.h"
 
@@ -525,6 +527,30 @@ TEST_F(ServerTest, LoadingThatEndsInAShutdownDoesNotMakeItReady) {
   server_->service().SetModelsReady(true);
   EXPECT_FALSE(server_->service().ready());
   EXPECT_THAT(Scrape(), HasSubstr("verdict_server_ready 0\n"));
+}
+
+TEST_F(ServerTest, NobodyIsServedFromWhatHasBeenFreed) {
+  options_.models.mode = RepositoryOptions::Mode::kExplicit;
+  Start();
+  // A run that does not end holds the scheduler, whose end the server waits for.
+  Scheduler& scheduler = server_->service().scheduler();
+  auto queue = scheduler.Add(DoublingEngine(), {}).value();
+  Turnstile turnstile;
+  auto job = std::make_shared<RecordedJob>(std::vector<float>(3), Shape{1, 3});
+  job->before_finish = [&] { turnstile.Enter(); };
+  ASSERT_TRUE(scheduler.Submit(queue, job).ok());
+  turnstile.AwaitEntered();
+  Client inference(port()), admin(PortOf(server_->admin_url()));
+  ASSERT_EQ(inference.Ask(Post(kInfer, Rows("4"))).code, 200);
+  ASSERT_EQ(admin.Ask(Post("/v2/repository/models/none/load", "{}")).code, 404);
+
+  std::thread end([this] { server_.reset(); });  // without a Shutdown, as where a start fails
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(inference.Closed());
+  EXPECT_TRUE(admin.Closed());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s) << "closed, not waited for in vain";
+  turnstile.Open();
+  end.join();
 }
 
 TEST_F(ServerTest, PortInUseIsSaidSo) {

@@ -97,7 +97,8 @@ bool Reload(const ServeFlags& flags, const ServerConfig& started, Server& server
     any = true;
   }
   if (flags.file.empty()) return any;
-  systemd.Reloading();
+  const bool started_up = server.loaded();  // else it is the start's end that says ready
+  if (started_up) systemd.Reloading();
   LoadedServerConfig loaded = LoadServerConfig(SourcesOf(flags));
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   for (const std::string& problem : loaded.problems) spdlog::error("{}", problem);
@@ -115,12 +116,13 @@ bool Reload(const ServeFlags& flags, const ServerConfig& started, Server& server
     }
     spdlog::info("reloaded");
   }
-  systemd.Ready(server.service().ready() ? "serving" : "no model is served");
+  if (started_up) systemd.Ready(server.service().ready() ? "serving" : "no model is served");
   return true;
 }
 
 /// How long a shutdown may take beyond its drain delay, before it is no shutdown any more.
-constexpr std::chrono::milliseconds kShutdownPatience{20'000};
+/// More than what Server::Shutdown gives requests and traces, and a little for the rest.
+constexpr std::chrono::milliseconds kShutdownPatience{15'000};
 /// The exit status of one that was ended so.
 constexpr int kEndedByForce = 3;
 
@@ -152,7 +154,12 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   constexpr int kLoadingStepMs = 2;
   const int serving_step_ms = ServingStepMs(*systemd);
   int signal = 0;
-  while (signal == 0 && !server->loaded()) signal = signals.WaitFor(kLoadingStepMs);
+  // The next signal within that time that ends the server, or 0.
+  const auto wait = [&](int milliseconds) {
+    const int came = signals.WaitFor(milliseconds);
+    return came == SIGHUP && Reload(flags, loaded.config, *server, *systemd) ? 0 : came;
+  };
+  while (signal == 0 && !server->loaded()) signal = wait(kLoadingStepMs);
   if (signal == 0) {
     if (!server->service().ready()) {
       spdlog::error("no model of {} is served: the server is live, but not ready",
@@ -168,8 +175,7 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   }
   while (signal == 0) {
     systemd->Watchdog();
-    signal = signals.WaitFor(serving_step_ms);
-    if (signal == SIGHUP && Reload(flags, loaded.config, *server, *systemd)) signal = 0;
+    signal = wait(serving_step_ms);
   }
   systemd->Stopping("answering what is under way");
   spdlog::info(

@@ -28,10 +28,11 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return parts[0], parts[1]
 
 
-def build(name: str, engine: pathlib.Path) -> None:
+def build(name: str, engine: pathlib.Path, *flags: str) -> None:
     """Builds a golden model's engine."""
     engine.parent.mkdir(parents=True, exist_ok=True)
-    command = [BINARY, "build", "--onnx", GOLDEN / f"{name}.onnx", "--saveEngine", engine]
+    command = [BINARY, "build", "--onnx", GOLDEN / f"{name}.onnx", "--saveEngine", engine,
+               *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{name}: exit {done.returncode}: {done.stderr.strip()}"
 

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 import tritonclient.http as triton
-from serving import BINARY, Server, get, post, wait_for
+from serving import BINARY, Client, Server, get, post, wait_for
+from slow_model import build_slow
 from tritonclient.utils import InferenceServerException
 
 TEXT_LINE = re.compile(
@@ -133,6 +135,49 @@ def test_the_service_manager_is_told(
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_reload_during_the_start_does_not_end_it(
+    tmp_path: pathlib.Path, manager: Manager
+) -> None:
+    """SIGHUP while models are loaded: they go on being loaded, and only then is it ready."""
+    root = tmp_path / "repository"
+    build_slow(root / "m0" / "1" / "model.engine")
+    for i in range(1, 10):
+        shutil.copytree(root / "m0", root / f"m{i}")
+    config = tmp_path / "server.yaml"
+    config.write_text("repository: {mode: poll}\nadmin: {port: 0}\ngrpc: {port: 0}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [str(BINARY), "serve", "--config", str(config), "--repository", str(root), "--host",
+         "127.0.0.1", "--http-port", str(port), "--metrics-port", "0", "--drain-ms", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"NOTIFY_SOCKET": str(manager.path)})
+
+    def code(target: str) -> int:
+        try:
+            client = Client(port)
+        except OSError:
+            return 0
+        answer = client.ask(get(target)).code
+        client.close()
+        return answer
+
+    try:
+        wait_for(lambda: code("/v2/health/live") == 200, "it is live")
+        assert code("/v2/models/m9/ready") == 503, "the last is loaded already: too late a signal"
+        process.send_signal(signal.SIGHUP)
+        # Not "reloading", nor ready by what the signal did.
+        assert manager.received() == ["READY=1", "STATUS=serving"]
+        assert code("/v2/models/m9/ready") == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert "reloaded" in errors
 
 
 def test_a_notify_socket_that_is_none_ends_the_start(small_repository: pathlib.Path) -> None:

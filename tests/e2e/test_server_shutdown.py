@@ -10,9 +10,12 @@ import subprocess
 import threading
 import time
 
+import grpc
 import numpy as np
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from serving import Client, Server, get, golden, post, wait_for
+from slow_model import build_slow, slow_request
 
 INFER = "/v2/models/fraud/infer"
 
@@ -189,3 +192,46 @@ def test_stuck_clients_do_not_hold_the_server(
     assert stuck.read().code == 408
     assert running.process.wait(15) == 0
     assert time.monotonic() - begin < 5
+
+
+def test_an_open_stream_does_not_hold_the_server(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A tool that keeps its reflection stream open is told UNAVAILABLE: the server does not wait
+    out its patience for it."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 0)
+    ended = threading.Event()
+
+    def requests():
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        ended.wait(60)
+
+    with grpc.insecure_channel(running.grpc_address) as channel:
+        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(requests())
+        assert next(answers).list_services_response.service
+        begin = time.monotonic()
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+        assert time.monotonic() - begin < 8
+        assert answers.code() == grpc.StatusCode.UNAVAILABLE
+        assert "shutting down" in answers.details()
+        ended.set()
+
+
+def test_a_run_that_does_not_end_is_ended_by_force(tmp_path: pathlib.Path) -> None:
+    """Exit status 3, said in the log, some 15 s after the signal; the run would take longer."""
+    root = tmp_path / "repository"
+    build_slow(root / "slow" / "1" / "model.engine")
+    running = Server(root, tmp_path / "log", "--drain-ms", 0, "--set", "compute.threads=1")
+    name = 'nv_inference_pending_request_count{model="slow",version="1"}'
+    stuck = running.client()
+    stuck.send(slow_request("slow", 60_000))
+    behind = running.client()
+    behind.send(slow_request("slow", 1))
+    wait_for(lambda: running.metric(name) == 1, "one runs, one waits behind it")
+    begin = time.monotonic()
+    running.process.terminate()
+    assert running.process.wait(40) == 3, running.log()
+    assert 12 < time.monotonic() - begin < 30
+    assert "ended by force" in running.log()
+    assert stuck.closed() and behind.closed()

@@ -1,5 +1,6 @@
 #include "serve/admission/gate.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -131,7 +132,8 @@ Refusal Gate::Enter(const Caller& caller, Role needed, Clock::time_point now,
 
 Refusal Gate::AdmitPriority(uint32_t priority, Clock::time_point now) {
   LoadSnapshot load;
-  load.in_flight = limiter_.in_flight();
+  // Beside the one that asks, which has entered: else the last one allowed would never be admitted.
+  load.in_flight = std::max<int64_t>(limiter_.in_flight() - 1, 0);
   load.max_in_flight = limiter_.options().total.max_in_flight;
   if (shed_.queue_delay_watermark.count() > 0) load.queue_delay = queue_delay_.Estimate(now);
   if (load.max_in_flight == 0 && load.queue_delay.count() == 0) return {};

@@ -130,6 +130,19 @@ TEST_F(GateTest, ShedsByPriority) {
   EXPECT_TRUE(gate->AdmitPriority(3, kStart).status.ok());
 }
 
+TEST_F(GateTest, AdmitsAsManyAsAreAllowed) {
+  for (const int allowed : {1, 2, 3}) {
+    AdmissionOptions options;
+    options.limits.total.max_in_flight = allowed;
+    const auto gate = Make(options);
+    std::vector<Admission> running(static_cast<size_t>(allowed));
+    for (Admission& admission : running) {
+      ASSERT_TRUE(gate->Enter(Caller(), Role::kInfer, kStart, &admission).status.ok());
+      EXPECT_TRUE(gate->AdmitPriority(1, kStart).status.ok()) << allowed;
+    }
+  }
+}
+
 TEST_F(GateTest, ShedsByTheQueuesDelay) {
   AdmissionOptions options;
   options.shed.queue_delay_watermark = std::chrono::milliseconds(1);

@@ -87,8 +87,8 @@ class RecordedJob : public Job {
   std::vector<const void*> addresses_;
 };
 
-/// A gate that keeps a compute thread in a job's Finish.
-class Gate {
+/// Keeps compute threads in a job's Finish until it opens. (Gate is the name of admission's.)
+class Turnstile {
  public:
   void Open() {
     const std::lock_guard lock(mutex_);

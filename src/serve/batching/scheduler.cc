@@ -121,6 +121,10 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
         continue;
       }
       // One of them has what the model refuses: the others are not to suffer from it.
+      if (job.deadline <= Clock::now()) {
+        job.Finish(DeadlineExceeded("the deadline passed before a run of its own"), {}, job.times_);
+        continue;
+      }
       const Status own = run.Run(std::span(&part, 1));
       job.times_.computed = Clock::now();
       job.Finish(own, run.Outputs(), job.times_);

@@ -53,7 +53,7 @@ class SchedulerTest : public testing::Test {
     gate_.AwaitEntered(static_cast<int>(blockers_.size()));
   }
 
-  Gate gate_;
+  Turnstile gate_;
   std::unique_ptr<Scheduler> scheduler_;
   std::shared_ptr<ModelQueue> blocker_queue_;
   std::vector<std::shared_ptr<RecordedJob>> blockers_;
@@ -286,19 +286,21 @@ TEST_F(SchedulerTest, KeepsTheOrderOfArrivalWhereAsked) {
   scheduler_.reset();
 }
 
+/// A row of LookupEngine's.
+class IndexJob : public RecordedJob {
+ public:
+  explicit IndexJob(int64_t index) : RecordedJob({}, Shape{1}), index_(index) {
+    view_ = {DataType::kInt64, Shape{1}, &index_};
+    inputs = std::span(&view_, 1);
+  }
+
+ private:
+  int64_t index_;
+  TensorView view_;
+};
+
 TEST_F(SchedulerTest, SparesOthersTheErrorOfOne) {
   const auto queue = Add(LookupEngine(), {.max_batch_size = 8});
-  class IndexJob : public RecordedJob {
-   public:
-    explicit IndexJob(int64_t index) : RecordedJob({}, Shape{1}), index_(index) {
-      view_ = {DataType::kInt64, Shape{1}, &index_};
-      inputs = std::span(&view_, 1);
-    }
-
-   private:
-    int64_t index_;
-    TensorView view_;
-  };
   Block();
   const auto good = std::make_shared<IndexJob>(1), bad = std::make_shared<IndexJob>(7),
              fine = std::make_shared<IndexJob>(2);
@@ -310,6 +312,24 @@ TEST_F(SchedulerTest, SparesOthersTheErrorOfOne) {
   EXPECT_EQ(bad->num_outputs(), 0U);
   ASSERT_TRUE(fine->Wait().ok());
   EXPECT_THAT(fine->output(0), ElementsAre(20, 21));
+}
+
+TEST_F(SchedulerTest, DoesNotRunAgainWhatIsPastItsDeadlineByThen) {
+  const auto queue = Add(LookupEngine(), {.max_batch_size = 8});
+  Block();
+  const auto bad = std::make_shared<IndexJob>(7), late = std::make_shared<IndexJob>(1),
+             fine = std::make_shared<IndexJob>(2);
+  late->deadline = Clock::now() + std::chrono::seconds(2);
+  // Their common run fails, and each is to run alone: after the first one's answer it is too late
+  // for the second.
+  bad->deadline = late->deadline - milliseconds(1);  // so that it goes first
+  bad->before_finish = [&] { std::this_thread::sleep_until(late->deadline); };
+  for (const auto& job : {bad, late, fine}) ASSERT_TRUE(Submit(queue, job).ok());
+  gate_.Open();
+  EXPECT_EQ(late->Wait().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(late->num_outputs(), 0U);
+  EXPECT_TRUE(fine->Wait().ok());
+  EXPECT_NE(bad->Wait().code(), StatusCode::kDeadlineExceeded) << "the three were not one batch";
 }
 
 TEST_F(SchedulerTest, RefusesInputsThatTheModelDoesNotTake) {
@@ -458,7 +478,7 @@ TEST(Scheduler, RunsNoMoreOfAModelAtATimeThanConfigured) {
   ModelConfig config{.max_batch_size = 1};
   config.instance_count = 2;
   const auto queue = scheduler->Add(DoublingEngine(), config).value();
-  Gate gate;
+  Turnstile gate;
   std::atomic<int> at_once{0}, most{0};
   std::vector<std::shared_ptr<RecordedJob>> jobs;
   for (int i = 0; i < 6; ++i) {
@@ -491,7 +511,7 @@ TEST(Scheduler, AnswersWhatWaitsWhenAModelIsLetGo) {
   auto engine = DoublingEngine();
   const std::weak_ptr<const Engine> alive = engine;
   auto queue = scheduler->Add(std::move(engine), {.max_batch_size = 2}).value();
-  Gate gate;
+  Turnstile gate;
   const auto blocker = Row(0);
   blocker->before_finish = [&] { gate.Enter(); };
   ASSERT_TRUE(scheduler->Submit(queue, blocker).ok());
@@ -515,7 +535,7 @@ TEST(Scheduler, AnswersWhatWaitsWhenAModelIsLetGo) {
 TEST(Scheduler, FailsWhatWaitsWhenItStops) {
   auto scheduler = Scheduler::Start(1).value();
   const auto queue = scheduler->Add(DoublingEngine(), {.max_batch_size = 8}).value();
-  Gate gate;
+  Turnstile gate;
   const auto blocker = Row(0), waiting = Row(1);
   blocker->before_finish = [&] { gate.Enter(); };
   ASSERT_TRUE(scheduler->Submit(queue, blocker).ok());

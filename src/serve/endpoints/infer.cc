@@ -1,5 +1,7 @@
 #include <chrono>
+#include <exception>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "serve/batching/scheduler.h"
@@ -41,8 +43,7 @@ class QueuedInference : public Job {
     Reply reply;
     reply.trace = record_.trace;
     const Status result =
-        status.ok() ? WriteReply(*model_, scratch_->request, outputs, &record_.phases, &reply)
-                    : NamingInput(model_->engine().graph(), status);
+        status.ok() ? Write(outputs, &reply) : NamingInput(model_->engine().graph(), status);
     Record(service_, service_.compute_slot(times.thread), result, record_);
     service_.PutSpareScratch(std::move(scratch_));
     // Last: from here on the request's memory may be gone.
@@ -59,6 +60,17 @@ class QueuedInference : public Job {
   }
 
  private:
+  /// Errors: also kUnavailable (no memory): an exception would end the compute thread, and with it
+  /// the process.
+  Status Write(std::span<const TensorView> outputs, Reply* reply) {
+    try {
+      return WriteReply(*model_, scratch_->request, outputs, &record_.phases, reply);
+    } catch (const std::exception&) {
+      std::string().swap(reply->body);
+      return Unavailable("no memory to answer this request");
+    }
+  }
+
   Service& service_;
   std::shared_ptr<const LoadedModel> model_;
   std::unique_ptr<Service::Scratch> scratch_;

@@ -34,7 +34,7 @@ void AppendStatistics(std::string* out, const LoadedModel& model) {
   out->push_back(',');
   AppendDuration(out, "fail", totals.failed(), totals.failure_ns);
   out->push_back(',');
-  AppendDuration(out, "queue", totals.success, 0);
+  AppendDuration(out, "queue", totals.success, totals.times.queue_ns);
   out->push_back(',');
   AppendDuration(out, "compute_input", totals.success, totals.times.input_ns);
   out->push_back(',');

@@ -83,10 +83,14 @@ class ControlHandler final : public GrpcHandler, public CallTransport {
     grpc::ByteBuffer bytes;
     const Status written = method_.response(status, json, &bytes);
     if (!written.ok()) return Refuse(written);
-    if (!answered_.exchange(true)) call_.WriteAndFinish(bytes);
+    if (answered_.exchange(true)) return;
+    admission_.ticket.Release();  // before the client can know, and send its next request
+    call_.WriteAndFinish(bytes);
   }
   void Refuse(const Status& status) {
-    if (!answered_.exchange(true)) call_.Finish(status);
+    if (answered_.exchange(true)) return;
+    admission_.ticket.Release();
+    call_.Finish(status);
   }
 
   GenericCall& call_;

@@ -17,7 +17,8 @@ void InferCall::Expect(GrpcWorker& worker) {
 }
 
 InferCall::InferCall(GrpcWorker& worker)
-    : InferJob(worker.shared.service, worker.index), worker_(worker) {}
+    : InferJob(worker.shared.service, worker.index, worker.shared.request_budget),
+      worker_(worker) {}
 
 void InferCall::OnArrived(bool ok) {
   if (!ok) return self_.reset();  // the server ends; gRPC does not tell of the call's end then

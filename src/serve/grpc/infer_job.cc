@@ -1,15 +1,25 @@
 #include "serve/grpc/infer_job.h"
 
+#include <exception>
+
 #include "serve/batching/scheduler.h"
 #include "serve/grpc/admission.h"
 #include "serve/grpc/infer_message.h"
 #include "serve/grpc/message_bytes.h"
 
 namespace verdict {
+namespace {
 
-InferJob::InferJob(Service& service, int worker)
+/// Messages up to this size are free of the budget, so that clients who use it up leave room for
+/// small requests. The number of calls bounds them.
+constexpr size_t kFreeMessageBytes = 4096;
+
+}  // namespace
+
+InferJob::InferJob(Service& service, int worker, MemoryBudget& budget)
     : service_(service),
       worker_(worker),
+      memory_(budget),
       message_(google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena_)) {}
 
 void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
@@ -23,6 +33,10 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
 
 Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
   VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, message_));
+  // Read, it may take many times its bytes: a string of none takes a string object.
+  if (bytes.Length() > kFreeMessageBytes && !memory_.Take(message_->SpaceUsedLong())) {
+    return ResourceExhausted("too many requests are held at this moment; try again later");
+  }
   VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
                                        message_->model_name(), message_->model_version()));
   TraceContext trace;
@@ -78,14 +92,21 @@ void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs
                : InferAnswerForm::kStream;
   }
   grpc::ByteBuffer answer;
-  const Status written = WriteInferAnswer(model_->name(), model_->version_text(), request_,
-                                          model_->outputs(), outputs, form, &answer);
+  Status written;
+  try {
+    written = WriteInferAnswer(model_->name(), model_->version_text(), request_, model_->outputs(),
+                               outputs, form, &answer);
+  } catch (const std::exception&) {  // on a compute thread it would end the process
+    written = Unavailable("no memory to answer this request");
+  }
   record_->phases.written = Clock::now();
   End(written, answer, slot);
 }
 
 void InferJob::End(const Status& status, const grpc::ByteBuffer& answer, int slot) {
   if (record_.has_value()) Record(service_, slot, status, *record_);
+  // Before the client can know: its next request must not meet this one at its limit.
+  admission_.ticket.Release();
   Answer(status, answer);
 }
 

@@ -19,6 +19,7 @@
 #include "serve/endpoints/inference.h"
 #include "serve/endpoints/service.h"
 #include "serve/grpc/infer_answer.h"
+#include "serve/memory_budget.h"
 
 namespace verdict {
 
@@ -38,7 +39,8 @@ class InferJob : public Job {
   void Cancel();
 
  protected:
-  InferJob(Service& service, int worker);
+  /// budget: of the memory that requests hold; must outlive the job.
+  InferJob(Service& service, int worker, MemoryBudget& budget);
 
   /// Reads the request and sees to its being run; Answer is called within, or later.
   ///
@@ -64,6 +66,7 @@ class InferJob : public Job {
   const LoadedModel* model_ = nullptr;  // null until the request names one that is loaded
   std::shared_ptr<const LoadedModel> queued_model_;  // the same, while another thread works on it
   Admission admission_;
+  MemoryShare memory_;  // of what the message takes, where that is much
   Clock::time_point begin_;
   std::optional<InferenceRecord> record_;  // once there is a model
   // Most messages fit in the block, so that parsing takes no memory from the heap.

@@ -15,23 +15,33 @@ using Clock = Job::Clock;
 
 class TestJob final : public InferJob {
  public:
-  explicit TestJob(Service& service) : InferJob(service, 0) {}
+  TestJob(Service& service, MemoryBudget& budget)
+      : InferJob(service, 0, budget), gate_(service.gate()) {}
   void Start(const grpc::ByteBuffer& bytes) { InferJob::Start(bytes, context_); }
   int answers = 0;
+  int64_t in_flight_at_answer = 0;  // by the limiter
   Status status;
   inference::ModelInferResponse response;
 
  private:
   void Answer(const Status& the_status, const grpc::ByteBuffer& answer) override {
     ++answers;
+    in_flight_at_answer = gate_.limiter().in_flight();
     status = the_status;
     EXPECT_TRUE(!status.ok() || ReadMessage(answer, &response).ok());
   }
   bool is_stream() const override { return false; }
   std::shared_ptr<Job> self() override { return nullptr; }  // it is never queued here
 
+  Gate& gate_;
   grpc::ServerContext context_;
 };
+
+std::unique_ptr<Gate> GateForOneAtATime() {
+  AdmissionOptions options;
+  options.limits.total.max_in_flight = 1;
+  return *Gate::Make(options);
+}
 
 class InferJobTest : public testing::Test {
  protected:
@@ -62,14 +72,15 @@ class InferJobTest : public testing::Test {
     return tensor->mutable_contents();
   }
 
-  Service service_{1, 1};
+  Service service_{1, 1, {}, GateForOneAtATime()};
+  MemoryBudget budget_{1 << 20};
   std::unique_ptr<Scheduler> scheduler_ = Scheduler::Start(1).value();
   std::shared_ptr<const LoadedModel> model_;
   grpc::ByteBuffer bytes_;
 };
 
 TEST_F(InferJobTest, AnswersWithRawContents) {
-  TestJob job(service_);
+  TestJob job(service_, budget_);
   job.Start(bytes_);
   ASSERT_EQ(job.answers, 1);
   ASSERT_TRUE(job.status.ok()) << job.status.ToString();
@@ -82,8 +93,63 @@ TEST_F(InferJobTest, AnswersWithRawContents) {
   EXPECT_EQ(job.response.raw_output_contents(1), std::string("\5\0\0\0hello", 9));
 }
 
+TEST_F(InferJobTest, IsNoLongerUnderWayWhenItIsAnswered) {
+  // The client may send its next request before this one's memory is given back.
+  TestJob answered(service_, budget_);
+  answered.Start(bytes_);
+  EXPECT_TRUE(answered.status.ok()) << answered.status.ToString();
+  EXPECT_EQ(answered.in_flight_at_answer, 0);
+  TestJob refused(service_, budget_);
+  inference::ModelInferRequest unknown;
+  unknown.set_model_name("unknown");
+  grpc::ByteBuffer bytes;
+  ASSERT_TRUE(WriteMessage(unknown, &bytes).ok());
+  refused.Start(bytes);
+  EXPECT_EQ(refused.status.code(), StatusCode::kNotFound) << refused.status.ToString();
+  EXPECT_EQ(refused.in_flight_at_answer, 0);
+}
+
+TEST_F(InferJobTest, RefusesWhatThereIsNoMemoryToHold) {
+  // Strings of nothing: 2 bytes each on the wire, many more when read.
+  inference::ModelInferRequest request;
+  request.set_model_name("m");
+  auto* const text = Add(&request, "text", "BYTES", {20'000});
+  for (int i = 0; i < 20'000; ++i) text->add_bytes_contents("");
+  grpc::ByteBuffer bytes;
+  ASSERT_TRUE(WriteMessage(request, &bytes).ok());
+  ASSERT_LT(bytes.Length(), 50'000U);
+  {
+    MemoryBudget enough(8 << 20);
+    TestJob held(service_, enough);
+    held.Start(bytes);
+    EXPECT_EQ(held.status.code(), StatusCode::kInvalidArgument) << "it is read: x is missing";
+    EXPECT_GT(enough.used(), 20'000 * sizeof(std::string));
+  }
+  MemoryBudget little(300'000);
+  TestJob refused(service_, little);
+  refused.Start(bytes);
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted) << refused.status.ToString();
+  EXPECT_EQ(little.used(), 0U);
+  TestJob small(service_, little);
+  small.Start(bytes_);
+  EXPECT_TRUE(small.status.ok()) << small.status.ToString();
+}
+
+TEST_F(InferJobTest, GivesTheMemoryBack) {
+  inference::ModelInferRequest request;
+  request.set_model_name(std::string(10'000, 'm'));
+  grpc::ByteBuffer bytes;
+  ASSERT_TRUE(WriteMessage(request, &bytes).ok());
+  {
+    TestJob job(service_, budget_);
+    job.Start(bytes);
+    EXPECT_GE(budget_.used(), 10'000U);
+  }
+  EXPECT_EQ(budget_.used(), 0U);
+}
+
 TEST_F(InferJobTest, ExecutesNothingAfterItsDeadline) {
-  TestJob job(service_);
+  TestJob job(service_, budget_);
   service_.SetDeadlines({.default_us = 1});
   job.Start(bytes_);
   EXPECT_EQ(job.answers, 1);

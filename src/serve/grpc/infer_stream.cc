@@ -12,7 +12,8 @@ namespace verdict {
 class StreamJob final : public InferJob, public std::enable_shared_from_this<StreamJob> {
  public:
   StreamJob(GenericCall& call, InferStream& stream)
-      : InferJob(call.worker().shared.service, call.worker().index),
+      : InferJob(call.worker().shared.service, call.worker().index,
+                 call.worker().shared.request_budget),
         call_(call.shared_from_this()),
         stream_(stream) {}
 

@@ -69,22 +69,42 @@ class Reflection final : public GrpcHandler {
  public:
   explicit Reflection(GenericCall& call) : call_(call) {}
 
-  void OnStart() override { call_.Read(); }
+  void OnStart() override { Read(); }
 
   void OnRead(bool ok, const grpc::ByteBuffer& bytes) override {
-    if (!ok) return call_.Finish(OkStatus());
+    reading_ = false;
+    if (!ok) return Finish(OkStatus());
+    if (finished_) return;
     ServerReflectionRequest request;
     grpc::ByteBuffer answer;
     Status status = ReadMessage(bytes, &request);
     if (status.ok()) status = WriteMessage(Reflect(request), &answer);
-    status.ok() ? call_.Write(answer) : call_.Finish(status);
+    status.ok() ? call_.Write(answer) : Finish(status);
   }
 
   // Also where the write failed: the read fails then, and ends the call.
-  void OnWritten(bool) override { call_.Read(); }
+  void OnWritten(bool) override { Read(); }
+
+  // A client that keeps its stream open must not hold up the server's end.
+  void OnTick() override {
+    if (!reading_ || !call_.worker().shared.stopping.load()) return;
+    Finish(Unavailable("the server is shutting down"));
+  }
 
  private:
+  void Read() {
+    reading_ = true;
+    call_.Read();
+  }
+  void Finish(const Status& status) {
+    if (finished_) return;
+    finished_ = true;
+    call_.Finish(status);
+  }
+
   GenericCall& call_;
+  bool reading_ = false;
+  bool finished_ = false;
 };
 
 }  // namespace

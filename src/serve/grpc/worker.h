@@ -13,6 +13,7 @@
 
 #include "inference.grpc.pb.h"
 #include "serve/endpoints/service.h"
+#include "serve/memory_budget.h"
 
 namespace verdict {
 
@@ -24,8 +25,10 @@ struct GrpcLimits {
   int max_concurrent_streams = 1024;     // calls at a time on one connection
   size_t max_requests_per_stream = 256;  // under way, or with answers that wait for the client
   int64_t max_calls = 16'384;            // on all connections; more are told kResourceExhausted
-  size_t max_memory_bytes = size_t{1} << 30;  // what gRPC itself holds for all connections
-  bool reflection = true;                     // tells clients the messages of all methods
+  /// What gRPC itself holds for all connections, and as much again for requests that are read and
+  /// wait for their answers; more are told kResourceExhausted.
+  size_t max_memory_bytes = size_t{1} << 30;
+  bool reflection = true;  // tells clients the messages of all methods
 };
 
 /// The inference service with one method of its own, ModelInfer, whose messages stay bytes. All
@@ -39,9 +42,10 @@ class RawInferenceService : public inference::GRPCInferenceService::WithRawMetho
 /// What all threads of the gRPC server share.
 struct GrpcShared {
   GrpcShared(Service& the_service, const GrpcLimits& the_limits)
-      : service(the_service), limits(the_limits) {}
+      : service(the_service), limits(the_limits), request_budget(the_limits.max_memory_bytes) {}
   Service& service;
   const GrpcLimits limits;
+  MemoryBudget request_budget;
   RawInferenceService inference;
   grpc::AsyncGenericService generic;
   std::atomic<int64_t> calls{0};  // that have arrived and still exist

@@ -1,34 +1,16 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <string_view>
+
+#include "serve/memory_budget.h"
 
 namespace verdict {
 
 /// A body's memory up to this size is free of the budget, so that clients who use it up leave room
 /// for small requests, and is kept between requests. The number of connections bounds it.
 inline constexpr size_t kFreeBodyBytes = size_t{16} << 10;
-
-/// Bytes that all request bodies and unread responses together may hold, so that many clients
-/// cannot take all memory. Threads: any.
-class MemoryBudget {
- public:
-  explicit MemoryBudget(size_t bytes) : limit_(bytes) {}
-  bool Take(size_t bytes) {
-    if (used_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit_) return true;
-    Return(bytes);
-    return false;
-  }
-  void Return(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-  size_t used() const { return used_.load(std::memory_order_relaxed); }
-
- private:
-  size_t limit_;
-  std::atomic<size_t> used_{0};
-};
 
 /// A request's body. Grows as bytes arrive, never by what a header claims; readable padding for the
 /// JSON parser follows the last byte. Its memory over kFreeBodyBytes is taken from a budget.

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/beast/core/string.hpp>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -164,7 +165,11 @@ class InferenceHandler::Later : public Deferral {
 
   void Complete(const Status& status, Reply reply) override {
     HttpResponse response;
-    handler_.Answer(head_, status, std::move(reply), &response);
+    try {
+      handler_.Answer(head_, status, std::move(reply), &response);
+    } catch (const std::exception&) {  // as Connection::Answer has it for answers at once
+      SetError(503, "no memory to answer this request", &response);
+    }
     admission_.ticket.Release();
     http_->Respond(std::move(response));
   }

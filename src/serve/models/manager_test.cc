@@ -207,9 +207,10 @@ TEST_F(ModelManagerTest, AChangedFileIsLoadedAgainAndABrokenOneChangesNothing) {
   ASSERT_TRUE(Soon([&] { return Step("m") == 5; }));
   // In place, as no deployment should.
   std::ofstream(root() / "m/1/model.engine") << "overwritten";
-  ASSERT_TRUE(Soon([&] { return !Entry("m", 1)->reason.empty(); }));
+  // It may have been seen while it was still empty.
+  ASSERT_TRUE(
+      Soon([&] { return Entry("m", 1)->reason.find("not an engine file") != std::string::npos; }));
   EXPECT_EQ(Entry("m", 1)->state(), ModelState::kReady);
-  EXPECT_THAT(Entry("m", 1)->reason, HasSubstr("not an engine file"));
   EXPECT_EQ(Step("m"), 5);
   EXPECT_THAT(metrics_.Text(true), HasSubstr("verdict_model_ready{model=\"m\",version=\"1\"} 1\n"));
   Put("m", 1, 6);
