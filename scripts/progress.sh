@@ -1,9 +1,9 @@
 # Sourced by the scripts that take minutes: short lines with the seconds since the first one began.
 
-export VERDICT_STARTED=${VERDICT_STARTED:-$(date +%s)}
+export PROGRESS_STARTED=${PROGRESS_STARTED:-$(date +%s)}
 
 # say MESSAGE...
-say() { printf '[%4d s] %s\n' "$(($(date +%s) - VERDICT_STARTED))" "$*"; }
+say() { printf '[%4d s] %s\n' "$(($(date +%s) - PROGRESS_STARTED))" "$*"; }
 
 # die MESSAGE...
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -35,7 +35,7 @@ FUZZ_SEEDS = {
 }
 MAX_SEED_BYTES = 32768  # larger ones slow every mutation down
 
-STARTED = int(os.environ.get("VERDICT_STARTED", time.time()))
+STARTED = int(os.environ.get("PROGRESS_STARTED", time.time()))
 
 
 @dataclass
