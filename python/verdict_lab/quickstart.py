@@ -46,7 +46,7 @@ class Prepared:
 
 
 def say(message: str) -> None:
-    started = float(os.environ.get("VERDICT_STARTED", _STARTED))
+    started = float(os.environ.get("PROGRESS_STARTED", _STARTED))
     print(f"[{time.time() - started:4.0f} s] {message}", flush=True)
 
 
