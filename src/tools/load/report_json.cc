@@ -3,8 +3,8 @@
 #include <array>
 
 #include "base/cpu_count.h"
-#include "base/processor.h"
 #include "base/json_writer.h"
+#include "base/processor.h"
 #include "tools/load/report.h"
 
 namespace verdict::load {
