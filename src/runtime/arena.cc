@@ -9,7 +9,7 @@
 namespace verdict {
 
 Arena::Block Arena::Allocate(size_t bytes) {
-  if (bytes > SIZE_MAX - kAlignment) return nullptr;
+  if (bytes > static_cast<size_t>(PTRDIFF_MAX) - kAlignment) return nullptr;
   return Block(static_cast<std::byte*>(
       std::aligned_alloc(kAlignment, AlignUp(std::max<size_t>(bytes, 1), kAlignment))));
 }
