@@ -1,6 +1,7 @@
 #include "runtime/arena.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 
