@@ -1,5 +1,6 @@
 #include "serve/grpc/server.h"
 
+#include <absl/synchronization/mutex.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/resource_quota.h>
@@ -37,9 +38,12 @@ void LogGrpcError(gpr_log_func_args* args) {
   spdlog::error("gRPC: {}", TerminalText(args->message));
 }
 
-/// Once a process: libraries that would write to stderr themselves.
+/// Once a process: libraries that would write to stderr themselves, and what they do for their own
+/// debugging only.
 void QuietLibraries() {
   static const bool once = [] {
+    // Debian builds Abseil with it: each lock of gRPC's would be entered in a graph.
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
     gpr_set_log_function(LogGrpcError);
     google::protobuf::SetLogHandler(nullptr);  // requests that do not parse; the client is told
     return true;
