@@ -40,9 +40,9 @@ Result<std::set<int>> ReadAllowed(const load::LoadFlags& flags) {
     const size_t end = std::min(rest.find(','), rest.size());
     int ending = 0;
     if (!load::ParseEnding(protocol, rest.substr(0, end), &ending)) {
-      return InvalidArgument(
-          "--allow-status: '" + TerminalText(rest.substr(0, end)) +
-          "' is no status of the protocol, nor closed, timeout, malformed, refused or unanswered");
+      return InvalidArgument("--allow-status: '" + TerminalText(rest.substr(0, end)) +
+                             "' is no status of the protocol, nor closed, timeout, malformed, "
+                             "refused, unanswered or dropped");
     }
     allowed.insert(ending);
     rest.remove_prefix(std::min(end + 1, rest.size()));

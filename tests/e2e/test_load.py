@@ -412,7 +412,7 @@ def test_headers_deadline_and_token_are_sent(odd, tmp_path: pathlib.Path) -> Non
                      "--deadline-us", 1500, "--header", "X-A: b", "--header", "X-C: d",
                      "--token-file", token)  # fmt: skip
     lines = server.heads[0].split(b"\r\n")
-    for line in (b"Verdict-Deadline-Us: 1500", b"X-A: b", b"X-C: d",
+    for line in (b"Verdict-Deadline-Us:       1500", b"X-A: b", b"X-C: d",
                  b"Authorization: Bearer s3cret"):  # fmt: skip
         assert line in lines
     assert "s3cret" not in json.dumps(result)

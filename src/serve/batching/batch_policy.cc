@@ -99,7 +99,7 @@ nanoseconds ExpectedTime(int64_t rows, const Backlog& backlog, const BatchLimits
     const nanoseconds each =
         backlog.jobs == 0 ? nanoseconds(0) : cost.Estimate(backlog.rows / backlog.jobs);
     const nanoseconds wait = backlog.until_free + each * backlog.jobs / backlog.concurrency;
-    return wait + wait / 8 + cost.Estimate(rows);
+    return wait + wait / 4 + cost.Estimate(rows);
   }
   const int64_t batches = backlog.rows / limits.max_rows;
   const int64_t beside = backlog.rows % limits.max_rows + rows;
@@ -109,7 +109,7 @@ nanoseconds ExpectedTime(int64_t rows, const Backlog& backlog, const BatchLimits
   const bool alone = backlog.rows == 0 && backlog.until_free.count() == 0;
   const int64_t batch =
       alone ? rows : std::min(limits.max_rows, batches > 0 ? limits.max_rows : 2 * beside);
-  return wait + wait / 8 + cost.Estimate(batch);
+  return wait + wait / 4 + cost.Estimate(batch);
 }
 
 }  // namespace verdict

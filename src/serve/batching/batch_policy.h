@@ -60,7 +60,8 @@ struct Backlog {
 };
 
 /// How long a new job of `rows` rows takes from now to its end, by what waits before it. On the
-/// safe side: a queue whose jobs have just time enough could only be served in small, slow batches.
+/// safe side, by a quarter of the wait: a queue whose jobs have just time enough could only be
+/// served in small, slow batches, and the answers still have to reach their clients.
 std::chrono::nanoseconds ExpectedTime(int64_t rows, const Backlog& backlog,
                                       const BatchLimits& limits, const CostModel& cost);
 

@@ -225,26 +225,30 @@ int64_t ModelQueue::RowsIn(nanoseconds time) const {
   return limits_.max_rows * (runs * limit_ + 1);
 }
 
-Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
-                         nanoseconds until_free) {
-  const CostModel* cost = Cost(now);
-  const nanoseconds alone = cost == nullptr ? nanoseconds(0) : cost->Estimate(job->rows);
-  const size_t level = queue_.LevelOf(*job);
-  if (job->deadline <= now) {
+Status ModelQueue::CheckTime(const Job& job, Clock::time_point now, nanoseconds until_free) {
+  if (job.deadline <= now) {
     cannot_meet_.Add(1);
     return DeadlineExceeded("the deadline has passed");
   }
-  if (cost != nullptr && job->deadline != Clock::time_point::max()) {
-    const nanoseconds left = job->deadline - now;
-    if (left < alone) return Refuse(DeadlineExceeded(TooLate(left, alone, "a run")));
-    const JobQueue::Ahead ahead = queue_.CountAhead(*job, now, RowsIn(left));
-    const Backlog backlog{ahead.jobs, ahead.rows, until_free, limit_};
-    const nanoseconds expected = ExpectedTime(job->rows, backlog, limits_, *cost);
-    if (expected > left && (ahead.jobs > 0 || until_free.count() > 0)) {
-      return Refuse(
-          Unavailable(TooLate(left, expected, "an answer after what waits") + "; try again later"));
-    }
-  }
+  const CostModel* cost = Cost(now);
+  if (cost == nullptr || job.deadline == Clock::time_point::max()) return OkStatus();
+  const nanoseconds left = job.deadline - now;
+  const nanoseconds alone = cost->Estimate(job.rows);
+  if (left < alone) return Refuse(DeadlineExceeded(TooLate(left, alone, "a run")));
+  const JobQueue::Ahead ahead = queue_.CountAhead(job, now, RowsIn(left));
+  const Backlog backlog{ahead.jobs, ahead.rows, until_free, limit_};
+  const nanoseconds expected = ExpectedTime(job.rows, backlog, limits_, *cost);
+  if (expected <= left || (ahead.jobs == 0 && until_free.count() == 0)) return OkStatus();
+  return Refuse(
+      Unavailable(TooLate(left, expected, "an answer after what waits") + "; try again later"));
+}
+
+Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
+                         nanoseconds until_free) {
+  VERDICT_RETURN_IF_ERROR(CheckTime(*job, now, until_free));
+  const CostModel* cost = Cost(now);
+  const nanoseconds alone = cost == nullptr ? nanoseconds(0) : cost->Estimate(job->rows);
+  const size_t level = queue_.LevelOf(*job);
   if (queue_.IsFull(level)) {
     full_.Add(1);
     return ResourceExhausted("the queue of the model is full; try again later");

@@ -87,7 +87,10 @@ class ModelQueue {
   const CostModel* Cost(Job::Clock::time_point now) const;
   Status Refuse(Status status);
   int64_t RowsIn(std::chrono::nanoseconds time) const;
-  /// until_free: until a thread could begin a run. Errors: as Scheduler::Submit.
+  /// Whether a job can be in time. until_free: until a thread could begin a run. Errors: as
+  /// Scheduler::Foresee.
+  Status CheckTime(const Job& job, Job::Clock::time_point now, std::chrono::nanoseconds until_free);
+  /// until_free: as for CheckTime. Errors: as Scheduler::Submit.
   Status Enter(const std::shared_ptr<Job>& job, Job::Clock::time_point now,
                std::chrono::nanoseconds until_free);
   /// Asks the policy; decision_ and candidates_ are then set.

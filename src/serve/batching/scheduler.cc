@@ -19,6 +19,12 @@ constexpr Clock::time_point kNever = Clock::time_point::max();
 
 using Jobs = std::vector<std::shared_ptr<Job>>;
 
+/// Stands for a request of which only the deadline is known.
+class ForeseenJob final : public Job {
+ public:
+  void Finish(const Status&, std::span<const TensorView>, const Times&) override {}
+};
+
 }  // namespace
 
 /// What the threads share. Everything is guarded by `mutex` except what a compute thread does with
@@ -337,6 +343,15 @@ Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue,
   }
   if (notify) core_->work_ready.notify_one();
   return OkStatus();
+}
+
+Status Scheduler::Foresee(ModelQueue& queue, Clock::time_point deadline) {
+  ForeseenJob job;
+  job.deadline = deadline;
+  job.priority = 1;
+  const std::lock_guard lock(core_->mutex);
+  const Clock::time_point now = Clock::now();
+  return queue.CheckTime(job, now, core_->UntilFree(queue, now));
 }
 
 bool Scheduler::Cancel(ModelQueue& queue, Job& job) {

@@ -43,6 +43,11 @@ class Scheduler {
   /// late; kUnavailable: with what waits it would be too late, or the scheduler is stopping.
   Status Submit(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job);
 
+  /// Whether a request with this deadline has a chance, asked before any work is put into it: one
+  /// row of the highest priority. Errors: kDeadlineExceeded and kUnavailable as Submit, and counted
+  /// as there.
+  Status Foresee(ModelQueue& queue, Job::Clock::time_point deadline);
+
   /// Takes a job back. Returns: true if it had not begun; then Finish is not called, and the
   /// scheduler holds it no more. Cost: O(1), amortized.
   bool Cancel(ModelQueue& queue, Job& job);

@@ -97,6 +97,7 @@ Status Queue(Service& service, const Call& call, const InferenceRecord& record) 
 Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
   const LoadedModel& model = record->model;
+  VERDICT_RETURN_IF_ERROR(CheckTime(service, model, call.deadline));
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, model.inputs(),
                                               model.outputs(), &scratch.request));
   record->phases.parsed = Clock::now();

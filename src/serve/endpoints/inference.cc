@@ -63,6 +63,13 @@ bool RunsHere(const LoadedModel& model, int64_t rows) {
   return !model.always_queued() && model.queue()->cost().Estimate(rows) <= kRunHereAtMost;
 }
 
+Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point deadline) {
+  if (deadline == Clock::time_point::max()) return OkStatus();
+  if (!RunsHere(model, 1)) return service.scheduler().Foresee(*model.queue(), deadline);
+  if (Clock::now() + model.queue()->cost().Estimate(1) <= deadline) return OkStatus();
+  return DeadlineExceeded("the deadline is too near or past: nothing was run");
+}
+
 Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,
                                             std::span<const TensorView> inputs,
                                             Clock::time_point deadline, Phases* phases) {

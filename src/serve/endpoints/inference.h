@@ -27,6 +27,11 @@ int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs);
 /// (Scheduler::Submit): batches, sequences and long runs are.
 bool RunsHere(const LoadedModel& model, int64_t rows);
 
+/// Whether an answer by this deadline is possible, asked before the tensors are read: under
+/// overload a refusal must cost little. Errors: kDeadlineExceeded, kUnavailable.
+Status CheckTime(Service& service, const LoadedModel& model,
+                 std::chrono::steady_clock::time_point deadline);
+
 /// Runs the request with the worker's own session. Sets started and computed of *phases. Returns:
 /// the outputs, valid until the worker's next run. Errors: kDeadlineExceeded (it would be too late;
 /// nothing has run), and as Session::Run.

@@ -1,5 +1,6 @@
 #include "serve/grpc/infer_job.h"
 
+#include <algorithm>
 #include <exception>
 
 #include "serve/batching/scheduler.h"
@@ -47,8 +48,16 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
   record_.emplace(InferenceRecord{
       *model_, {}, service_.tracer().Begin(worker_, message_->model_name(), trace)});
   record_->phases.begin = begin_;
+  VERDICT_RETURN_IF_ERROR(CheckTime(service_, *model_, deadline));
   VERDICT_RETURN_IF_ERROR(
       ReadInferMessage(*message_, model_->inputs(), model_->outputs(), &buffers_, &request_));
+  // The deadline of a stream's call says nothing about its requests: this is the only one they
+  // have.
+  if (is_stream() && request_.timeout_us > 0) {
+    constexpr uint64_t kMaxUs = uint64_t{86'400} * 1'000'000;  // a day: no overflow
+    const std::chrono::microseconds timeout(std::min(request_.timeout_us, kMaxUs));
+    deadline = std::min(deadline, begin_ + timeout);
+  }
   FillJob(request_, *model_, deadline, this);
   record_->rows = rows;
   record_->phases.parsed = Clock::now();

@@ -13,7 +13,6 @@ Result<std::string> GrpcInferRequest(const RequestInputs& inputs,
   request.set_model_name(options.model);
   request.set_model_version(options.version);
   auto& parameters = *request.mutable_parameters();
-  if (options.timeout_us > 0) parameters["timeout"].set_int64_param(options.timeout_us);
   if (options.priority > 0) parameters["priority"].set_uint64_param(options.priority);
   for (const auto& [name, tensor] : inputs) {
     auto& input = *request.add_inputs();
@@ -22,6 +21,12 @@ Result<std::string> GrpcInferRequest(const RequestInputs& inputs,
     for (const Dim dim : tensor.shape.dims()) input.add_shape(dim);
     VERDICT_RETURN_IF_ERROR(AppendRawTensor(request.add_raw_input_contents(), tensor.view()));
   }
+  return request.SerializeAsString();
+}
+
+std::string GrpcTimeoutParameter(int64_t timeout_us) {
+  inference::ModelInferRequest request;
+  (*request.mutable_parameters())["timeout"].set_int64_param(timeout_us);
   return request.SerializeAsString();
 }
 

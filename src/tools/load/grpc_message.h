@@ -12,14 +12,17 @@ namespace verdict::load {
 /// What all gRPC requests of a run have in common.
 struct GrpcRequestOptions {
   std::string model;
-  std::string version;     // empty: the server's choice
-  int64_t timeout_us = 0;  // the protocol's "timeout" parameter, for streams; 0: none
-  uint64_t priority = 0;   // the protocol's "priority" parameter; 0: none
+  std::string version;    // empty: the server's choice
+  uint64_t priority = 0;  // the protocol's "priority" parameter; 0: none
 };
 
 /// A ModelInferRequest with these tensors as raw bytes, serialised. Errors: as AppendRawTensor.
 Result<std::string> GrpcInferRequest(const RequestInputs& inputs,
                                      const GrpcRequestOptions& options);
+
+/// The protocol's "timeout" parameter, serialised, to be appended to a request: what is appended is
+/// part of the message.
+std::string GrpcTimeoutParameter(int64_t timeout_us);
 
 /// A ModelMetadataRequest, serialised.
 std::string GrpcMetadataRequest(const std::string& model, const std::string& version);

@@ -12,11 +12,10 @@ TEST(GrpcInferRequest, CarriesRawTensors) {
   RequestInputs inputs;
   inputs.emplace_back("x", Constant::Of<float>(Shape{1, 2}, values));
   inputs.emplace_back("s", Constant::OfStrings(Shape{1}, {"abc"}));
-  const auto bytes =
-      GrpcInferRequest(inputs, {.model = "m", .version = "3", .timeout_us = 1500, .priority = 2});
+  const auto bytes = GrpcInferRequest(inputs, {.model = "m", .version = "3", .priority = 2});
   ASSERT_TRUE(bytes.ok());
   inference::ModelInferRequest request;
-  ASSERT_TRUE(request.ParseFromString(*bytes));
+  ASSERT_TRUE(request.ParseFromString(*bytes + GrpcTimeoutParameter(1500)));
   EXPECT_EQ(request.model_name(), "m");
   EXPECT_EQ(request.model_version(), "3");
   EXPECT_EQ(request.parameters().at("timeout").int64_param(), 1500);

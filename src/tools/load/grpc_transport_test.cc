@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "tools/load/report.h"
 #include "tools/load/transport.h"
@@ -31,6 +33,11 @@ class FakeServer final : public inference::GRPCInferenceService::Service {
   int port() const { return port_; }
   int calls() const { return calls_; }
   int streams() const { return streams_; }
+  /// What each request had left of its time when it came.
+  std::vector<int64_t> budgets_us() const {
+    const std::lock_guard lock(mutex_);
+    return budgets_us_;
+  }
 
   grpc::Status ModelMetadata(grpc::ServerContext* context,
                              const inference::ModelMetadataRequest* request,
@@ -51,6 +58,9 @@ class FakeServer final : public inference::GRPCInferenceService::Service {
                           inference::ModelInferResponse* response) override {
     const int call = ++calls_;
     const std::string& model = request->model_name();
+    Note(std::chrono::duration_cast<std::chrono::microseconds>(context->deadline() -
+                                                               std::chrono::system_clock::now())
+             .count());
     if (request->raw_input_contents_size() != 1 || request->raw_input_contents(0).size() != 8) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "not the input"};
     }
@@ -72,6 +82,8 @@ class FakeServer final : public inference::GRPCInferenceService::Service {
     inference::ModelInferRequest request;
     for (int number = 1; stream->Read(&request); ++number) {
       ++calls_;
+      const auto timeout = request.parameters().find("timeout");
+      if (timeout != request.parameters().end()) Note(timeout->second.int64_param());
       inference::ModelStreamInferResponse response;
       if (request.model_name() == "error" && number % 2 == 0) {
         response.set_error_message("wrong input");
@@ -95,7 +107,14 @@ class FakeServer final : public inference::GRPCInferenceService::Service {
     return it != context.client_metadata().end() && it->second == "Bearer t";
   }
 
+  void Note(int64_t budget_us) {
+    const std::lock_guard lock(mutex_);
+    budgets_us_.push_back(budget_us);
+  }
+
   int port_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<int64_t> budgets_us_;
   std::atomic<int> calls_ = 0;
   std::atomic<int> streams_ = 0;
   std::unique_ptr<grpc::Server> server_;
@@ -113,6 +132,7 @@ RunOptions Options(const LoadFlags& flags, uint64_t requests) {
   RunOptions options;
   options.protocol = flags.protocol;
   options.requests = requests;
+  options.deadline_ns = flags.deadline_us * 1000;
   options.worker = {.connections = 2, .concurrency = 4, .timeout_ns = 5'000'000'000};
   options.allowed = [](int ending) { return ending == 0; };
   return options;
@@ -173,6 +193,25 @@ TEST_P(GrpcTransport, ASlowServerIsSeenFromTheIntendedTimes) {
   EXPECT_EQ(result->total.endings.at(0), 4u);
   EXPECT_GE(result->total.latency.max_ns(), 1'190'000'000) << "the fourth waits for the others";
   EXPECT_GE(result->total.queued, 3u);
+}
+
+TEST_P(GrpcTransport, WhatIsLeftOfTheDeadlineGoesAlongAndWhatIsTooLateIsNotSent) {
+  const FakeServer server;
+  LoadFlags flags = FlagsFor(server, "slow", GetParam());
+  flags.deadline_us = 450'000;
+  RunOptions options = Options(flags, 4);
+  options.worker.connections = options.worker.concurrency = 1;
+  options.arrivals = ArrivalKind::kConstant;
+  options.rate_per_s = 1000;
+  const auto result = Measured(flags, options);
+  ASSERT_TRUE(result.ok()) << result.status().ToString();
+  EXPECT_EQ(result->total.requests(), 4u);
+  EXPECT_EQ(result->total.endings.at(kDropped), 2u) << "the two in the middle";
+  EXPECT_EQ(result->total.in_time, 1u);
+  const std::vector<int64_t> budgets_us = server.budgets_us();
+  ASSERT_EQ(budgets_us.size(), 2u);
+  EXPECT_GT(budgets_us[0], 300'000);
+  EXPECT_LT(budgets_us[1], 450'000 - 300'000 + 3'000) << "its time passed while it waited";
 }
 
 TEST_P(GrpcTransport, WhatIsNotAnsweredInTimeIsATimeout) {

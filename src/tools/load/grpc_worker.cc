@@ -15,15 +15,22 @@ constexpr int64_t kRetryNs = 100'000'000;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr auto kConnectTimeout = std::chrono::seconds(10);
 
+/// The message with this timeout beside it.
+grpc::ByteBuffer WithTimeout(const grpc::ByteBuffer& message, int64_t timeout_us) {
+  std::vector<grpc::Slice> slices;
+  // A copy of references; it fails for compressed messages only.
+  VERDICT_CHECK(message.Dump(&slices).ok());
+  slices.emplace_back(GrpcTimeoutParameter(timeout_us));
+  return {slices.data(), slices.size()};
+}
+
 }  // namespace
 
 GrpcWorker::GrpcWorker(const GrpcTarget& target, const std::vector<grpc::ByteBuffer>& requests,
-                       bool stream, int64_t deadline_ns, const WorkerOptions& options, Pacer pacer,
-                       Recorder& recorder)
+                       bool stream, const WorkerOptions& options, Pacer pacer, Recorder& recorder)
     : target_(target),
       requests_(requests),
       is_stream_(stream),
-      deadline_ns_(deadline_ns),
       options_(options),
       pacer_(std::move(pacer)),
       recorder_(recorder) {
@@ -97,6 +104,7 @@ void GrpcWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& sto
         pacer_.StopAt(now);
         give_up_ns = now + kNsPerSecond;
       }
+      RecordDropped(pacer_, recorder_, now);
       if ((pacer_.ended(now) && in_flight() == 0) || now >= give_up_ns) break;
       if (now - last_alive_ns_ > options_.timeout_ns && in_flight() == 0) break;
       SendDue(now);
@@ -168,9 +176,12 @@ void GrpcWorker::Send(uint32_t index, const Pacer::Due& due, int64_t now_ns) {
   slot.times.sent_ns = now_ns;
   slot.busy = true;
   CountSent();
+  const int64_t budget_us =
+      options_.deadline_ns > 0 ? BudgetUs(options_.deadline_ns, due.intended_ns, now_ns) : 0;
   if (is_stream_) {
     slot.writing = true;
-    slot.stream->Write(request, TagOf(index, Step::kWrite));
+    slot.stream->Write(budget_us > 0 ? WithTimeout(request, budget_us) : request,
+                       TagOf(index, Step::kWrite));
     slot.stream->Read(&slot.response, TagOf(index, Step::kRead));
     return;
   }
@@ -178,7 +189,7 @@ void GrpcWorker::Send(uint32_t index, const Pacer::Due& due, int64_t now_ns) {
   slot.context.emplace();
   target_.AddHeaders(*slot.context);
   const int64_t limit_ns =
-      deadline_ns_ > 0 ? std::min(deadline_ns_, options_.timeout_ns) : options_.timeout_ns;
+      budget_us > 0 ? std::min(budget_us * 1000, options_.timeout_ns) : options_.timeout_ns;
   slot.context->set_deadline(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(limit_ns, GPR_TIMESPAN)));
   slot.call = StubOf(index).PrepareUnaryCall(&*slot.context, kModelInferMethod, request, &queue_);
@@ -276,6 +287,7 @@ void GrpcWorker::Complete(uint32_t index, int ending, std::string_view text) {
 void GrpcWorker::Free(uint32_t index, int64_t now_ns) {
   slots_[index]->times.free_ns = now_ns;
   if (ending_) return;
+  RecordDropped(pacer_, recorder_, now_ns);
   const auto due = pacer_.Take(now_ns);
   if (!due) {
     idle_.push_back(index);

@@ -21,9 +21,9 @@ namespace verdict::load {
 class GrpcWorker : public Worker {
  public:
   /// target, requests (at least one) and recorder must outlive the worker. Request i of the run is
-  /// requests[i % size]. deadline_ns: of a unary call, beside the time limit; 0: none.
+  /// requests[i % size]. A deadline is that of the unary call, and a message's "timeout".
   GrpcWorker(const GrpcTarget& target, const std::vector<grpc::ByteBuffer>& requests, bool stream,
-             int64_t deadline_ns, const WorkerOptions& options, Pacer pacer, Recorder& recorder);
+             const WorkerOptions& options, Pacer pacer, Recorder& recorder);
   ~GrpcWorker() override;
 
   Status Connect() override;
@@ -76,7 +76,6 @@ class GrpcWorker : public Worker {
   const GrpcTarget& target_;
   const std::vector<grpc::ByteBuffer>& requests_;
   const bool is_stream_;
-  const int64_t deadline_ns_;
   const WorkerOptions options_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<grpc::GenericStub> stubs_;  // one a channel

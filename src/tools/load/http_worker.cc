@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <thread>
+#include <utility>
+
+#include "tools/load/infer_request_text.h"
 
 namespace verdict::load {
 namespace {
@@ -18,6 +21,8 @@ constexpr int64_t kRetryNs = 100'000'000;
 constexpr int64_t kConnectTimeoutNs = 10'000'000'000;
 constexpr size_t kReadBytes = size_t{64} << 10;
 constexpr int64_t kNsPerSecond = 1'000'000'000;
+/// So much of a request is copied to write its deadline into it: all of most requests.
+constexpr size_t kFirstBytes = size_t{16} << 10;
 
 }  // namespace
 
@@ -32,6 +37,7 @@ HttpWorker::HttpWorker(const Endpoint& endpoint, const std::vector<std::string>&
       connections_(static_cast<size_t>(options.connections)),
       buffer_(kReadBytes) {
   VERDICT_CHECK(!requests.empty());
+  if (options_.deadline_ns > 0) deadline_offset_ = DeadlineOffset(requests_.front());
 }
 
 HttpWorker::~HttpWorker() {
@@ -77,6 +83,7 @@ void HttpWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& sto
       pacer_.StopAt(now);
       give_up_ns = now + kNsPerSecond;
     }
+    RecordDropped(pacer_, recorder_, now);
     if (pacer_.ended(now) && in_flight() == 0) break;
     if (now >= give_up_ns || now - last_alive_ns_ > options_.timeout_ns) break;
     SendDue(now);
@@ -167,6 +174,14 @@ void HttpWorker::Send(uint32_t index, const Pacer::Due& due, int64_t now_ns) {
   connection.times.intended_ns = due.intended_ns;
   connection.times.sent_ns = now_ns;
   connection.unsent = requests_[static_cast<uint64_t>(due.index) % requests_.size()];
+  if (options_.deadline_ns > 0) {
+    connection.unsent_rest =
+        connection.unsent.substr(std::min(kFirstBytes, connection.unsent.size()));
+    connection.first = connection.unsent.substr(0, kFirstBytes);
+    SetDeadline(&connection.first, deadline_offset_,
+                BudgetUs(options_.deadline_ns, due.intended_ns, now_ns));
+    connection.unsent = connection.first;
+  }
   CountSent();
   WriteRest(index);
 }
@@ -177,6 +192,7 @@ void HttpWorker::WriteRest(uint32_t index) {
     size_t count = 0;
     const Outcome outcome = connection.stream.Write(connection.unsent, &count);
     connection.unsent.remove_prefix(count);
+    if (connection.unsent.empty()) connection.unsent = std::exchange(connection.unsent_rest, {});
     // What a server says before it refuses the rest is still to be read: the socket will tell.
     if (outcome != Outcome::kOk) return;
   }
@@ -238,6 +254,7 @@ void HttpWorker::Complete(uint32_t index) {
     return;
   }
   connection.reader.Reset();
+  RecordDropped(pacer_, recorder_, now);
   if (const auto due = pacer_.Take(now)) {
     if (!idle_.empty()) connection.times.free_ns = INT64_MIN;  // it need not have waited for us
     Send(index, *due, now);
@@ -253,7 +270,7 @@ void HttpWorker::Drop(uint32_t index, int ending, std::string_view text) {
     recorder_.Record(connection.times, ending, text, 0);
     CountEnded();
   }
-  connection.unsent = {};
+  connection.unsent = connection.unsent_rest = {};
   connection.stream.Close();
   connection.state = State::kDown;
   if (!running_) {

@@ -16,7 +16,7 @@ namespace verdict::load {
 class HttpWorker : public Worker {
  public:
   /// endpoint, requests (at least one) and recorder must outlive the worker. Request i of the run
-  /// is requests[i % size].
+  /// is requests[i % size]; they have room for a deadline if the options have one.
   HttpWorker(const Endpoint& endpoint, const std::vector<std::string>& requests,
              const WorkerOptions& options, Pacer pacer, Recorder& recorder);
   ~HttpWorker() override;
@@ -30,7 +30,9 @@ class HttpWorker : public Worker {
   struct Connection {
     ByteStream stream;
     ResponseReader reader;
-    std::string_view unsent;
+    std::string_view unsent;  // of `first`, or of the request itself
+    std::string_view unsent_rest;
+    std::string first;  // the beginning of a request with a deadline of its own
     RequestTimes times;
     int64_t retry_ns = 0;  // when kDown: when to try again
     State state = State::kDown;
@@ -70,6 +72,7 @@ class HttpWorker : public Worker {
   int64_t last_alive_ns_ = 0;
   bool running_ = false;
   std::string connect_error_;
+  size_t deadline_offset_ = 0;  // in each request
 };
 
 }  // namespace verdict::load

@@ -8,6 +8,10 @@
 namespace verdict::load {
 namespace {
 
+constexpr std::string_view kDeadlineField = "Verdict-Deadline-Us: ";
+/// Room for its digits; what is not needed of it stays blank.
+constexpr size_t kDeadlineDigits = 10;
+
 /// The request line and the fields that do not depend on the body.
 std::string Head(std::string_view method, std::string_view target,
                  const HttpRequestOptions& options) {
@@ -22,8 +26,8 @@ std::string Head(std::string_view method, std::string_view target,
 
 std::string PostHead(const HttpRequestOptions& options, size_t body_bytes) {
   std::string text = Head("POST", options.target, options);
-  if (options.deadline_us > 0) {
-    text += "Verdict-Deadline-Us: " + std::to_string(options.deadline_us) + "\r\n";
+  if (options.has_deadline) {
+    text.append(kDeadlineField).append(kDeadlineDigits, ' ').append("\r\n");
   }
   return text + "Content-Length: " + std::to_string(body_bytes) + "\r\n";
 }
@@ -95,6 +99,18 @@ Result<std::string> InferRequestText(const RequestInputs& inputs,
             std::to_string(json.size()) + "\r\n\r\n";
   }
   return text + json + binary;
+}
+
+size_t DeadlineOffset(std::string_view request) {
+  const size_t field = request.rfind(kDeadlineField, request.find("\r\n\r\n"));
+  VERDICT_CHECK(field != std::string_view::npos);
+  return field + kDeadlineField.size();
+}
+
+void SetDeadline(std::string* request, size_t offset, int64_t us) {
+  const std::string digits = std::to_string(us);
+  const size_t count = std::min(digits.size(), kDeadlineDigits);
+  request->replace(offset + kDeadlineDigits - count, count, digits, 0, count);
 }
 
 std::string RawRequestText(std::string_view body, const HttpRequestOptions& options) {

@@ -57,12 +57,19 @@ TEST(InferRequestText, CarriesRawTensorsBehindTheJsonText) {
 
 TEST(InferRequestText, CarriesDeadlinePriorityAndHeaders) {
   HttpRequestOptions options = Options();
-  options.deadline_us = 2500;
+  options.has_deadline = true;
   options.priority = 2;
   options.headers = {{"Authorization", "Bearer t"}, {"X-A", "b"}};
-  const auto text = InferRequestText(Inputs(), options);
+  auto text = InferRequestText(Inputs(), options);
   ASSERT_TRUE(text.ok());
-  EXPECT_THAT(*text, HasSubstr("\r\nVerdict-Deadline-Us: 2500\r\n"));
+  const size_t bytes = text->size();
+  const size_t offset = DeadlineOffset(*text);
+  EXPECT_EQ(DeadlineOffset(RawRequestText("{}", options)), offset);
+  SetDeadline(&*text, offset, 2500);
+  EXPECT_THAT(*text, HasSubstr("\r\nVerdict-Deadline-Us:       2500\r\n"));
+  SetDeadline(&*text, offset, 3'600'000'000);
+  EXPECT_THAT(*text, HasSubstr("\r\nVerdict-Deadline-Us: 3600000000\r\n"));
+  EXPECT_EQ(text->size(), bytes);
   EXPECT_THAT(*text, HasSubstr("\r\nAuthorization: Bearer t\r\nX-A: b\r\n"));
   EXPECT_THAT(*text, HasSubstr(R"("parameters":{"binary_data_output":true,"priority":2})"));
   options.json = true;

@@ -46,6 +46,30 @@ TEST(Pacer, TheLimitCountsWhatIsMeasuredOnly) {
   EXPECT_EQ(times, (std::vector<int64_t>{0, 1, 2, 3, 4}));
 }
 
+TEST(Pacer, WithADeadlineTheNewestGoesFirstAndTheLateNotAtAll) {
+  Pacer pacer = Pacer::Open(Arrivals::Constant(1e6, 0, 1), 0, 5'000, UINT64_MAX, 3'500);
+  EXPECT_EQ(pacer.Take(2'000)->intended_ns, 2'000);
+  EXPECT_EQ(pacer.next_ns(), 0) << "those that wait are due";
+  EXPECT_EQ(pacer.TakeExpired(3'499), std::nullopt);
+  EXPECT_EQ(pacer.TakeExpired(4'500)->index, 0);
+  EXPECT_EQ(pacer.TakeExpired(4'500)->intended_ns, 1'000);
+  EXPECT_EQ(pacer.TakeExpired(4'500), std::nullopt);
+  EXPECT_EQ(pacer.Take(4'500)->intended_ns, 4'000);
+  EXPECT_FALSE(pacer.ended(9'000)) << "one still waits, though nothing more becomes due";
+  EXPECT_EQ(pacer.TakeExpired(9'000)->intended_ns, 3'000);
+  EXPECT_TRUE(pacer.ended(9'000));
+  EXPECT_EQ(pacer.Take(9'000), std::nullopt);
+}
+
+TEST(Pacer, ADeadlineDoesNotChangeTheLimit) {
+  Pacer pacer = Pacer::Open(Arrivals::Constant(1e9, 0, 1), 3, INT64_MAX, 2, 1'000);
+  std::vector<int64_t> times;
+  while (const auto due = pacer.Take(100)) times.push_back(due->intended_ns);
+  EXPECT_EQ(times, (std::vector<int64_t>{4, 3, 2, 1, 0}));
+  EXPECT_TRUE(pacer.ended(100));
+  EXPECT_EQ(pacer.next_ns(), Arrivals::kEnd);
+}
+
 TEST(Pacer, StoppingDropsWhatIsNotDueYet) {
   Pacer pacer = Pacer::Open(Arrivals::Constant(1e9, 0, 1), 0, INT64_MAX, UINT64_MAX);
   pacer.StopAt(2);

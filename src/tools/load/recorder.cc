@@ -12,12 +12,13 @@
 namespace verdict::load {
 namespace {
 
-constexpr std::array<std::pair<int, std::string_view>, 5> kOwnEndings = {{
+constexpr std::array<std::pair<int, std::string_view>, 6> kOwnEndings = {{
     {kClosed, "closed"},
     {kTimedOut, "timeout"},
     {kMalformed, "malformed"},
     {kRefused, "refused"},
     {kUnanswered, "unanswered"},
+    {kDropped, "dropped"},
 }};
 constexpr int kGrpcCodes = 17;
 constexpr size_t kMaxText = 512;
@@ -122,13 +123,13 @@ void Recorder::Record(const RequestTimes& times, int ending, std::string_view te
   if (!success) Note(ending, text);
   if (times.intended_ns < begin_ns_ || times.intended_ns >= end_ns_) return;
   ++total_.endings[ending];
-  if (success || ending == kTimedOut || ending == kUnanswered) {
+  if (success || ending == kTimedOut || ending == kUnanswered || ending == kDropped) {
     // Leaving out those that were given up would make the slowest the fastest.
     total_.latency.Record(latency_ns);
   } else if (ending >= 0) {
     total_.rejected.Record(latency_ns);
   }
-  if (ending == kUnanswered && times.sent_ns < 0) return;  // never sent
+  if (times.sent_ns < 0) return;
   if (success) {
     total_.service.Record(times.done_ns - times.sent_ns);
     if (deadline_ns_ == 0 || latency_ns <= deadline_ns_) ++total_.in_time;

@@ -19,6 +19,7 @@ inline constexpr int kTimedOut = -2;    // no answer within the time limit
 inline constexpr int kMalformed = -3;   // what came is no answer of the protocol
 inline constexpr int kRefused = -4;     // no connection could be made
 inline constexpr int kUnanswered = -5;  // never sent, or not answered when the run ended
+inline constexpr int kDropped = -6;     // never sent: its deadline passed before it could be
 
 /// "200", "UNAVAILABLE", "closed", …
 std::string EndingName(Protocol protocol, int ending);
@@ -34,7 +35,7 @@ bool IsSuccess(Protocol protocol, int ending);
 struct RequestTimes {
   int64_t intended_ns = 0;  // when the arrival process wanted it sent
   int64_t free_ns = 0;      // since when the connection that carried it was free
-  int64_t sent_ns = 0;
+  int64_t sent_ns = 0;      // -1: never
   int64_t done_ns = 0;
 };
 

@@ -49,6 +49,21 @@ TEST(Recorder, WarmUpIsNotMeasured) {
   EXPECT_EQ(next.latency.count(), 0u);
 }
 
+TEST(Recorder, WhatWasDroppedCountsAsAFailureAndAsSlow) {
+  Recorder recorder(Protocol::kHttp, 0, INT64_MAX, 50 * kUs, [](int) { return true; });
+  recorder.Record({10 * kUs, 60 * kUs, -1, 60 * kUs}, kDropped, "", 0);
+  const Measurement total = recorder.measurement();
+  EXPECT_EQ(total.requests(), 1u);
+  EXPECT_EQ(total.endings.at(kDropped), 1u);
+  EXPECT_EQ(total.in_time, 0u);
+  EXPECT_EQ(total.latency.max_ns(), 50 * kUs);
+  EXPECT_EQ(total.lag.count(), 0u);
+  EXPECT_EQ(recorder.answered(), 0u);
+  int ending = 0;
+  EXPECT_TRUE(ParseEnding(Protocol::kGrpc, "dropped", &ending));
+  EXPECT_EQ(ending, kDropped);
+}
+
 TEST(Recorder, AnswersWithinTheDeadlineAreGoodput) {
   Recorder recorder(Protocol::kHttp, 0, INT64_MAX, 50 * kUs, [](int) { return true; });
   // The second is answered within 50 us of its sending, but not of its intended time.

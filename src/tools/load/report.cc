@@ -150,6 +150,13 @@ std::string ReportText(const RunDescription& description, const RunOptions& opti
         FiveDigits(Ms(options.deadline_ns)) + " ms, " +
         Format("%.2f", 100 * static_cast<double>(total.in_time) / static_cast<double>(requests)) +
         " % of the requests\n";
+    if (const auto dropped = total.endings.find(kDropped); dropped != total.endings.end()) {
+      text +=
+          "Dropped: " + Count(dropped->second, "request", "requests") +
+          Format(
+              ", %.2f %% of them, never sent: the deadline passed before a connection was free\n",
+              100 * static_cast<double>(dropped->second) / static_cast<double>(requests));
+    }
   }
   if (total.latency.count() > 0) text += Line("Latency", total.latency);
   if (total.service.count() > 0 && options.arrivals != ArrivalKind::kClosed) {

@@ -82,6 +82,9 @@ std::string ReportJson(const RunDescription& description, const RunOptions& opti
   if (options.deadline_ns > 0) {
     json.Key("deadline_us").Number(Us(options.deadline_ns));
     json.Key("goodput_per_s").Number(Goodput(result));
+    json.Key("in_time").UInt(total.in_time);
+    const auto dropped = total.endings.find(kDropped);
+    json.Key("dropped").UInt(dropped == total.endings.end() ? 0 : dropped->second);
   }
   WriteHistogram(json, "latency_us", total.latency);
   WriteHistogram(json, "service_us", total.service);

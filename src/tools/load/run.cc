@@ -53,12 +53,14 @@ class Crew {
       worker.connections = Share(worker.connections, part, options.threads);
       worker.concurrency = Share(worker.concurrency, part, options.threads);
       worker.end_ns = end;
+      worker.deadline_ns = options.deadline_ns;
       const uint64_t limit = options.requests == UINT64_MAX
                                  ? UINT64_MAX
                                  : Share<uint64_t>(options.requests, part, options.threads);
-      Pacer pacer = options.arrivals == ArrivalKind::kClosed
-                        ? Pacer::Closed(begin, end, limit, part, options.threads)
-                        : Pacer::Open(MakeArrivals(options, part), begin, end, limit);
+      Pacer pacer =
+          options.arrivals == ArrivalKind::kClosed
+              ? Pacer::Closed(begin, end, limit, part, options.threads)
+              : Pacer::Open(MakeArrivals(options, part), begin, end, limit, options.deadline_ns);
       workers_.push_back(make_worker(worker, std::move(pacer), *recorders_.back()));
       VERDICT_RETURN_IF_ERROR(workers_.back()->Connect());
     }

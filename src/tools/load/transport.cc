@@ -122,7 +122,7 @@ class HttpTransport : public Transport {
     const HttpRequestOptions options{.host = endpoint_->authority(),
                                      .target = target + "/infer",
                                      .json = flags.json,
-                                     .deadline_us = flags.deadline_us,
+                                     .has_deadline = flags.deadline_us > 0,
                                      .priority = flags.priority,
                                      .headers = std::move(headers)};
     Requests requests;
@@ -173,7 +173,6 @@ class GrpcTransport : public Transport {
   Status Prepare(const LoadFlags& flags, const ConnectionOptions& connection,
                  std::vector<std::pair<std::string, std::string>> headers) {
     is_stream_ = flags.protocol == Protocol::kGrpcStream;
-    deadline_ns_ = flags.deadline_us * 1000;
     VERDICT_ASSIGN_OR_RETURN(target_, GrpcTarget::Make(connection, std::move(headers)));
     Requests requests;
     if (flags.replay.empty()) {
@@ -183,10 +182,8 @@ class GrpcTransport : public Transport {
     } else {
       VERDICT_ASSIGN_OR_RETURN(requests, ReadReplay(flags));
     }
-    const GrpcRequestOptions options{.model = flags.model,
-                                     .version = flags.version,
-                                     .timeout_us = is_stream_ ? flags.deadline_us : 0,
-                                     .priority = flags.priority};
+    const GrpcRequestOptions options{
+        .model = flags.model, .version = flags.version, .priority = flags.priority};
     VERDICT_ASSIGN_OR_RETURN(
         const std::vector<std::string> messages,
         WriteRequests(requests, [&](const Recording::Request& request) -> Result<std::string> {
@@ -208,15 +205,14 @@ class GrpcTransport : public Transport {
 
   std::unique_ptr<Worker> MakeWorker(const WorkerOptions& options, Pacer pacer,
                                      Recorder& recorder) const override {
-    return std::make_unique<GrpcWorker>(*target_, messages_, is_stream_, deadline_ns_, options,
-                                        std::move(pacer), recorder);
+    return std::make_unique<GrpcWorker>(*target_, messages_, is_stream_, options, std::move(pacer),
+                                        recorder);
   }
 
  private:
   std::unique_ptr<GrpcTarget> target_;
   std::vector<grpc::ByteBuffer> messages_;
   bool is_stream_ = false;
-  int64_t deadline_ns_ = 0;
 };
 
 template <typename T>

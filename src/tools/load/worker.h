@@ -17,6 +17,7 @@ struct WorkerOptions {
   int connections = 1;
   int concurrency = 1;              // gRPC: requests in flight at most
   int64_t timeout_ns = 0;           // a request without an answer for so long is given up
+  int64_t deadline_ns = 0;          // of a request, from its intended time; 0: none
   int64_t end_ns = Arrivals::kEnd;  // nothing is sent after end_ns + timeout_ns
   bool spin = false;                // never sleep: exact times of sending, at the cost of a core
 };
@@ -38,6 +39,10 @@ class Worker {
   void CountSent() { in_flight_.store(in_flight() + 1, std::memory_order_relaxed); }
   void CountEnded() { in_flight_.store(in_flight() - 1, std::memory_order_relaxed); }
 
+  /// Requests whose deadline has passed before they could be sent.
+  static void RecordDropped(Pacer& pacer, Recorder& recorder, int64_t now_ns);
+  /// What a request has left of its deadline, at least 1 us: what goes along with it.
+  static int64_t BudgetUs(int64_t deadline_ns, int64_t intended_ns, int64_t now_ns);
   /// Requests that were due by now_ns and never sent.
   static void RecordUnsent(Pacer& pacer, Recorder& recorder, int64_t now_ns);
 
