@@ -112,7 +112,10 @@ void CompressBody(const RequestHead& head, HttpResponse* response) {
   response->content_encoding = coding == Coding::kGzip ? "gzip" : "deflate";
 }
 
-const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
+/// What a path takes, as the field Allow says it; empty for a path that is not there.
+std::string_view Allow(bool get, bool post) {
+  return get && post ? "GET, HEAD, POST" : get ? "GET, HEAD" : post ? "POST" : "";
+}
 
 /// For the log: a query may hold what belongs into none.
 std::string_view PathOf(const RequestHead& head) {
@@ -229,7 +232,7 @@ const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& he
     return nullptr;
   }
   const Endpoint* endpoint = nullptr;
-  std::string_view allow;  // what the path takes; one may be there once for each verb
+  bool takes_get = false, takes_post = false;
   for (const Endpoint& candidate : Endpoints()) {
     call->model = call->version = call->region = {};
     if (!path.Matches(candidate.path, &call->model, &call->version, &call->region)) continue;
@@ -237,8 +240,9 @@ const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& he
       endpoint = &candidate;
       break;
     }
-    allow = allow.empty() ? AllowOf(candidate.verb) : "GET, HEAD, POST";
+    (candidate.verb == Verb::kGet ? takes_get : takes_post) = true;
   }
+  const std::string_view allow = Allow(takes_get, takes_post);
   if (endpoint == nullptr && allow.empty()) {
     SetError(404, "there is no such endpoint", response);
   } else if (endpoint == nullptr) {
