@@ -103,7 +103,8 @@ class BodyForm {
   size_t max_body_bytes_;
 };
 
-/// Compresses the answer if the client likes it so and it is worth the time.
+/// Compresses the answer if the client likes it so and it is worth the time. For inferences alone:
+/// tritonclient's asyncio client asks for it with every call, and reads all others as they come.
 void CompressBody(const RequestHead& head, HttpResponse* response) {
   constexpr size_t kLeastBytes = 256;
   if (head.accept_encoding.empty() || response->body.size() < kLeastBytes) return;
@@ -154,7 +155,8 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
     response->content_type = "application/octet-stream";
     response->inference_header_length = reply.json_bytes;
   }
-  if (reply.phases.has_value() && !head.timing.empty()) {
+  if (!reply.phases.has_value()) return;
+  if (!head.timing.empty()) {
     response->fields = "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
   }
   CompressBody(head, response);
