@@ -87,10 +87,8 @@ def test_in_and_out(client) -> None:
         result = infer(client, shared_input(source, x, 64),
                        [shared_output("probabilities", target, probabilities.nbytes, 128)])
         output = result.get_output("probabilities")
-        assert "data" not in output
-        assert output["parameters"] == {
-            "shared_memory_region": "out", "shared_memory_offset": 128,
-            "shared_memory_byte_size": probabilities.nbytes}
+        # Triton's C++ client takes any parameters for those of a raw tensor.
+        assert output.keys() == {"name", "datatype", "shape"}
         got = shm.get_contents_as_numpy(target.handle, np.float32, probabilities.shape, 128)
         np.testing.assert_allclose(got, probabilities, TOLERANCE, TOLERANCE)
         # One tensor in shared memory, the other not.

@@ -89,29 +89,14 @@ Result<size_t> RawBytes(const TensorView& tensor) {
   return bytes;
 }
 
-/// Puts the values into shared memory, and says so.
-Status AppendSharedMemory(std::string* out, const TensorView& tensor,
-                          const SharedMemoryRange& range) {
-  VERDICT_ASSIGN_OR_RETURN(const uint64_t bytes, range.WriteTensor(tensor));
-  out->append(",\"parameters\":{\"shared_memory_region\":");
-  AppendJsonString(out, range.region->name());
-  if (range.offset > 0) {
-    out->append(",\"shared_memory_offset\":");
-    AppendJsonInteger(out, range.offset);
-  }
-  out->append(",\"shared_memory_byte_size\":");
-  AppendJsonInteger(out, bytes);
-  out->push_back('}');
-  return OkStatus();
-}
-
 Status AppendOutput(std::string* out, const TensorView& tensor, const RequestedOutput& output) {
   out->append("\"datatype\":\"");
   out->append(WireTypeName(tensor.dtype));
   out->append("\",\"shape\":");
   AppendJsonShape(out, tensor.shape.dims());
   if (output.shared_memory.region != nullptr) {
-    return AppendSharedMemory(out, tensor, output.shared_memory);
+    // Without "parameters", as Triton has it: its C++ client takes any for those of a raw tensor.
+    return output.shared_memory.WriteTensor(tensor).status();
   }
   if (output.binary) {
     VERDICT_ASSIGN_OR_RETURN(const size_t bytes, RawBytes(tensor));

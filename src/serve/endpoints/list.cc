@@ -40,6 +40,10 @@ constexpr std::array kEndpoints = {
     Endpoint{Verb::kPost, "/v2/trace/setting", HandleTraceSettingsChange},
     Endpoint{Verb::kGet, "/v2/models/{model}/trace/setting", HandleTraceSettings},
     Endpoint{Verb::kPost, "/v2/models/{model}/trace/setting", HandleTraceSettingsChange},
+    Endpoint{Verb::kGet, "/v2/models/{model}/versions/{version}/trace/setting",
+             HandleTraceSettings},
+    Endpoint{Verb::kPost, "/v2/models/{model}/versions/{version}/trace/setting",
+             HandleTraceSettingsChange},
 
     // Clients register what they pass tensors in; none of it works unless the server allows it.
     Endpoint{Verb::kGet, "/v2/systemsharedmemory/status", HandleSystemSharedMemoryStatus,

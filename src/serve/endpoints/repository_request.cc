@@ -4,8 +4,7 @@
 
 #include <string>
 
-#include "serve/endpoints/infer_request.h"
-#include "serve/endpoints/json_error.h"
+#include "serve/endpoints/json_body.h"
 #include "serve/endpoints/json_text.h"
 
 namespace verdict {
@@ -17,14 +16,8 @@ namespace dom = simdjson::dom;
 template <typename Member>
 Status ReadFields(std::string_view json, dom::parser* parser, Member member) {
   if (json.empty()) return OkStatus();
-  if (parser->allocate(json.size(), kMaxJsonDepth) != simdjson::SUCCESS) {
-    return ResourceExhausted("no memory for the request");
-  }
   dom::element root;
-  if (const auto error = parser->parse(json.data(), json.size(), false).get(root)) {
-    return InvalidArgument("the request is not JSON: " +
-                           DescribeJsonError(json, kMaxJsonDepth, simdjson::error_message(error)));
-  }
+  VERDICT_RETURN_IF_ERROR(ParseJson(json, "the request", parser, &root));
   dom::object object;
   if (root.get(object) != simdjson::SUCCESS) {
     return InvalidArgument("the request must be a JSON object");

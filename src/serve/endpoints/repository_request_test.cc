@@ -33,6 +33,14 @@ TEST(RepositoryRequest, IndexMayAskForWhatIsReady) {
   }
 }
 
+TEST(RepositoryRequest, PassesOverWideIntegersOfOtherFields) {
+  const std::string wide = R"("note": -208973204500476545990656)";
+  EXPECT_TRUE(ReadIndexRequest(Padded("{" + wide + R"(, "ready": true})")).value());
+  EXPECT_TRUE(ReadLoadRequest(Padded("{" + wide + "}")).ok());
+  EXPECT_TRUE(ReadUnloadRequest(Padded("{" + wide + "}")).ok());
+  EXPECT_FALSE(ReadIndexRequest(Padded(R"({"note": 1e999})")).ok());
+}
+
 TEST(RepositoryRequest, LoadMayBringAConfiguration) {
   EXPECT_EQ(ReadLoadRequest(Padded("")).value(), std::nullopt);
   EXPECT_EQ(ReadLoadRequest(Padded(R"({"parameters": {}})")).value(), std::nullopt);

@@ -160,8 +160,7 @@ TEST_F(SharedMemoryTest, AnOutputIsWrittenToItsPlaceAndNowhereElse) {
                             view);
   ASSERT_TRUE(body.ok()) << body.status().ToString();
   EXPECT_EQ(*body, R"({"model_name":"m","model_version":"1","outputs":[{"name":"x","datatype":)"
-                   R"("FP32","shape":[2],"parameters":{"shared_memory_region":"r",)"
-                   R"("shared_memory_offset":4,"shared_memory_byte_size":8}}]})");
+                   R"("FP32","shape":[2]}]})");
   EXPECT_THAT(Get<float>(8, 4), ElementsAre(1, 5, 6, 1));
 }
 

@@ -78,9 +78,12 @@ Status ReadSetting(std::string_view name, const dom::element& json, TraceSetting
   return InvalidArgument("there is no trace setting " + Quoted(name));
 }
 
-/// Errors: kNotFound where the call names a model that is not there.
+/// All versions of a model have the same settings; one that the call names must be there.
+/// Errors: kNotFound where the call names a model that is not there; those of Find for a version.
 Status CheckModel(Service& service, const Call& call) {
-  const auto& models = service.models().ForWorker(call.worker).models();
+  const ModelSet& set = service.models().ForWorker(call.worker);
+  if (!call.version.empty()) return set.Find(call.model, call.version).status();
+  const auto& models = set.models();
   if (call.model.empty() || models.find(call.model) != models.end()) return OkStatus();
   return NotFound("unknown model " + Quoted(call.model));
 }

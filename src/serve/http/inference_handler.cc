@@ -103,7 +103,8 @@ class BodyForm {
   size_t max_body_bytes_;
 };
 
-/// Compresses the answer if the client likes it so and it is worth the time.
+/// Compresses the answer if the client likes it so and it is worth the time. For inferences alone:
+/// tritonclient's asyncio client asks for it with every call, and reads all others as they come.
 void CompressBody(const RequestHead& head, HttpResponse* response) {
   constexpr size_t kLeastBytes = 256;
   if (head.accept_encoding.empty() || response->body.size() < kLeastBytes) return;
@@ -112,7 +113,10 @@ void CompressBody(const RequestHead& head, HttpResponse* response) {
   response->content_encoding = coding == Coding::kGzip ? "gzip" : "deflate";
 }
 
-const char* AllowOf(Verb verb) { return verb == Verb::kGet ? "GET, HEAD" : "POST"; }
+/// What a path takes, as the field Allow says it; empty for a path that is not there.
+std::string_view Allow(bool get, bool post) {
+  return get && post ? "GET, HEAD, POST" : get ? "GET, HEAD" : post ? "POST" : "";
+}
 
 /// For the log: a query may hold what belongs into none.
 std::string_view PathOf(const RequestHead& head) {
@@ -151,7 +155,8 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
     response->content_type = "application/octet-stream";
     response->inference_header_length = reply.json_bytes;
   }
-  if (reply.phases.has_value() && !head.timing.empty()) {
+  if (!reply.phases.has_value()) return;
+  if (!head.timing.empty()) {
     response->fields = "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
   }
   CompressBody(head, response);
@@ -229,7 +234,7 @@ const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& he
     return nullptr;
   }
   const Endpoint* endpoint = nullptr;
-  std::string_view allow;  // what the path takes; one may be there once for each verb
+  bool takes_get = false, takes_post = false;
   for (const Endpoint& candidate : Endpoints()) {
     call->model = call->version = call->region = {};
     if (!path.Matches(candidate.path, &call->model, &call->version, &call->region)) continue;
@@ -237,8 +242,9 @@ const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& he
       endpoint = &candidate;
       break;
     }
-    allow = allow.empty() ? AllowOf(candidate.verb) : "GET, HEAD, POST";
+    (candidate.verb == Verb::kGet ? takes_get : takes_post) = true;
   }
+  const std::string_view allow = Allow(takes_get, takes_post);
   if (endpoint == nullptr && allow.empty()) {
     SetError(404, "there is no such endpoint", response);
   } else if (endpoint == nullptr) {
