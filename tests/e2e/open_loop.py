@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
-import socket
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +20,17 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 TOLERANCE = 1e-5
 
 
-def poisson(rate_per_s: float, seed: int, seconds: float) -> Iterator[int]:
+def poisson(rate_per_s: float, seed: int, seconds: float,
+            stop: threading.Event | None = None) -> Iterator[int]:
     """Numbers arrivals, each at its time. One that is overdue comes at once: none is left out."""
+    stop = stop or threading.Event()
     random = np.random.default_rng(seed)
     due = time.monotonic()
     end = due + seconds
     number = 0
     while (due := due + random.exponential(1 / rate_per_s)) < end:
-        time.sleep(max(0.0, due - time.monotonic()))
+        if stop.wait(max(0.0, due - time.monotonic())):
+            return
         yield number
         number += 1
 
@@ -93,12 +96,10 @@ class Connections:
     def _take(self) -> Client:
         while self._idle:
             client = self._idle.pop()
-            try:
-                client.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:
+            readable = select.poll()
+            readable.register(client.socket, select.POLLIN)
+            if not readable.poll(0):
                 return client
-            except OSError:
-                pass
             client.close()  # the server has closed it
         return self._connect()
 
@@ -147,10 +148,10 @@ class Fraud:
 
 
 def call(channel: grpc.Channel, request: bytes, check: Callable[[bytes], str],
-         timeout: float = 30) -> str:
+         timeout: float = 30, metadata: tuple = ()) -> str:
     """The name of the code of a unary inference; an OK is checked."""
     try:
-        answer = channel.unary_unary(INFER)(request, timeout=timeout)
+        answer = channel.unary_unary(INFER)(request, timeout=timeout, metadata=metadata)
     except grpc.RpcError as error:
         return error.code().name
     return check(answer)
@@ -175,9 +176,7 @@ def steady(server: Server, model: str = "fraud", version: str = "1", rate_per_s:
                         lambda answer: fraud.check_grpc(number, answer))
 
         def work() -> None:
-            for number in poisson(rate_per_s, seed, 600):
-                if stop.is_set():
-                    return
+            for number in poisson(rate_per_s, seed, 600, stop):
                 kind, ask = (("steady http", http), ("steady grpc", rpc))[number % 2]
                 pool.submit(tally.ask, kind, lambda ask=ask, number=number: ask(number))
 
