@@ -54,7 +54,7 @@ class Tally:
         except AssertionError as error:
             code, problem = "wrong", f"{kind}: {error}"
         except Exception as error:
-            code, problem = "lost", f"{kind}: lost: {error!r}"
+            code, problem = "lost", f"{kind}: lost: {' '.join(repr(error).split())}"
         with self._lock:
             self.codes[kind][code] += 1
             if problem is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 import grpc
@@ -99,7 +99,7 @@ class Streams:
         at = number % len(self._open)
         with self._lock:
             stream = self._open[at]
-            if stream.asked >= 200:
+            if stream.asked >= 200 or stream.over:
                 stream.finish()
                 stream = self._open[at] = self._make()
             waiting = stream.send(str(number), request)
@@ -112,9 +112,8 @@ class Streams:
 
 class _Stream:
     def __init__(self, channel: grpc.Channel, metadata: tuple) -> None:
-        import queue
-
         self.asked = 0
+        self.over = False
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
         self._waiting: dict[str, concurrent.futures.Future] = {}
         answers = channel.stream_stream(STREAM)(iter(self._requests.get, None), metadata=metadata)
@@ -137,6 +136,7 @@ class _Stream:
                 self._waiting.pop(answer.infer_response.id).set_result(answer)
         except Exception as caught:
             error = caught
+        self.over = True
         for waiting in list(self._waiting.values()):
             waiting.set_exception(error)
 
@@ -148,10 +148,6 @@ def serially(connect: Callable[[], Client], request: bytes) -> object:
         return connections.ask(request)
     finally:
         connections.close()
-
-
-def describe(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))[-2000:]
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -131,6 +131,13 @@ class Watched:
                 return
             time.sleep(0.2)
 
+    def ended_early(self) -> bool:
+        status = self.server.process.poll()
+        if status is None:
+            return False
+        self.findings.append(f"ended under load, exit status {status}")
+        return True
+
     def end(self) -> None:
         self.sample()
         try:
@@ -147,6 +154,8 @@ class Watched:
 
         half = np.array([(at, resident) for at, resident, *_ in self.samples])
         half = half[half[:, 0] >= half[:, 0].mean()]
+        if len(half) < 3:
+            return 0.0
         return float(np.polyfit(half[:, 0] - half[0, 0], half[:, 1], 1)[0] * 3600)
 
     def check(self, seconds: float) -> None:
@@ -204,6 +213,8 @@ def soak(binaries: list[pathlib.Path], args: argparse.Namespace) -> list[dict]:
             time.sleep(min(1, begin + seconds - now))
             for watched, *_ in running:
                 watched.sample()
+            if any([watched.ended_early() for watched, *_ in running]):
+                break
             if now > said + 60:
                 said = now
                 for watched, _, load in running:
@@ -215,6 +226,7 @@ def soak(binaries: list[pathlib.Path], args: argparse.Namespace) -> list[dict]:
         for watched, *_ in running:
             if watched.server.process.poll() is None:
                 watched.settle()
+        seconds = time.monotonic() - begin
     finally:
         for watched, *_ in running:
             watched.end()
