@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,16 +39,21 @@ def build(name: str, engine: pathlib.Path, *flags: str) -> None:
 
 
 class Server:
-    """A running server. Its log is a file, read with log()."""
+    """A running server. Its log is a file, read with log().
 
-    def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object) -> None:
+    launcher: what the binary is started by; binary and environment: others than the usual."""
+
+    def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object,
+                 launcher: Sequence[str] = (), binary: pathlib.Path = BINARY,
+                 environment: dict[str, str] | None = None) -> None:
         self._log = log
-        command = [BINARY, "serve", "--repository", repository, "--host", "127.0.0.1",
+        command = [*launcher, binary, "serve", "--repository", repository, "--host", "127.0.0.1",
                    "--http-port", 0, "--metrics-port", 0, "--grpc-port", 0, "--set",
                    "admin.port=0", *flags]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [str(part) for part in command], stdout=subprocess.PIPE, stderr=stderr, text=True)
+                [str(part) for part in command], stdout=subprocess.PIPE, stderr=stderr, text=True,
+                env=environment)
         assert self.process.stdout is not None
         urls = []
         for _ in range(3):

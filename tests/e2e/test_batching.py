@@ -1,5 +1,6 @@
-"""Queues, batches and sequences, over both transports. One compute thread, so that a slow run holds
-up everything that is queued. Every test lists the codes it requires."""
+"""Queues, batches and sequences, over both transports (under load: test_scenarios_load.py). One compute
+thread, so that a slow run holds up everything that is queued. Every test lists the codes it
+requires."""
 
 from __future__ import annotations
 
@@ -120,11 +121,6 @@ def executions(server: Server, model: str) -> int:
     return int(server.metric(f'nv_inference_exec_count{{model="{model}",version="1"}}'))
 
 
-def failures(server: Server, model: str, reason: str) -> int:
-    return int(server.metric(
-        f'nv_inference_request_failure{{model="{model}",version="1",reason="{reason}"}}'))
-
-
 @contextlib.contextmanager
 def held_up(server: Server, rows: int = SLOW_ROWS) -> Iterator[Callable[[], bool]]:
     """The compute thread is in a slow run, and has another to make; both are answered. Gives
@@ -235,43 +231,6 @@ def test_a_model_of_sequences_needs_one(queued: Server) -> None:
             step(triton_grpc, client, np.zeros((1, 6), np.float32), 0)
 
 
-def test_a_full_queue_refuses_at_once(queued: Server) -> None:
-    """Four wait and get 200; more get 503 and RESOURCE_EXHAUSTED, and are counted."""
-    rejected = failures(queued, "short", "REJECTED")
-    with held_up(queued) as still_held:
-        waiting = [sent(queued, row_request("short", row)) for row in range(4)]
-        wait_for(lambda: pending(queued, "short") == 4, "four wait")
-        for _ in range(3):
-            answer = queued.ask(row_request("short", 0))
-            assert answer.code == 503 and "queue of the model is full" in answer.error()
-        with grpc.insecure_channel(queued.grpc_address) as channel:
-            for _ in range(2):
-                with pytest.raises(grpc.RpcError) as refused:
-                    channel.unary_unary(INFER)(grpc_request("short", 0), timeout=20)
-                assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert still_held(), "refused at once"
-        assert failures(queued, "short", "REJECTED") == rejected + 5
-    for row, client in enumerate(waiting):
-        check_row(client.read(), row)
-
-
-def test_what_expires_in_the_queue_is_not_run(queued: Server) -> None:
-    """504 and DEADLINE_EXCEEDED while the compute thread is still busy."""
-    before = executions(queued, "short")
-    rejected = failures(queued, "short", "REJECTED")
-    with held_up(queued) as still_held:
-        client = sent(queued, row_request("short", 0, timeout=100_000))
-        with grpc.insecure_channel(queued.grpc_address) as channel:
-            call = channel.unary_unary(INFER).future(
-                grpc_request("short", 0, timeout_us=100_000), timeout=20)
-            assert client.read().code == 504
-            assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            assert "time to wait in the queue" in call.details()
-        assert still_held(), "rejected when it was over, not when the thread was free"
-        assert failures(queued, "short", "REJECTED") == rejected + 2
-    assert executions(queued, "short") == before
-
-
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(queued: Server) -> None:
     """503 and UNAVAILABLE: another server may make it. The engine alone would be in time."""
     before = executions(queued, "short")
@@ -286,29 +245,6 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(queued: Server) -> Non
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
         assert still_held()
     assert executions(queued, "short") == before
-
-
-def test_what_clients_cancel_is_never_run(queued: Server) -> None:
-    """Half of the clients leave; the others get 200 and OK."""
-    before = executions(queued, "batched")
-    cancelled = failures(queued, "batched", "CANCELED")
-    with held_up(queued), grpc.insecure_channel(queued.grpc_address) as channel:
-        over_http = [sent(queued, row_request("batched", row)) for row in [0, 1, 2, 3]]
-        over_grpc = [channel.unary_unary(INFER).future(grpc_request("batched", row), timeout=60)
-                     for row in [0, 1, 2, 3]]
-        wait_for(lambda: pending(queued, "batched") == 8, "all wait")
-        for client in over_http[:2]:
-            client.close()
-        for call in over_grpc[:2]:
-            call.cancel()
-        wait_for(lambda: pending(queued, "batched") == 4, "half have been taken out")
-        assert failures(queued, "batched", "CANCELED") == cancelled + 4
-        assert executions(queued, "batched") == before
-        for row in (2, 3):
-            check_row(over_http[row].read(), row)
-            check_grpc_row(over_grpc[row].result(), row)
-    assert executions(queued, "batched") == before + 1, "the four that stayed, in one run"
-    assert pending(queued, "batched") == 0
 
 
 def test_sigterm_answers_what_is_queued(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
