@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from rig import Rig
 from serving import BINARY, Server, build
+from traffic import Codes
 
 # Model -> version -> golden model. "fraud" changes its kind between versions.
 SERVED = {
@@ -61,3 +63,18 @@ def small_repository(repository: pathlib.Path, tmp_path: pathlib.Path) -> pathli
     root = tmp_path / "repository"
     shutil.copytree(repository / "fraud" / "1", root / "fraud" / "1")
     return root
+
+
+@pytest.fixture
+def rig(repository: pathlib.Path, server: Server, tmp_path: pathlib.Path) -> Iterator[Rig]:
+    made = Rig(repository, server, tmp_path)
+    yield made
+    if made.running is not None:
+        assert made.running.stop() == 0, made.running.log()
+
+
+@pytest.fixture
+def codes(request: pytest.FixtureRequest) -> Codes:
+    """What the test's scenario marker requires and allows."""
+    marker = request.node.get_closest_marker("scenario")
+    return marker.kwargs["required"], marker.kwargs.get("allowed", set())

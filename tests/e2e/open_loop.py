@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import numpy as np
-from serving import Client, Response, Server, golden, post
+from serving import Client, Response, Server, golden, post, wait_for
 from tritonclient.grpc import service_pb2
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -184,6 +184,7 @@ def steady(server: Server, model: str = "fraud", version: str = "1", rate_per_s:
         thread.start()
         try:
             yield tally
+            wait_for(lambda: len(tally.sent) == 2, "a request over each transport")
         finally:
             stop.set()
             thread.join()

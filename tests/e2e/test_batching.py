@@ -9,6 +9,7 @@ import contextlib
 import pathlib
 import resource
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -18,6 +19,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from serving import Client, Response, Server, build, golden, post, wait_for
 from slow_model import build_slow, slow_request
+from traffic import Codes, Rows, Traffic
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
@@ -74,8 +76,8 @@ def queued(models: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> It
     assert running.stop() == 0, running.log()
 
 
-def start(models: pathlib.Path, log: pathlib.Path, *flags: object) -> Server:
-    return Server(models, log, "--drain-ms", 0, "--set", "compute.threads=1", *flags)
+def start(models: pathlib.Path, log: pathlib.Path, *flags: object, drain_ms: int = 0) -> Server:
+    return Server(models, log, "--drain-ms", drain_ms, "--set", "compute.threads=1", *flags)
 
 
 def row_request(model: str, row: int, **parameters: object) -> bytes:
@@ -247,22 +249,28 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(queued: Server) -> Non
     assert executions(queued, "short") == before
 
 
-def test_sigterm_answers_what_is_queued(models: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """200 and OK for all that waits; exit status 0."""
+@pytest.mark.scenario(6, required={"200", "OK", "refused", "UNAVAILABLE"},
+                      allowed={"closed", "CANCELLED"})
+def test_sigterm_answers_what_is_queued(
+    models: pathlib.Path, tmp_path: pathlib.Path, codes: Codes
+) -> None:
+    """200 and OK for all that waits and for what comes until the drain delay is over; then
+    connections are refused. Exit status 0."""
+    drain_s = 0.5
     root = tmp_path / "repository"
     for model in ("slow", "batched"):
         shutil.copytree(models / model, root / model)
-    running = start(root, tmp_path / "log")
-    with held_up(running, 1500), grpc.insecure_channel(running.grpc_address) as channel:
-        over_http = [sent(running, row_request("batched", row)) for row in range(4)]
-        over_grpc = [channel.unary_unary(INFER).future(grpc_request("batched", row), timeout=60)
-                     for row in range(4)]
-        wait_for(lambda: pending(running, "batched") == 8, "all wait")
+    running = start(root, tmp_path / "log", drain_ms=int(drain_s * 1000))
+    rows = Rows("batched", "x", ROWS, "y", {"1": [WANTED]}.__getitem__)
+    with held_up(running, 3000), Traffic(running, rows) as traffic:
+        wait_for(lambda: pending(running, "batched") >= 50, "many wait")
+        refusing_s = time.monotonic() + drain_s
         running.process.terminate()
-        for row in range(4):
-            check_row(over_http[row].read(), row)
-            check_grpc_row(over_grpc[row].result(), row)
+        for code in ("refused", "UNAVAILABLE"):
+            traffic.wait_for_code(code)
+        assert pending(running, "batched") >= 50, "they still wait"
     assert running.process.wait(15) == 0, running.log()
+    traffic.check_shutdown(*codes, refusing_s)
 
 
 def test_a_client_within_its_limit_is_never_refused(

@@ -1,9 +1,8 @@
 """How the server ends: readiness first, nothing lost, exit status 0. Every test lists the codes it
-requires."""
+requires. (Under load: test_scenarios_lifecycle.py.)"""
 
 from __future__ import annotations
 
-import math
 import pathlib
 import signal
 import subprocess
@@ -35,41 +34,6 @@ def right(body: dict) -> bool:
     return bool(np.allclose(body["outputs"][0]["data"], EXPECTED, 1e-5, 1e-5))
 
 
-def test_readiness_fails_before_requests_are_refused(
-    small_repository: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    """During the delay 503 for readiness alone; everything else 200, on new and on kept
-    connections; requests do not restart the countdown."""
-    drain_s = 1.5
-    running = Server(small_repository, tmp_path / "log", "--drain-ms", int(drain_s * 1000))
-    kept = [running.client() for _ in range(5)]
-    idle = running.client()
-    for client in kept:
-        assert client.ask(REQUEST).code == 200
-    begin = time.monotonic()
-    running.process.terminate()
-    wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails", 1)
-    assert time.monotonic() - begin < 0.5
-    assert running.metric("verdict_server_ready") == 0
-    assert running.ask(get("/v2/health/live")).code == 200
-    for client in kept:
-        answer = client.ask(REQUEST)
-        assert answer.code == 200 and right(answer.json())
-        assert answer.fields["connection"] == "close"  # so that the client turns elsewhere
-    while time.monotonic() - begin < drain_s - 0.4:
-        answer = running.ask(REQUEST)
-        assert answer.code == 200 and right(answer.json())
-        time.sleep(0.05)
-    assert idle.closed()
-    assert running.process.wait(10) == 0
-    took = time.monotonic() - begin
-    assert drain_s <= took < drain_s + 3
-    with pytest.raises(OSError):
-        Client(running.port)
-    log = running.log()
-    assert "SIGTERM" in log and "stopped" in log
-
-
 def test_requests_under_way_are_answered(
     small_repository: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -93,58 +57,6 @@ def test_requests_under_way_are_answered(
     assert answer.code == 200 and right(answer.json())
     assert half.closed()
     assert running.process.wait(10) == 0
-
-
-def test_no_request_is_lost_under_load(
-    small_repository: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    """Clients that obey "Connection: close" get 200 for every request until the drain delay is
-    over."""
-    drain_s = 0.5
-    running = Server(small_repository, tmp_path / "log", "--drain-ms", int(drain_s * 1000))
-    problems: list[str] = []
-    answered = [0] * 6
-    drained_at = math.inf
-
-    def lost(error: OSError) -> None:
-        if time.monotonic() < drained_at:
-            problems.append(f"lost: {error}")
-
-    def work(index: int) -> None:
-        while True:
-            try:
-                client = Client(running.port)
-            except OSError as error:
-                return lost(error)  # refused: the server has gone
-            while True:
-                try:
-                    answer = client.ask(REQUEST)
-                except OSError as error:
-                    # Allowed only for a connection on which nothing was ever answered: it was still
-                    # in the listener's queue when that closed.
-                    if client.answered:
-                        problems.append(f"lost after an answer: {error}")
-                    lost(error)
-                    break
-                client.answered = True
-                if answer.code != 200 or not right(answer.json()):
-                    problems.append(f"{answer.code}")
-                answered[index] += 1
-                if answer.fields.get("connection") == "close":
-                    break
-            client.close()
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(answered))]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    drained_at = time.monotonic() + drain_s
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(20) == 0
-    for thread in threads:
-        thread.join()
-    assert not problems, problems[:5]
-    assert min(answered) > 10
 
 
 def test_a_closed_terminal_ends_the_server_in_order(
