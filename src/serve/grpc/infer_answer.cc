@@ -19,19 +19,6 @@ namespace {
 using inference::ModelInferResponse;
 using inference::ModelStreamInferResponse;
 
-/// Puts the values into shared memory, and says so.
-Status WriteSharedMemory(const SharedMemoryRange& range, const TensorView& result,
-                         ModelInferResponse::InferOutputTensor* tensor) {
-  VERDICT_ASSIGN_OR_RETURN(const uint64_t bytes, range.WriteTensor(result));
-  auto& parameters = *tensor->mutable_parameters();
-  parameters["shared_memory_region"].set_string_param(range.region->name());
-  if (range.offset > 0) {
-    parameters["shared_memory_offset"].set_int64_param(static_cast<int64_t>(range.offset));
-  }
-  parameters["shared_memory_byte_size"].set_int64_param(static_cast<int64_t>(bytes));
-  return OkStatus();
-}
-
 Status Fill(std::string_view model, std::string_view version, const InferRequest& request,
             std::span<const TensorSpec> specs, std::span<const TensorView> results,
             ModelInferResponse* response) {
@@ -50,7 +37,7 @@ Status Fill(std::string_view model, std::string_view version, const InferRequest
     std::string* const raw = response->add_raw_output_contents();
     Status status = output.shared_memory.region == nullptr
                         ? AppendRawTensor(raw, result)
-                        : WriteSharedMemory(output.shared_memory, result, tensor);
+                        : output.shared_memory.WriteTensor(result).status();
     if (!status.ok()) {
       return status.WithContext("output " + Quoted(spec.name));
     }
