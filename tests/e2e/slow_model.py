@@ -44,10 +44,10 @@ def build_slow(engine: pathlib.Path) -> None:
     model.unlink()
 
 
-def slow_request(model: str, rows: int) -> bytes:
+def slow_request(model: str, rows: int, **fields: object) -> bytes:
     """Of ones, whose answer is a one a row."""
     tensor = np.ones((rows, WIDTH), np.float32).tobytes()
     text = (f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{rows},{WIDTH}],'
             f'"parameters":{{"binary_data_size":{len(tensor)}}}}}]}}').encode()
     return post(f"/v2/models/{model}/infer", text + tensor,
-                Inference_Header_Content_Length=len(text))
+                Inference_Header_Content_Length=len(text), **fields)

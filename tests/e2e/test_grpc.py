@@ -264,7 +264,9 @@ def test_wrong_requests_are_told_what_is_wrong(channel) -> None:
     assert refusal(channel, b"\xff\xff\xff").code() == invalid
     request = fraud_request()
     request.inputs[0].parameters["shared_memory_region"].string_param = "r"
-    assert refusal(channel, request).code() == grpc.StatusCode.UNIMPLEMENTED
+    request.inputs[0].parameters["shared_memory_byte_size"].int64_param = 40
+    request.inputs[0].ClearField("contents")
+    assert refusal(channel, request).code() == grpc.StatusCode.PERMISSION_DENIED
     request = fraud_request()
     request.parameters["priority"].string_param = "high"
     assert "parameters.priority" in refusal(channel, request).details()

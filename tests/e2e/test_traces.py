@@ -6,11 +6,14 @@ import pathlib
 import time
 from collections.abc import Iterator
 
+import grpc
 import pytest
 import tritonclient.http as triton
 from collector import Collector
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from serving import Server, post, wait_for
+from test_grpc import INFER, fraud_request
+from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -174,3 +177,41 @@ def test_a_wrong_collector_ends_the_start(
          "0", "--set", "tracing.endpoint=collector:4318"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "must be like http://collector:4318/v1/traces" in done.stderr
+
+
+def grpc_answer(traced: Server, request, metadata: list[tuple[str, str]]):
+    """The trailing metadata and the code of an inference over gRPC."""
+    with grpc.insecure_channel(traced.grpc_address) as channel:
+        _, call = channel.unary_unary(INFER).with_call(
+            request.SerializeToString(), metadata=metadata, timeout=20)
+        return dict(call.trailing_metadata())
+
+
+def test_a_call_over_grpc_goes_on_with_its_callers_trace(
+    traced: Server, collector: Collector
+) -> None:
+    answer = grpc_answer(traced, fraud_request(), [("traceparent", PARENT),
+                                                   ("tracestate", "vendor=1")])
+    wait_for(lambda: len(collector.spans()) == 5, "five spans")
+    root, *phases = collector.spans()
+    assert root.trace_id.hex() == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert root.parent_span_id.hex() == "00f067aa0ba902b7"
+    assert root.trace_state == "vendor=1"
+    assert answer["traceparent"] == f"00-{root.trace_id.hex()}-{root.span_id.hex()}-01"
+    assert all(phase.parent_span_id == root.span_id for phase in phases)
+    unsampled = grpc_answer(traced, fraud_request(), [("traceparent", PARENT[:-2] + "00")])
+    assert "traceparent" not in unsampled
+
+
+def test_requests_of_a_stream_share_their_callers_span(
+    traced: Server, collector: Collector
+) -> None:
+    with grpc.insecure_channel(traced.grpc_address) as channel:
+        stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer
+        answers = list(stream(iter([fraud_request(), fraud_request()]),
+                              metadata=[("traceparent", PARENT)], timeout=20))
+    assert not any(answer.error_message for answer in answers)
+    wait_for(lambda: len(collector.spans()) == 10, "ten spans")
+    roots = [s for s in collector.spans() if s.name == "infer"]
+    assert {s.parent_span_id.hex() for s in roots} == {"00f067aa0ba902b7"}
+    assert len({s.span_id for s in roots}) == 2

@@ -9,9 +9,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Where only the end of a request makes room, which takes about that long.
-constexpr milliseconds kSoon{1000};
-
 int64_t UnixTime() {
   return std::chrono::duration_cast<std::chrono::seconds>(
              std::chrono::system_clock::now().time_since_epoch())
@@ -21,7 +18,7 @@ int64_t UnixTime() {
 Refusal TooMany(const Limiter::Answer& answer) {
   Refusal refusal;
   refusal.retry_after =
-      answer.wait.count() > 0 ? std::chrono::ceil<milliseconds>(answer.wait) : kSoon;
+      answer.wait.count() > 0 ? std::chrono::ceil<milliseconds>(answer.wait) : kRetrySoon;
   switch (answer.verdict) {
     case Limiter::Verdict::kAdmitted:
       break;
@@ -142,7 +139,7 @@ Refusal Gate::AdmitPriority(uint32_t priority, Clock::time_point now) {
   Refusal refusal;
   refusal.status = ResourceExhausted(
       "the server is busy with more urgent requests; try again later, or with a higher priority");
-  refusal.retry_after = kSoon;
+  refusal.retry_after = kRetrySoon;
   return refusal;
 }
 

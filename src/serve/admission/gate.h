@@ -46,6 +46,10 @@ inline constexpr size_t kNumDenied = 7;
 /// The label of a metric: "unauthenticated", "permission", "client_rate", …
 std::string_view DeniedName(Denied reason);
 
+/// The hint to those who found no room, where only the end of a request makes some: it takes about
+/// that long.
+inline constexpr std::chrono::milliseconds kRetrySoon{1000};
+
 /// What a call holds while it runs.
 struct Admission {
   std::shared_ptr<const Principal> principal;  // null for open calls
@@ -55,7 +59,7 @@ struct Admission {
 /// The answer to one that may not enter.
 struct Refusal {
   Status status;  // OK: it may
-  /// For Retry-After; 0: no hint.
+  /// When it may do better, for the client; 0: no hint.
   std::chrono::milliseconds retry_after{0};
   /// It is this client that asks for too much (HTTP 429), not the server that is short (503).
   bool client_limit = false;

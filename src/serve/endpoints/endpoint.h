@@ -32,6 +32,8 @@ struct Reply {
   bool deferred = false;
   std::optional<Phases> phases;  // of an inference that succeeded
   RequestTrace trace;            // of an inference, whatever became of it
+  /// Of an error: when the client may do better; 0: no hint.
+  std::chrono::milliseconds retry_after{0};
 };
 
 /// Where an answer that comes later goes. Keeps what the call's views point to.
@@ -76,7 +78,7 @@ enum class Verb { kGet, kPost };
 struct Endpoint {
   Verb verb;
   std::string_view path;
-  /// Fills an empty reply. On error the reply's contents do not matter.
+  /// Fills an empty reply. On error only its trace and retry_after matter.
   Status (*handle)(Service& service, const Call& call, Reply* reply);
   /// What the caller needs. An entry that says nothing is for operators only.
   Role role = Role::kAdmin;

@@ -102,10 +102,14 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
                                               model.outputs(), &scratch.request));
   record->phases.parsed = Clock::now();
   record->rows = RowsOf(model, scratch.request.inputs);
-  VERDICT_RETURN_IF_ERROR(
-      service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed).status);
+  const Refusal refusal =
+      service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed);
+  reply->retry_after = refusal.retry_after;
+  VERDICT_RETURN_IF_ERROR(refusal.status);
   if (!RunsHere(model, record->rows)) {
-    VERDICT_RETURN_IF_ERROR(Queue(service, call, *record));
+    const Status queued = Queue(service, call, *record);
+    reply->retry_after = RetryAfter(queued);
+    VERDICT_RETURN_IF_ERROR(queued);
     reply->deferred = true;
     return OkStatus();
   }

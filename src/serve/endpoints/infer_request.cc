@@ -204,30 +204,12 @@ Result<TensorView> ReadFromJson(const TensorSpec& spec, const Shape& shape,
   return view;
 }
 
-/// strings: memory for the bytes that the views of a BYTES tensor point into.
 Result<TensorView> ReadFromSharedMemory(DataType dtype, const Shape& shape,
                                         const RegionRegistry* registry,
                                         const SharedMemoryParameters& parameters,
                                         TensorBuffer* tensor, TensorBuffer* strings) {
   VERDICT_ASSIGN_OR_RETURN(const SharedMemoryRange range, FindSharedMemory(registry, parameters));
-  TensorBuffer* buffer = strings;
-  if (IsFixedSize(dtype)) {
-    VERDICT_ASSIGN_OR_RETURN(const size_t needed, ByteSize(dtype, shape));
-    if (range.byte_size != needed) {
-      return InvalidArgument("shared_memory_byte_size is " + std::to_string(range.byte_size) +
-                             ", the datatype and the shape " + ToString(shape) + " need " +
-                             std::to_string(needed) + " bytes");
-    }
-    buffer = tensor;
-  }
-  // The owner may go on writing: what is checked, and then used, is a copy.
-  std::byte* const memory = buffer->Reserve(range.byte_size);
-  if (memory == nullptr) {
-    return ResourceExhausted("no memory for " + std::to_string(range.byte_size) + " bytes");
-  }
-  const std::span<std::byte> bytes(memory, range.byte_size);
-  VERDICT_RETURN_IF_ERROR(range.Read(bytes));
-  return ReadRawTensor(dtype, shape, bytes, "shared_memory_byte_size", tensor);
+  return ReadSharedMemoryTensor(dtype, shape, range, tensor, strings);
 }
 
 /// The request's top-level fields.

@@ -48,6 +48,13 @@ Status NamingInput(const Graph& graph, const Status& error);
 void FillJob(const InferRequest& request, const LoadedModel& model,
              std::chrono::steady_clock::time_point deadline, Job* job);
 
+/// The hint to the client of a request that the scheduler did not take: kRetrySoon if its queue is
+/// full, else 0.
+inline std::chrono::milliseconds RetryAfter(const Status& submitted) {
+  return submitted.code() == StatusCode::kResourceExhausted ? kRetrySoon
+                                                            : std::chrono::milliseconds{0};
+}
+
 /// What is left behind of a request: counters, and its span where it is traced.
 struct InferenceRecord {
   const LoadedModel& model;

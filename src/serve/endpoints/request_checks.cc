@@ -142,6 +142,28 @@ Result<TensorView> ReadRawTensor(DataType dtype, const Shape& shape,
   return TensorView{dtype, shape, memory};
 }
 
+Result<TensorView> ReadSharedMemoryTensor(DataType dtype, const Shape& shape,
+                                          const SharedMemoryRange& range, TensorBuffer* tensor,
+                                          TensorBuffer* strings) {
+  TensorBuffer* buffer = strings;
+  if (IsFixedSize(dtype)) {
+    VERDICT_ASSIGN_OR_RETURN(const size_t needed, ByteSize(dtype, shape));
+    if (range.byte_size != needed) {
+      return InvalidArgument("shared_memory_byte_size is " + std::to_string(range.byte_size) +
+                             ", the datatype and the shape " + ToString(shape) + " need " +
+                             std::to_string(needed) + " bytes");
+    }
+    buffer = tensor;
+  }
+  std::byte* const memory = buffer->Reserve(range.byte_size);
+  if (memory == nullptr) {
+    return ResourceExhausted("no memory for " + std::to_string(range.byte_size) + " bytes");
+  }
+  const std::span<std::byte> bytes(memory, range.byte_size);
+  VERDICT_RETURN_IF_ERROR(range.Read(bytes));
+  return ReadRawTensor(dtype, shape, bytes, "shared_memory_byte_size", tensor);
+}
+
 Status AddOutput(std::span<const TensorSpec> specs, std::string_view name, const std::string& field,
                  bool binary, std::vector<RequestedOutput>* outputs) {
   const std::optional<size_t> index = FindSpec(specs, name);
@@ -163,11 +185,6 @@ void AddAllOutputs(std::span<const TensorSpec> specs, bool binary,
   for (size_t i = 0; i < specs.size(); ++i) {
     if (!specs[i].is_state) outputs->push_back({i, binary, {}});
   }
-}
-
-Status SharedMemoryNotOffered(const std::string& field, std::string_view key) {
-  return Unimplemented("field " + field + "." + std::string(key) +
-                       ": shared memory is not offered; send the tensor in the binary form");
 }
 
 Status ClassificationNotOffered(const std::string& field) {

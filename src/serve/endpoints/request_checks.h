@@ -67,6 +67,16 @@ Result<TensorView> ReadRawTensor(DataType dtype, const Shape& shape,
                                  std::span<const std::byte> bytes, const char* what,
                                  TensorBuffer* buffer);
 
+/// A tensor's copy out of shared memory, in the binary form: its owner may go on writing there, and
+/// what is checked has to be what is used.
+///
+/// tensor: memory for the tensor; strings: for the bytes that the elements of a BYTES tensor are
+///   in. Both must outlive what is returned.
+/// Errors: also kResourceExhausted, and those of SharedMemoryRegion::Read.
+Result<TensorView> ReadSharedMemoryTensor(DataType dtype, const Shape& shape,
+                                          const SharedMemoryRange& range, TensorBuffer* tensor,
+                                          TensorBuffer* strings);
+
 /// Adds the named output. Errors: unknown, or asked for twice.
 Status AddOutput(std::span<const TensorSpec> specs, std::string_view name, const std::string& field,
                  bool binary, std::vector<RequestedOutput>* outputs);
@@ -76,7 +86,6 @@ void AddAllOutputs(std::span<const TensorSpec> specs, bool binary,
                    std::vector<RequestedOutput>* outputs);
 
 /// Errors of a parameter that asks for what is not offered: kUnimplemented.
-Status SharedMemoryNotOffered(const std::string& field, std::string_view key);
 Status ClassificationNotOffered(const std::string& field);
 
 /// Reads "priority": 0 (none) or a level. Errors: over what 32 bits hold.

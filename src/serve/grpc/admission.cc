@@ -39,6 +39,11 @@ Refusal EnterGate(Gate& gate, const grpc::ServerContextBase& context, Role neede
   return gate.Enter(caller, needed, now, admission);
 }
 
+void AddRetryHint(std::chrono::milliseconds retry_after, grpc::ServerContextBase* context) {
+  if (retry_after.count() <= 0) return;
+  context->AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(retry_after.count()));
+}
+
 std::string_view MetadataOf(const grpc::ServerContextBase& context, const char* key) {
   const auto& metadata = context.client_metadata();
   const auto [first, last] = metadata.equal_range(key);

@@ -36,7 +36,7 @@ class ControlHandler final : public GrpcHandler, public CallTransport {
     if (const Refusal refusal =
             EnterGate(service.gate(), call_.context(), endpoint->role, arrival, &admission_);
         !refusal.status.ok()) {
-      return Refuse(refusal.status);
+      return Refuse(refusal.status, refusal.retry_after);
     }
     const size_t json_bytes = control_.json.size();
     control_.json.append(kJsonPadding, '\0');
@@ -87,10 +87,10 @@ class ControlHandler final : public GrpcHandler, public CallTransport {
     admission_.ticket.Release();  // before the client can know, and send its next request
     call_.WriteAndFinish(bytes);
   }
-  void Refuse(const Status& status) {
+  void Refuse(const Status& status, std::chrono::milliseconds retry_after = {}) {
     if (answered_.exchange(true)) return;
     admission_.ticket.Release();
-    call_.Finish(status);
+    call_.Finish(status, retry_after);
   }
 
   GenericCall& call_;

@@ -1,5 +1,6 @@
 #include "serve/grpc/generic_call.h"
 
+#include "serve/grpc/admission.h"
 #include "serve/grpc/status_map.h"
 
 namespace verdict {
@@ -16,14 +17,14 @@ void GenericCall::Expect(GrpcWorker& worker) {
 
 void GenericCall::OnArrived(bool ok) {
   if (!ok) return self_.reset();  // the server ends; gRPC does not tell of the call's end then
-  entered_ = worker_.Enter();
-  if (!entered_) return;
+  if (!Enter()) return;
   Expect(worker_);
   place_ = worker_.generic_calls.insert(worker_.generic_calls.end(), this);
   const bool welcome = worker_.shared.calls.load() <= worker_.shared.limits.max_calls;
   handler_ =
       welcome ? MakeGrpcHandler(*this, context_.method())
-              : MakeRefusal(*this, ResourceExhausted("too many calls at a time; try again later"));
+              : MakeRefusal(*this, ResourceExhausted("too many calls at a time; try again later"),
+                            kRetrySoon);
   handler_->OnStart();
 }
 
@@ -49,7 +50,8 @@ void GenericCall::OnWritten(bool ok) {
   ReleaseIfOver();
 }
 
-void GenericCall::Finish(const Status& status) {
+void GenericCall::Finish(const Status& status, std::chrono::milliseconds retry_after) {
+  AddRetryHint(retry_after, &context_);
   const grpc::Status wire = ToGrpcStatus(status);
   code_ = wire.error_code();
   stream_.Finish(wire, &finished_event_);
@@ -67,7 +69,7 @@ void GenericCall::OnFinished(bool) {
 
 void GenericCall::OnDone(bool) {
   done_ = true;
-  if (!entered_) return self_.reset();
+  if (!entered()) return self_.reset();
   handler_->OnDone();
   ReleaseIfOver();
 }
@@ -75,7 +77,6 @@ void GenericCall::OnDone(bool) {
 void GenericCall::ReleaseIfOver() {
   if (!done_ || !finished_ || reading_ || writing_.load() || self_ == nullptr) return;
   worker_.generic_calls.erase(place_);
-  worker_.Leave();
   self_.reset();
 }
 

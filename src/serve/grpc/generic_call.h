@@ -29,12 +29,12 @@ class GrpcHandler {
 
 /// A call of any method but ModelInfer. Keeps itself until gRPC has handed back all of its
 /// operations; its events belong to the worker's thread.
-class GenericCall final : public std::enable_shared_from_this<GenericCall> {
+class GenericCall final : private GrpcPlace, public std::enable_shared_from_this<GenericCall> {
  public:
   /// Makes the call that the next client will get.
   static void Expect(GrpcWorker& worker);
 
-  explicit GenericCall(GrpcWorker& worker) : worker_(worker) {}
+  explicit GenericCall(GrpcWorker& worker) : GrpcPlace(worker), worker_(worker) {}
 
   GrpcWorker& worker() { return worker_; }
   const grpc::GenericServerContext& context() const { return context_; }
@@ -43,8 +43,8 @@ class GenericCall final : public std::enable_shared_from_this<GenericCall> {
   void Read();
   /// Threads: any.
   void Write(const grpc::ByteBuffer& bytes);
-  /// Threads: any.
-  void Finish(const Status& status);
+  /// retry_after: when it may do better, 0: no hint. Threads: any.
+  void Finish(const Status& status, std::chrono::milliseconds retry_after = {});
   /// The only answer, and the end. Threads: any.
   void WriteAndFinish(const grpc::ByteBuffer& bytes);
 
@@ -65,7 +65,6 @@ class GenericCall final : public std::enable_shared_from_this<GenericCall> {
   grpc::StatusCode code_ = grpc::OK;
   std::unique_ptr<GrpcHandler> handler_;
   std::list<GenericCall*>::iterator place_;
-  bool entered_ = false;
   bool reading_ = false;
   std::atomic<bool> writing_{false};
   bool done_ = false;
@@ -78,8 +77,9 @@ class GenericCall final : public std::enable_shared_from_this<GenericCall> {
   GrpcEventOf<GenericCall, &GenericCall::OnDone> done_event_{this};
 };
 
-/// Answers with an error.
-std::unique_ptr<GrpcHandler> MakeRefusal(GenericCall& call, Status status);
+/// Answers with an error. retry_after: as GenericCall::Finish.
+std::unique_ptr<GrpcHandler> MakeRefusal(GenericCall& call, Status status,
+                                         std::chrono::milliseconds retry_after = {});
 
 /// The handler of a method, by its full name: "/inference.GRPCInferenceService/ServerLive".
 std::unique_ptr<GrpcHandler> MakeGrpcHandler(GenericCall& call, std::string_view method);

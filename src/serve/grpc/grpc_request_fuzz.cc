@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static std::vector<verdict::TensorBuffer> buffers;
   verdict::InferRequest request;
   const verdict::Status status =
-      verdict::ReadInferMessage(message, specs, specs, &buffers, &request);
+      verdict::ReadInferMessage(message, specs, specs, {}, &buffers, &request);
   if (!status.ok()) {
     if (status.message().empty()) std::abort();
     grpc::ByteBuffer answer;

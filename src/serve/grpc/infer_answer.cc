@@ -33,8 +33,12 @@ Status Fill(std::string_view model, std::string_view version, const InferRequest
     const std::string_view datatype = WireTypeName(result.dtype);
     tensor->set_datatype(datatype.data(), datatype.size());
     for (const Dim extent : result.shape.dims()) tensor->add_shape(extent);
-    if (Status status = AppendRawTensor(response->add_raw_output_contents(), result);
-        !status.ok()) {
+    // One each, empty for a tensor in shared memory: clients count them.
+    std::string* const raw = response->add_raw_output_contents();
+    Status status = output.shared_memory.region == nullptr
+                        ? AppendRawTensor(raw, result)
+                        : output.shared_memory.WriteTensor(result).status();
+    if (!status.ok()) {
       return status.WithContext("output " + Quoted(spec.name));
     }
   }

@@ -19,10 +19,12 @@ enum class InferAnswerForm {
   kStreamFinal,  // the same, marked as the last response of its request
 };
 
-/// Writes an inference response straight into gRPC's memory, all outputs as raw_output_contents.
+/// Writes an inference response straight into gRPC's memory, all outputs as raw_output_contents or
+/// into shared memory.
 ///
 /// specs, results: the engine's outputs and their values, in the engine's order.
-/// Errors: kInternal (a tensor that the protocol cannot carry), kResourceExhausted (over 2 GiB).
+/// Errors: kInternal (a tensor that the protocol cannot carry), kResourceExhausted (over 2 GiB);
+/// those of SharedMemoryRange::WriteTensor.
 Status WriteInferAnswer(std::string_view model, std::string_view version,
                         const InferRequest& request, std::span<const TensorSpec> specs,
                         std::span<const TensorView> results, InferAnswerForm form,

@@ -17,15 +17,16 @@ void InferCall::Expect(GrpcWorker& worker) {
 }
 
 InferCall::InferCall(GrpcWorker& worker)
-    : InferJob(worker.shared.service, worker.index, worker.shared.request_budget),
+    : GrpcPlace(worker),
+      InferJob(worker.shared.service, worker.index, worker.shared.request_budget),
       worker_(worker) {}
 
 void InferCall::OnArrived(bool ok) {
   if (!ok) return self_.reset();  // the server ends; gRPC does not tell of the call's end then
-  entered_ = worker_.Enter();
-  if (!entered_) return;
+  if (!Enter()) return;
   Expect(worker_);
   if (worker_.shared.calls.load() > worker_.shared.limits.max_calls) {
+    AddRetryHint(kRetrySoon, &context_);
     return Answer(ResourceExhausted("too many calls at a time; try again later"), {});
   }
   Start(bytes_, context_);
@@ -37,6 +38,11 @@ void InferCall::Answer(const Status& status, const grpc::ByteBuffer& answer) {
   code_ = wire.error_code();
   if (status.ok() && !MetadataOf(context_, "verdict-timing").empty()) {
     context_.AddTrailingMetadata("server-timing", ServerTiming(phases()));
+  }
+  AddRetryHint(retry_after(), &context_);
+  if (const RequestTrace traced = trace(); traced.sampled) {
+    const auto traceparent = traced.Traceparent();
+    context_.AddTrailingMetadata("traceparent", {traceparent.data(), traceparent.size()});
   }
   if (status.ok()) {
     writer_.Finish(answer, wire, &finished_event_);
@@ -53,14 +59,12 @@ void InferCall::OnFinished(bool) {
 
 void InferCall::OnDone(bool) {
   done_ = true;
-  if (entered_ && !finished_ && context_.IsCancelled()) Cancel();
+  if (entered() && !finished_ && context_.IsCancelled()) Cancel();
   ReleaseIfOver();
 }
 
 void InferCall::ReleaseIfOver() {
-  if (!done_ || (entered_ && !finished_)) return;
-  if (entered_) worker_.Leave();
-  self_.reset();
+  if (done_ && (!entered() || finished_)) self_.reset();
 }
 
 }  // namespace verdict

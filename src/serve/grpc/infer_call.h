@@ -12,7 +12,9 @@ namespace verdict {
 
 /// One call of ModelInfer. Keeps itself until gRPC has handed back all of its operations. Its
 /// events belong to the worker's thread.
-class InferCall final : public InferJob, public std::enable_shared_from_this<InferCall> {
+class InferCall final : private GrpcPlace,
+                        public InferJob,
+                        public std::enable_shared_from_this<InferCall> {
  public:
   /// Makes the call that the next client will get.
   static void Expect(GrpcWorker& worker);
@@ -33,7 +35,6 @@ class InferCall final : public InferJob, public std::enable_shared_from_this<Inf
   grpc::ServerAsyncResponseWriter<grpc::ByteBuffer> writer_{&context_};
   grpc::ByteBuffer bytes_;
   grpc::StatusCode code_ = grpc::OK;
-  bool entered_ = false;
   bool done_ = false;
   bool finished_ = false;
   std::shared_ptr<InferCall> self_;

@@ -27,7 +27,10 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
   begin_ = Clock::now();
   deadline = service_.Deadline(begin_, ToJobDeadline(context.deadline()));
   const Refusal refusal = EnterGate(service_.gate(), context, Role::kInfer, begin_, &admission_);
-  if (!refusal.status.ok()) return End(refusal.status, {}, worker_);
+  if (!refusal.status.ok()) {
+    retry_after_ = refusal.retry_after;
+    return End(refusal.status, {}, worker_);
+  }
   if (Status status = Read(bytes, context); !status.ok()) return End(status, {}, worker_);
   if (Status status = Run(); !status.ok()) End(status, {}, worker_);
 }
@@ -36,6 +39,7 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
   VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, message_));
   // Read, it may take many times its bytes: a string of none takes a string object.
   if (bytes.Length() > kFreeMessageBytes && !memory_.Take(message_->SpaceUsedLong())) {
+    retry_after_ = kRetrySoon;
     return ResourceExhausted("too many requests are held at this moment; try again later");
   }
   VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
@@ -49,8 +53,9 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
       *model_, {}, service_.tracer().Begin(worker_, message_->model_name(), trace)});
   record_->phases.begin = begin_;
   VERDICT_RETURN_IF_ERROR(CheckTime(service_, *model_, deadline));
-  VERDICT_RETURN_IF_ERROR(
-      ReadInferMessage(*message_, model_->inputs(), model_->outputs(), &buffers_, &request_));
+  VERDICT_RETURN_IF_ERROR(ReadInferMessage(*message_, model_->inputs(), model_->outputs(),
+                                           {&service_.shared_memory(), &memory_}, &buffers_,
+                                           &request_));
   // The deadline of a stream's call says nothing about its requests: this is the only one they
   // have.
   if (is_stream() && request_.timeout_us > 0) {
@@ -61,14 +66,18 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
   FillJob(request_, *model_, deadline, this);
   record_->rows = rows;
   record_->phases.parsed = Clock::now();
-  return service_.gate().AdmitPriority(priority, record_->phases.parsed).status;
+  const Refusal refusal = service_.gate().AdmitPriority(priority, record_->phases.parsed);
+  retry_after_ = refusal.retry_after;
+  return refusal.status;
 }
 
 /// Runs the request, or queues it.
 Status InferJob::Run() {
   if (!RunsHere(*model_, rows)) {
     queued_model_ = model_->shared_from_this();
-    return service_.scheduler().Submit(model_->queue(), self());
+    const Status queued = service_.scheduler().Submit(model_->queue(), self());
+    if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already
+    return queued;
   }
   const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases);
   record_->alone = true;

@@ -50,6 +50,10 @@ class InferJob : public Job {
   /// The answer, or an error and nothing. Once; on the worker's thread, or one of the scheduler's.
   virtual void Answer(const Status& status, const grpc::ByteBuffer& answer) = 0;
 
+  /// Of a refused request: when it may do better; 0: no hint.
+  std::chrono::milliseconds retry_after() const { return retry_after_; }
+  /// As the client is told of it.
+  RequestTrace trace() const { return record_.has_value() ? record_->trace : RequestTrace{}; }
   /// Where the time went, of an answered request.
   const Phases& phases() const { return record_->phases; }
 
@@ -68,6 +72,7 @@ class InferJob : public Job {
   Admission admission_;
   MemoryShare memory_;  // of what the message takes, where that is much
   Clock::time_point begin_;
+  std::chrono::milliseconds retry_after_{0};
   std::optional<InferenceRecord> record_;  // once there is a model
   // Most messages fit in the block, so that parsing takes no memory from the heap.
   std::array<char, 3072> block_;

@@ -36,8 +36,10 @@ std::optional<uint64_t> WholeNumber(const InferParameter& parameter) {
   }
 }
 
-Status WrongType(const std::string& key, const char* wanted) {
-  return InvalidArgument("field parameters." + key + " must be " + wanted);
+/// field: whose parameter it is, "inputs[0]"; empty: the request's.
+Status WrongType(const std::string& field, const std::string& key, const char* wanted) {
+  return InvalidArgument("field " + (field.empty() ? field : field + ".") + "parameters." + key +
+                         " must be " + wanted);
 }
 
 /// The parameters of the request that say how it is run; others are passed over.
@@ -45,7 +47,7 @@ Status ReadRunParameters(const Parameters& parameters, InferRequest* request) {
   for (const auto& [key, value] : parameters) {
     const std::optional<uint64_t> number = WholeNumber(value);
     if (key == "priority" || key == "timeout") {
-      if (!number.has_value()) return WrongType(key, "a whole number that is not negative");
+      if (!number.has_value()) return WrongType("", key, "a whole number that is not negative");
       if (key == "priority") {
         VERDICT_RETURN_IF_ERROR(ReadPriority(*number, "parameters", &request->priority));
       } else {
@@ -57,11 +59,11 @@ Status ReadRunParameters(const Parameters& parameters, InferRequest* request) {
       } else if (value.parameter_choice_case() == InferParameter::kStringParam) {
         request->sequence = value.string_param();
       } else {
-        return WrongType(key, "a string or a whole number that is not negative");
+        return WrongType("", key, "a string or a whole number that is not negative");
       }
     } else if (key == "sequence_start" || key == "sequence_end") {
       if (value.parameter_choice_case() != InferParameter::kBoolParam) {
-        return WrongType(key, "true or false");
+        return WrongType("", key, "true or false");
       }
       (key == "sequence_start" ? request->sequence_start : request->sequence_end) =
           value.bool_param();
@@ -70,17 +72,46 @@ Status ReadRunParameters(const Parameters& parameters, InferRequest* request) {
   return OkStatus();
 }
 
-/// Refuses what a tensor's parameters ask for and nobody offers.
-Status CheckTensorParameters(const Parameters& parameters, const std::string& field) {
+bool IsSharedMemoryKey(std::string_view key) {
+  return key == "shared_memory_region" || key == "shared_memory_byte_size" ||
+         key == "shared_memory_offset";
+}
+
+/// Reads where a tensor is in shared memory, if it is; refuses what nobody offers.
+Status ReadTensorParameters(const Parameters& parameters, const std::string& field,
+                            SharedMemoryParameters* shared_memory) {
   for (const auto& [key, value] : parameters) {
-    if (key.starts_with("shared_memory_")) {
-      return SharedMemoryNotOffered(field + ".parameters", key);
-    }
-    if (key == "classification" && WholeNumber(value).value_or(1) != 0) {
+    if (key == "shared_memory_region") {
+      if (value.parameter_choice_case() != InferParameter::kStringParam) {
+        return WrongType(field, key, "a string");
+      }
+      shared_memory->region = value.string_param();
+    } else if (key == "shared_memory_byte_size" || key == "shared_memory_offset") {
+      auto& number =
+          key == "shared_memory_offset" ? shared_memory->offset : shared_memory->byte_size;
+      number = WholeNumber(value);
+      if (!number.has_value()) {
+        return WrongType(field, key, "a whole number that is not negative");
+      }
+    } else if (key == "classification" && WholeNumber(value).value_or(1) != 0) {
       return ClassificationNotOffered(field + ".parameters");
     }
   }
   return OkStatus();
+}
+
+/// Raw contents are those of the inputs that are not in shared memory, in their order.
+Status CheckRawCount(const inference::ModelInferRequest& message) {
+  const int raw = message.raw_input_contents_size();
+  if (raw == 0) return OkStatus();
+  const auto here = std::ranges::count_if(message.inputs(), [](const InputTensor& tensor) {
+    return std::ranges::none_of(tensor.parameters(), [](const auto& parameter) {
+      return IsSharedMemoryKey(parameter.first);
+    });
+  });
+  if (raw == here) return OkStatus();
+  return InvalidArgument("raw_input_contents has " + std::to_string(raw) + " tensors, inputs has " +
+                         std::to_string(here) + ": all inputs go this way, or none");
 }
 
 /// The field of InferTensorContents for a type; null for types that only travel as raw bytes.
@@ -218,51 +249,84 @@ class ContentsReader {
   TensorBuffer* buffer_;
 };
 
-/// raw: the bytes of this input where the request has raw contents, else null.
-Result<TensorView> ReadTensor(const InputTensor& tensor, const std::string* raw,
-                              const TensorSpec& spec, TensorBuffer* buffer) {
+/// Where an input's bytes are, and the memory for those that cannot be used where they are.
+struct InputSource {
+  const std::string* raw;  // null: not in raw contents
+  const SharedMemoryParameters& shared_memory;
+  const SharedMemorySource& memory;
+  TensorBuffer* buffer;
+  TensorBuffer* strings;  // only where it is in shared memory
+};
+
+Result<TensorView> ReadFromSharedMemory(DataType dtype, const Shape& shape,
+                                        const InputSource& source) {
+  VERDICT_ASSIGN_OR_RETURN(const SharedMemoryRange range,
+                           FindSharedMemory(source.memory.registry, source.shared_memory));
+  // An element of a BYTES tensor takes at least 4 bytes there, and a string_view here.
+  constexpr uint64_t kViews = sizeof(std::string_view) / 4;
+  const uint64_t bytes = range.byte_size * (dtype == DataType::kString ? 1 + kViews : 1);
+  if (source.memory.share != nullptr && !source.memory.share->Take(bytes)) {
+    return ResourceExhausted("too many requests are held at this moment; try again later");
+  }
+  return ReadSharedMemoryTensor(dtype, shape, range, source.buffer, source.strings);
+}
+
+Result<TensorView> ReadTensor(const InputTensor& tensor, const TensorSpec& spec,
+                              const InputSource& source) {
   if (tensor.datatype().empty()) return InvalidArgument("datatype is missing");
   VERDICT_RETURN_IF_ERROR(CheckDatatype(spec, tensor.datatype()));
   VERDICT_ASSIGN_OR_RETURN(
       const Shape shape,
       CheckShape({tensor.shape().data(), static_cast<size_t>(tensor.shape().size())}, spec));
-  if (raw == nullptr) {
-    return ContentsReader(tensor.contents(), spec, shape, buffer).Read();
+  if (source.shared_memory.given()) {
+    if (CountOf(tensor.contents()) > 0) {
+      return InvalidArgument("has both data and a shared memory region");
+    }
+    return ReadFromSharedMemory(spec.dtype, shape, source);
+  }
+  if (source.raw == nullptr) {
+    return ContentsReader(tensor.contents(), spec, shape, source.buffer).Read();
   }
   if (CountOf(tensor.contents()) > 0) {
     return InvalidArgument("has both contents and raw_input_contents");
   }
-  return ReadRawTensor(spec.dtype, shape, std::as_bytes(std::span(*raw)),
-                       "the size of its raw_input_contents", buffer);
+  return ReadRawTensor(spec.dtype, shape, std::as_bytes(std::span(*source.raw)),
+                       "the size of its raw_input_contents", source.buffer);
 }
 
 }  // namespace
 
 Status ReadInferMessage(const inference::ModelInferRequest& message,
                         std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
-                        std::vector<TensorBuffer>* buffers, InferRequest* request) {
+                        const SharedMemorySource& memory, std::vector<TensorBuffer>* buffers,
+                        InferRequest* request) {
   request->Clear();
   if (!message.id().empty()) request->id = message.id();
   VERDICT_RETURN_IF_ERROR(ReadRunParameters(message.parameters(), request));
   request->inputs.assign(inputs.size(), TensorView{});
   if (buffers->size() < inputs.size()) buffers->resize(inputs.size());
 
-  const int raw_count = message.raw_input_contents_size();
-  if (raw_count != 0 && raw_count != message.inputs_size()) {
-    return InvalidArgument("raw_input_contents has " + std::to_string(raw_count) +
-                           " tensors, inputs has " + std::to_string(message.inputs_size()) +
-                           ": all inputs go this way, or none");
-  }
+  VERDICT_RETURN_IF_ERROR(CheckRawCount(message));
+  int raw_used = 0;
   for (int i = 0; i < message.inputs_size(); ++i) {
     const InputTensor& tensor = message.inputs(i);
     const std::string field = FieldOf("inputs", i);
+    SharedMemoryParameters shared_memory;
     if (!tensor.parameters().empty()) {
-      VERDICT_RETURN_IF_ERROR(CheckTensorParameters(tensor.parameters(), field));
+      VERDICT_RETURN_IF_ERROR(ReadTensorParameters(tensor.parameters(), field, &shared_memory));
     }
     VERDICT_ASSIGN_OR_RETURN(const size_t index,
                              ChooseInput(inputs, tensor.name(), field, request->inputs));
-    const std::string* raw = raw_count == 0 ? nullptr : &message.raw_input_contents(i);
-    const auto view = ReadTensor(tensor, raw, inputs[index], &(*buffers)[index]);
+    const std::string* raw = nullptr;
+    TensorBuffer* strings = nullptr;
+    if (shared_memory.given()) {
+      if (buffers->size() < 2 * inputs.size()) buffers->resize(2 * inputs.size());
+      strings = &(*buffers)[inputs.size() + index];
+    } else if (message.raw_input_contents_size() > 0) {
+      raw = &message.raw_input_contents(raw_used++);
+    }
+    const auto view = ReadTensor(tensor, inputs[index],
+                                 {raw, shared_memory, memory, &(*buffers)[index], strings});
     if (!view.ok()) return view.status().WithContext(InputContext(inputs[index]));
     request->inputs[index] = *view;
   }
@@ -271,8 +335,14 @@ Status ReadInferMessage(const inference::ModelInferRequest& message,
   for (int i = 0; i < message.outputs_size(); ++i) {
     const auto& output = message.outputs(i);
     const std::string field = FieldOf("outputs", i);
-    VERDICT_RETURN_IF_ERROR(CheckTensorParameters(output.parameters(), field));
+    SharedMemoryParameters shared_memory;
+    VERDICT_RETURN_IF_ERROR(ReadTensorParameters(output.parameters(), field, &shared_memory));
     VERDICT_RETURN_IF_ERROR(AddOutput(outputs, output.name(), field, true, &request->outputs));
+    if (shared_memory.given()) {
+      auto range = FindSharedMemory(memory.registry, shared_memory);
+      if (!range.ok()) return range.status().WithContext("output " + Quoted(output.name()));
+      request->outputs.back().shared_memory = *std::move(range);
+    }
   }
   if (request->outputs.empty()) AddAllOutputs(outputs, true, &request->outputs);
   return OkStatus();

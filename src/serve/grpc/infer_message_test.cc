@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 class InferMessageTest : public testing::Test {
  protected:
-  Status Read() { return ReadInferMessage(message_, inputs_, outputs_, &buffers_, &request_); }
+  Status Read() { return ReadInferMessage(message_, inputs_, outputs_, {}, &buffers_, &request_); }
   std::string Error() {
     const Status status = Read();
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status.ToString();
@@ -197,11 +197,25 @@ TEST_F(InferMessageTest, RefusesWhatIsNotOffered) {
   Model(DataType::kFloat16);
   Add("x", "FP16", {0});
   EXPECT_THAT(Error(), HasSubstr("send the tensor in raw_input_contents"));
-  auto& parameters = *message_.mutable_inputs(0)->mutable_parameters();
+}
+
+TEST_F(InferMessageTest, RawContentsAreThoseOfInputsOutsideSharedMemory) {
+  Model(DataType::kFloat32);
+  auto& parameters = *Add("x", "FP32", {1})->mutable_parameters();
   parameters["shared_memory_region"].set_string_param("r");
-  const Status status = Read();
-  EXPECT_EQ(status.code(), StatusCode::kUnimplemented);
-  EXPECT_THAT(status.message(), HasSubstr("inputs[0].parameters.shared_memory_region"));
+  parameters["shared_memory_byte_size"].set_int64_param(4);
+  EXPECT_EQ(Read().code(), StatusCode::kUnimplemented);  // there is no registry here
+  message_.add_raw_input_contents("1234");
+  EXPECT_EQ(Error(),
+            "raw_input_contents has 1 tensors, inputs has 0: all inputs go this way, or none");
+  message_.clear_raw_input_contents();
+  parameters["shared_memory_byte_size"].set_int64_param(-1);
+  EXPECT_EQ(Error(),
+            "field inputs[0].parameters.shared_memory_byte_size must be a whole number that is not "
+            "negative");
+  parameters["shared_memory_byte_size"].set_uint64_param(4);
+  parameters["shared_memory_region"].set_int64_param(1);
+  EXPECT_EQ(Error(), "field inputs[0].parameters.shared_memory_region must be a string");
 }
 
 }  // namespace

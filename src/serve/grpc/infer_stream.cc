@@ -7,14 +7,27 @@
 #include "serve/grpc/infer_job.h"
 
 namespace verdict {
+namespace {
 
-/// One request of a stream. Keeps the call.
-class StreamJob final : public InferJob, public std::enable_shared_from_this<StreamJob> {
+/// No more requests of a stream are read while its client leaves so many bytes of answers unread.
+constexpr size_t kMostUnreadBytes = size_t{1} << 20;
+
+}  // namespace
+
+/// Keeps the call, and with it the server. A base, so that it goes after the others.
+struct HeldCall {
+  std::shared_ptr<GenericCall> call;
+};
+
+/// One request of a stream.
+class StreamJob final : private HeldCall,
+                        public InferJob,
+                        public std::enable_shared_from_this<StreamJob> {
  public:
-  StreamJob(GenericCall& call, InferStream& stream)
-      : InferJob(call.worker().shared.service, call.worker().index,
-                 call.worker().shared.request_budget),
-        call_(call.shared_from_this()),
+  StreamJob(GenericCall& the_call, InferStream& stream)
+      : HeldCall{the_call.shared_from_this()},
+        InferJob(the_call.worker().shared.service, the_call.worker().index,
+                 the_call.worker().shared.request_budget),
         stream_(stream) {}
 
   using InferJob::Start;
@@ -29,8 +42,7 @@ class StreamJob final : public InferJob, public std::enable_shared_from_this<Str
     stream_.Deliver(*this, error);
   }
 
-  std::shared_ptr<GenericCall> call_;
-  InferStream& stream_;  // lives as long as call_
+  InferStream& stream_;  // lives as long as the call
 };
 
 void InferStream::OnRead(bool ok, const grpc::ByteBuffer& bytes) {
@@ -53,7 +65,8 @@ void InferStream::OnRead(bool ok, const grpc::ByteBuffer& bytes) {
 bool InferStream::ReadAgain() {
   const size_t held = under_way_.size() + answers_.size();
   if (reading_ || half_closed_ || broken_ || stopping_ || finished_ ||
-      held >= call_.worker().shared.limits.max_requests_per_stream) {
+      held >= call_.worker().shared.limits.max_requests_per_stream ||
+      unread_bytes_ >= kMostUnreadBytes) {
     return false;
   }
   reading_ = true;
@@ -64,26 +77,45 @@ void InferStream::Deliver(StreamJob& job, const grpc::ByteBuffer& answer) {
   std::lock_guard lock(mutex_);
   under_way_.erase(&job);
   if (!broken_) {
-    answers_.push_back(answer);
+    Keep(job, answer);
     if (!writing_) WriteNext();
   }
   FinishIfOver();
 }
 
+void InferStream::Keep(StreamJob& job, const grpc::ByteBuffer& answer) {
+  Unread& unread = answers_.emplace_back(call_.worker().shared.request_budget);
+  unread.bytes = answer;
+  unread.size = answer.Length();
+  if (writing_ && !unread.share.Take(unread.size)) {
+    // Its run was for nothing, but memory that only the client's reading frees has an end.
+    WriteInferError(ResourceExhausted("too many answers wait to be read; read them sooner"),
+                    job.id(), &unread.bytes);
+    unread.size = unread.bytes.Length();
+  }
+  unread_bytes_ += unread.size;
+}
+
+void InferStream::DropAnswers() {
+  answers_.clear();
+  unread_bytes_ = 0;
+}
+
 void InferStream::WriteNext() {
   writing_ = true;
-  call_.Write(answers_.front());
+  call_.Write(answers_.front().bytes);
 }
 
 void InferStream::OnWritten(bool ok) {
   std::lock_guard lock(mutex_);
   writing_ = false;
   if (ok && !broken_) {
+    unread_bytes_ -= answers_.front().size;
     answers_.pop_front();
     if (!answers_.empty()) WriteNext();
   } else {
     broken_ = true;
-    answers_.clear();
+    DropAnswers();
   }
   if (ReadAgain()) call_.Read();
   FinishIfOver();
@@ -101,7 +133,7 @@ void InferStream::OnDone() {
   {
     std::lock_guard lock(mutex_);
     broken_ = true;
-    if (!writing_) answers_.clear();
+    if (!writing_) DropAnswers();
     FinishIfOver();
     for (const auto& [raw, job] : under_way_) {
       if (auto held = job.lock()) queued.push_back(std::move(held));

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "serve/grpc/generic_call.h"
+#include "serve/memory_budget.h"
 
 namespace verdict {
 
@@ -27,15 +28,25 @@ class InferStream final : public GrpcHandler {
   void Deliver(StreamJob& job, const grpc::ByteBuffer& answer);
 
  private:
+  struct Unread {
+    explicit Unread(MemoryBudget& budget) : share(budget) {}
+    grpc::ByteBuffer bytes;
+    size_t size = 0;
+    MemoryShare share;  // of the size, where it has to wait
+  };
+
   // All with mutex_ held.
+  void Keep(StreamJob& job, const grpc::ByteBuffer& answer);
   void WriteNext();
+  void DropAnswers();
   void FinishIfOver();
   bool ReadAgain();
 
   GenericCall& call_;
   std::mutex mutex_;  // guards what follows: answers come from other threads too
   std::map<StreamJob*, std::weak_ptr<StreamJob>> under_way_;  // requests without an answer yet
-  std::deque<grpc::ByteBuffer> answers_;
+  std::deque<Unread> answers_;  // that the client has not read yet; the first is being written
+  size_t unread_bytes_ = 0;     // in them
   bool reading_ = true;
   bool writing_ = false;
   bool half_closed_ = false;  // the client sends nothing more

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -14,19 +15,22 @@ constexpr std::string_view kInference = "/inference.GRPCInferenceService/";
 
 class RefusedCall final : public GrpcHandler {
  public:
-  RefusedCall(GenericCall& call, Status status) : call_(call), status_(std::move(status)) {}
-  void OnStart() override { call_.Finish(status_); }
+  RefusedCall(GenericCall& call, Status status, std::chrono::milliseconds retry_after)
+      : call_(call), status_(std::move(status)), retry_after_(retry_after) {}
+  void OnStart() override { call_.Finish(status_, retry_after_); }
   void OnRead(bool, const grpc::ByteBuffer&) override {}
 
  private:
   GenericCall& call_;
   Status status_;
+  std::chrono::milliseconds retry_after_;
 };
 
 }  // namespace
 
-std::unique_ptr<GrpcHandler> MakeRefusal(GenericCall& call, Status status) {
-  return std::make_unique<RefusedCall>(call, std::move(status));
+std::unique_ptr<GrpcHandler> MakeRefusal(GenericCall& call, Status status,
+                                         std::chrono::milliseconds retry_after) {
+  return std::make_unique<RefusedCall>(call, std::move(status), retry_after);
 }
 
 std::unique_ptr<GrpcHandler> MakeGrpcHandler(GenericCall& call, std::string_view method) {

@@ -26,7 +26,8 @@ struct GrpcLimits {
   size_t max_requests_per_stream = 256;  // under way, or with answers that wait for the client
   int64_t max_calls = 16'384;            // on all connections; more are told kResourceExhausted
   /// What gRPC itself holds for all connections, and as much again for requests that are read and
-  /// wait for their answers; more are told kResourceExhausted.
+  /// wait for their answers, and for a stream's answers that wait to be read; more are told
+  /// kResourceExhausted.
   size_t max_memory_bytes = size_t{1} << 30;
   bool reflection = true;  // tells clients the messages of all methods
 };
@@ -81,8 +82,9 @@ class GrpcWorker {
 
   /// Takes calls until the queue is shut down. Called on the worker's own thread.
   void Run();
-  /// Ends Run, if no call of this worker exists any more. Returns: false if some do. Threads: any;
-  /// after the server's shutdown.
+  /// Ends Run, if no call of this worker exists any more, nor any of its requests that a thread of
+  /// the scheduler may still hold. Returns: false if some do. Threads: any; after the server's
+  /// shutdown.
   bool TryClose();
 
   /// Makes the calls that the next clients will get.
@@ -117,6 +119,26 @@ class GrpcWorker {
   bool closed_ = false;
   grpc::Alarm alarm_;
   GrpcEventOf<GrpcWorker, &GrpcWorker::OnTick> tick_{this};
+};
+
+/// Keeps a worker's queue open. The first base of a call, so that it goes last: whichever thread
+/// lets go of the call last, the server outlives all of it.
+class GrpcPlace {
+ public:
+  explicit GrpcPlace(GrpcWorker& worker) : worker_(worker) {}
+  ~GrpcPlace() {
+    if (entered_) worker_.Leave();
+  }
+  GrpcPlace(const GrpcPlace&) = delete;
+  GrpcPlace& operator=(const GrpcPlace&) = delete;
+
+  /// As GrpcWorker::Enter. Once.
+  bool Enter() { return entered_ = worker_.Enter(); }
+  bool entered() const { return entered_; }
+
+ private:
+  GrpcWorker& worker_;
+  bool entered_ = false;
 };
 
 }  // namespace verdict

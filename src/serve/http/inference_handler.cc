@@ -149,7 +149,9 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
     if (code == 500) LogServerError(head, status);
     // Without its message, which may quote what the request holds.
     spdlog::debug("{}: {} {}", PathOf(head), code, StatusCodeName(status.code()));
-    return SetError(code, status.message(), response);
+    SetError(code, status.message(), response);
+    response->retry_after_s = RetryAfterSeconds(reply.retry_after);
+    return;
   }
   if (reply.json_bytes.has_value()) {
     response->content_type = "application/octet-stream";

@@ -1,7 +1,5 @@
 #include "serve/http/refusal.h"
 
-#include <chrono>
-
 #include "serve/http/status_map.h"
 
 namespace verdict {
@@ -10,7 +8,7 @@ void SetRefusal(const Refusal& refusal, HttpResponse* response) {
   constexpr int kTooManyRequests = 429;
   SetError(refusal.client_limit ? kTooManyRequests : HttpCodeOf(refusal.status.code()),
            refusal.status.message(), response);
-  response->retry_after_s = std::chrono::ceil<std::chrono::seconds>(refusal.retry_after).count();
+  response->retry_after_s = RetryAfterSeconds(refusal.retry_after);
 }
 
 }  // namespace verdict

@@ -13,7 +13,7 @@
 namespace verdict {
 
 /// Credentials of a gRPC server made of the same files as HTTP's; gRPC looks at them itself every
-/// `options.reload`, and keeps what it has when new ones do not fit together.
+/// `options.reload`. While they are no good pair then, it takes no new connections.
 ///
 /// Errors: those of TlsContext::Load, which tries the files first, since gRPC would only log that
 /// it cannot use them. kUnimplemented: min_version 1.3, which this gRPC cannot be held to. Threads:

@@ -73,7 +73,8 @@ std::shared_ptr<grpc::Channel> GrpcTarget::NewChannel() const {
   // Without it every call builds and sends a list of the compressions it knows.
   arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // Also how long one attempt may take: a server that has a backlog is not out of reach.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // a retry would hide a failure
   return grpc::CreateCustomChannel(authority_, credentials_, arguments);
