@@ -25,14 +25,10 @@ std::string_view KindText(Kind kind) {
   return "";
 }
 
-ScalarForm FormOf(const YamlNode& node) {
-  return node.quoted ? ScalarForm::kQuotedYaml : ScalarForm::kPlainYaml;
-}
-
 /// Reads one document into its keys.
 class Reader {
  public:
-  explicit Reader(ConfigProblems* problems) : problems_(*problems) {}
+  Reader(ConfigProblems* problems, ScalarForm quoted) : problems_(*problems), quoted_(quoted) {}
 
   void ReadSection(const YamlNode& node, const std::string& path, const ConfigKeys& keys) {
     if (node.kind != Kind::kMap && node.kind != Kind::kNull) {
@@ -60,6 +56,10 @@ class Reader {
   }
 
  private:
+  ScalarForm FormOf(const YamlNode& node) const {
+    return node.quoted ? quoted_ : ScalarForm::kPlainYaml;
+  }
+
   void WrongKind(const YamlNode& node, const std::string& path, std::string_view wanted) {
     problems_.Add(node.mark, path,
                   "has " + std::string(KindText(node.kind)) + "; write " + std::string(wanted));
@@ -116,7 +116,9 @@ class Reader {
                        const IntegerListValue& integers) {
     integers.target->clear();
     ReadList(node, path, [&](const YamlNode& item) -> Status {
-      if (item.quoted) return InvalidArgument("is text; leave the quotes out");
+      if (FormOf(item) == ScalarForm::kQuotedYaml) {
+        return InvalidArgument("is text; leave the quotes out");
+      }
       VERDICT_ASSIGN_OR_RETURN(const int64_t value,
                                ParseConfigInteger(item.text, integers.min, integers.max));
       integers.target->push_back(value);
@@ -160,6 +162,7 @@ class Reader {
   }
 
   ConfigProblems& problems_;
+  const ScalarForm quoted_;
 };
 
 }  // namespace
@@ -206,12 +209,13 @@ std::vector<std::string> KeyNames(const ConfigKeys& keys) {
   return names;
 }
 
-void ReadConfig(const YamlNode& root, const ConfigKeys& keys, ConfigProblems* problems) {
+void ReadConfig(const YamlNode& root, const ConfigKeys& keys, ConfigProblems* problems,
+                ScalarForm quoted) {
   if (root.kind != Kind::kMap && root.kind != Kind::kNull) {
     problems->Add(root.mark, "", "not a configuration; write 'key: value' lines");
     return;
   }
-  Reader(problems).ReadSection(root, "", keys);
+  Reader(problems, quoted).ReadSection(root, "", keys);
 }
 
 }  // namespace verdict

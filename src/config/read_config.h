@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "config/config_key.h"
+#include "config/config_scalar.h"
 #include "config/yaml_tree.h"
 
 namespace verdict {
@@ -39,7 +40,11 @@ class ConfigProblems {
 /// Sets what `keys` are bound to from a document; what the document does not name stays as it is.
 /// Problems: unknown keys with the nearest known one, wrong types, out of range, what is required
 /// and missing.
-void ReadConfig(const YamlNode& root, const ConfigKeys& keys, ConfigProblems* problems);
+///
+/// quoted: what a value in quotes is taken for; kOverride where numbers may stand in them, as in the
+/// JSON of protocol buffers.
+void ReadConfig(const YamlNode& root, const ConfigKeys& keys, ConfigProblems* problems,
+                ScalarForm quoted = ScalarForm::kQuotedYaml);
 
 /// The names of `keys` that a document may have.
 std::vector<std::string> KeyNames(const ConfigKeys& keys);

@@ -209,6 +209,10 @@ dynamic_batching:
   oldest: {max_candidate_sequences: 5}
   state: [{input_name: h, output_name: hn}]
 """,
+    """default_model_filename: model.engine
+input: [{name: x, data_type: TYPE_FP32, dims: [-1, 10]}]
+output: [{name: probabilities}]
+""",
 ]  # fmt: skip
 
 BAD_MODELS = [
@@ -225,6 +229,7 @@ BAD_MODELS = [
     "dynamic_batching: {priority_queue_policy: {0: {}}}",
     "sequence_batching: {}", "sequence_batching:", "sequence_batching: {state: []}",
     "sequence_batching: {state: [{input_name: h}]}", "sequence_batching: {state: {}}",
+    "input: [{dims: [1]}]", "output: [{name: x, data_type: 1}]", "input: [{name: x, dims: 1}]",
     "instance_group: {count: 1}", "instance_group: [{}, {}]", "instance_group: [{kind: KIND_GPU}]",
     "[]", "text", "5",
 ]  # fmt: skip

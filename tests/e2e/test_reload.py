@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from onnx import TensorProto, helper, numpy_helper
 from serving import BINARY, Client, Server, get, golden, post, wait_for
@@ -414,11 +415,6 @@ def test_triton_client_loads_and_unloads(rig: Rig) -> None:
             {"version_policy": {"specific": {"versions": [1]}}}))
         assert client.get_model_metadata("fraud")["versions"] == ["1"]
         assert client.get_model_config("fraud")["version_policy"] == {"specific": {"versions": [1]}}
-        # What the server says of a model can be given back to it, but for what the engine says.
-        config = client.get_model_config("fraud")
-        del config["input"], config["output"]
-        client.load_model("fraud", config=json.dumps(config))
-        assert client.get_model_metadata("fraud")["versions"] == ["1"]
         for code, call in (
             ("404", lambda: client.load_model("none")),
             ("404", lambda: client.unload_model("none")),
@@ -436,6 +432,53 @@ def test_triton_client_loads_and_unloads(rig: Rig) -> None:
     assert change(server, "all/models/fraud/load") == (200, "")
     ready = server.ask(post("/v2/repository/all/index", {"ready": True}))
     assert ready.code == 200 and len(ready.json()) == 2
+
+
+BATCHING = """max_batch_size: 8
+dynamic_batching:
+  preferred_batch_size: [2, 4]
+  max_queue_delay_microseconds: 100
+  priority_levels: 2
+  default_priority_level: 1
+  priority_queue_policy: {2: {max_queue_size: 7}}
+"""
+
+
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+@pytest.mark.parametrize("file", ["", BATCHING, "instance_group: [{count: 2}]"])
+def test_a_configuration_can_be_sent_back(rig: Rig, transport: str, file: str) -> None:
+    """As the server gives it, it changes nothing; what the engine says otherwise is 400."""
+    rig.put("fraud", 1, rig.engine(1))
+    (rig.root / "fraud" / "config.yaml").write_text(file)
+    server = rig.explicit(["fraud"], "--set", "auth.admin_on_inference_port=true")
+    module, address = {"http": (triton, server.address), "grpc": (triton_grpc, server.grpc_address)}[transport]
+    with module.InferenceServerClient(address) as client:
+        def config() -> dict:
+            if transport == "http":
+                return client.get_model_config("fraud")
+            return client.get_model_config("fraud", as_json=True)["config"]
+
+        before = config()
+        assert before["input"][0]["name"] == "x"
+        client.load_model("fraud", config=json.dumps(before))
+        assert config() == before
+        assert server.ask(REQUEST).code == 200
+        for key, wrong in (("dims", [3]), ("data_type", "TYPE_FP64"), ("name", "y")):
+            changed = json.loads(json.dumps(before))
+            changed["input"][0][key] = wrong
+            with pytest.raises(InferenceServerException) as refused:
+                client.load_model("fraud", config=json.dumps(changed))
+            assert refused.value.status() in ("400", "StatusCode.FAILED_PRECONDITION")
+            message = refused.value.message()
+            assert "version 1: parameter 'config':1:" in message and "key 'input[0]'" in message
+            assert "the engine" in message and "leave it out" in message
+        assert rig.state("fraud", 1) == "READY"  # what was loaded before
+        assert server.ask(REQUEST).code == 200
+        for changed in ({"name": "other"}, {"platform": "onnxruntime_onnx"}, {"backend": "python"}):
+            with pytest.raises(InferenceServerException, match="must be 'verdict|must be 'fraud'"):
+                client.load_model("fraud", config=json.dumps(before | changed))
+        with pytest.raises(InferenceServerException, match="cannot be sent with the call"):
+            client.load_model("fraud", config="{}", files={"file:1/model.engine": b"x"})
 
 
 def large_engine(folder: pathlib.Path, width: int) -> bytes:

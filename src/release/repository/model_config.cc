@@ -24,6 +24,7 @@ class Checker {
     if (!model.empty()) CheckWord("name", document_.name, model);
     CheckWord("platform", document_.platform, "verdict_engine");
     CheckWord("backend", document_.backend, "verdict");
+    CheckWord("default_model_filename", document_.default_model_filename, "model.engine");
     if (document_.version_policy) CheckVersions(*document_.version_policy);
     if (document_.dynamic_batching) CheckDynamicBatching(*document_.dynamic_batching);
     if (document_.sequence_batching) CheckSequences(*document_.sequence_batching);
@@ -101,7 +102,8 @@ class Checker {
         root_.Find("sequence_batching.max_candidate_sequences") != nullptr) {
       Add("sequence_batching.max_candidate_sequences", "stands under 'oldest' too; keep one");
     }
-    const std::vector<SequenceState>& state = sequences.batching.state;
+    std::vector<SequenceState> state;
+    for (const Document::State& entry : sequences.state) state.push_back(entry.names);
     for (size_t i = 0; i < state.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
         if (state[i].input_name == state[j].input_name ||
@@ -137,7 +139,51 @@ VersionPolicy ToPolicy(const Document::Versions& versions) {
   return policy;
 }
 
-ModelConfig ToConfig(Document document) {
+/// Where an entry of a list stands; `list` may be null.
+const YamlNode* Entry(const YamlNode* list, size_t i) {
+  return list != nullptr && i < list->items.size() ? &list->items[i] : nullptr;
+}
+
+/// path: of the section in the file, as "input[0]"; node: the section.
+DeclaredTensor ToDeclared(Document::Tensor tensor, const std::string& file, const std::string& path,
+                          const YamlNode* node) {
+  DeclaredTensor declared{"", std::move(tensor.name), std::move(tensor.data_type), {}};
+  if (node == nullptr) return declared;
+  ConfigProblems place(file);
+  place.Add(node->mark, path, "");
+  declared.place = place.lines().front();
+  declared.place.resize(declared.place.rfind(": "));
+  if (node->Find("dims") != nullptr) declared.dims = std::move(tensor.dims);
+  return declared;
+}
+
+std::vector<DeclaredTensor> ToDeclared(std::vector<Document::Tensor> tensors,
+                                       const std::string& file, const std::string& key,
+                                       const YamlNode& root) {
+  std::vector<DeclaredTensor> declared;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    declared.push_back(ToDeclared(std::move(tensors[i]), file, key + "[" + std::to_string(i) + "]",
+                                  Entry(root.Find(key), i)));
+  }
+  return declared;
+}
+
+std::vector<SequenceState> ToStates(std::vector<Document::State> entries, const std::string& file,
+                                    const YamlNode& root) {
+  const std::string key = "sequence_batching.state";
+  std::vector<SequenceState> states;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    SequenceState state = std::move(entries[i].names);
+    entries[i].declared.name = state.input_name;
+    state.declared =
+        ToDeclared(std::move(entries[i].declared), file, key + "[" + std::to_string(i) + "]",
+                   Entry(root.Find(key), i));
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+ModelConfig ToConfig(Document document, const std::string& file, const YamlNode& root) {
   ModelConfig config;
   config.max_batch_size = document.max_batch_size;
   if (document.version_policy) config.version_policy = ToPolicy(*document.version_policy);
@@ -145,11 +191,14 @@ ModelConfig ToConfig(Document document) {
   if (document.sequence_batching) {
     Document::Sequences& sequences = *document.sequence_batching;
     config.sequence_batching = std::move(sequences.batching);
+    config.sequence_batching->state = ToStates(std::move(sequences.state), file, root);
     if (sequences.oldest) {
       config.sequence_batching->max_candidate_sequences = sequences.oldest->max_candidate_sequences;
     }
   }
   if (!document.instance_group.empty()) config.instance_count = document.instance_group[0].count;
+  config.inputs = ToDeclared(std::move(document.input), file, "input", root);
+  config.outputs = ToDeclared(std::move(document.output), file, "output", root);
   return config;
 }
 
@@ -158,19 +207,33 @@ std::string ModelName(const std::string& file) {
   return std::filesystem::path(file).parent_path().filename().string();
 }
 
-}  // namespace
-
-ModelConfig ParseModelConfig(std::string_view text, const std::string& name,
-                             ConfigProblems* problems) {
+/// model: the name that the document may have; empty for any.
+ModelConfig Parse(std::string_view text, const std::string& name, const std::string& model,
+                  ScalarForm quoted, ConfigProblems* problems) {
   const auto root = ParseYaml(text, name);
   if (!root.ok()) {
     problems->Add(root.status().message());
     return {};
   }
   Document document;
-  ReadConfig(*root, ModelConfigKeys(&document), problems);
-  if (problems->empty()) Checker(*root, document, problems).Check(ModelName(name));
-  return problems->empty() ? ToConfig(std::move(document)) : ModelConfig{};
+  ReadConfig(*root, ModelConfigKeys(&document), problems, quoted);
+  if (problems->empty()) Checker(*root, document, problems).Check(model);
+  return problems->empty() ? ToConfig(std::move(document), name, *root) : ModelConfig{};
+}
+
+}  // namespace
+
+ModelConfig ParseModelConfig(std::string_view text, const std::string& name,
+                             ConfigProblems* problems) {
+  return Parse(text, name, ModelName(name), ScalarForm::kQuotedYaml, problems);
+}
+
+Result<ModelConfig> ParseSentModelConfig(std::string_view json, const std::string& model) {
+  const std::string name = "parameter 'config'";
+  ConfigProblems problems(name);
+  ModelConfig config = Parse(json, name, model, ScalarForm::kOverride, &problems);
+  VERDICT_RETURN_IF_ERROR(problems.ToStatus());
+  return config;
 }
 
 Result<ModelConfig> ParseModelConfig(std::string_view text, const std::string& name) {

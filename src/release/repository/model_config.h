@@ -40,10 +40,20 @@ struct DynamicBatching {
   std::map<uint32_t, QueuePolicy> priority_queue_policy;  // by level
 };
 
+/// What a configuration says of a tensor that the engine file describes itself. It changes nothing:
+/// a version whose engine says otherwise is not loaded (CheckDeclaredTensors).
+struct DeclaredTensor {
+  std::string place;                         // "file:line:column: key 'input[0]'", for messages
+  std::string name;
+  std::string data_type;                     // "TYPE_FP32"; empty: not said
+  std::optional<std::vector<int64_t>> dims;  // without the batch where there is a max_batch_size
+};
+
 /// One tensor that the server keeps for a sequence between its requests.
 struct SequenceState {
   std::string input_name;   // fed with the state
   std::string output_name;  // gives the next one; same type and shape
+  DeclaredTensor declared = {};  // the input
 };
 
 struct SequenceBatching {
@@ -66,8 +76,9 @@ struct ModelConfig {
   std::optional<VersionPolicy> version_policy;  // absent: the server's (all versions by default)
   std::optional<DynamicBatching> dynamic_batching;
   std::optional<SequenceBatching> sequence_batching;
-  /// instance_group[0].count: how many runs at a time; 0: one a compute thread.
+  /// instance_group[0].count: how many runs at a time; 0: as many as there are threads.
   uint32_t instance_count = 0;
+  std::vector<DeclaredTensor> inputs, outputs;
 };
 
 inline constexpr std::string_view kModelConfigFileName = "config.yaml";
@@ -84,5 +95,9 @@ Result<ModelConfig> ParseModelConfig(std::string_view text, const std::string& n
 /// The same, with every problem. Returns: the defaults where there is one. problems: empty.
 ModelConfig ParseModelConfig(std::string_view text, const std::string& name,
                              ConfigProblems* problems);
+
+/// The same of what a client sends for `model`: the JSON that ModelConfig answers, also as protocol
+/// buffers write it, with numbers in quotes.
+Result<ModelConfig> ParseSentModelConfig(std::string_view json, const std::string& model);
 
 }  // namespace verdict

@@ -16,7 +16,12 @@ constexpr int64_t kMaxSequences = 16'777'216;
 
 const char* const kSequencesHelp =
     "How many sequences have state at a time; beyond it the longest idle one is forgotten";
-const char* const kEngineSays = "the engine file says this; leave it out";
+constexpr size_t kMaxTensors = 4096;
+constexpr int64_t kMaxExtent = std::numeric_limits<int64_t>::max();
+const char* const kTypeHelp = "Its type, as TYPE_FP32, which must be the engine's; may be left out";
+const char* const kDimsHelp =
+    "Its shape, -1 for what varies, without the batch if there is a max_batch_size; must be the "
+    "engine's; may be left out";
 
 ConfigKeys LatestKeys(Document::Latest* latest) {
   return {Integer("num_versions", &latest->num_versions, 1, 1000,
@@ -72,12 +77,21 @@ ConfigKeys DynamicBatchingKeys(DynamicBatching* batching) {
   };
 }
 
-ConfigKeys StateKeys(SequenceState* state) {
+ConfigKeys TensorKeys(Document::Tensor* tensor) {
   return {
-      Required(Text("input_name", &state->input_name, "The input that is fed with the state")),
-      Required(Text("output_name", &state->output_name, "The output that gives the next state")),
-      Refused("data_type", kEngineSays),
-      Refused("dims", kEngineSays),
+      Required(Text("name", &tensor->name, "Its name in the engine")),
+      Text("data_type", &tensor->data_type, kTypeHelp),
+      IntegerList("dims", &tensor->dims, -1, kMaxExtent, kDimsHelp),
+  };
+}
+
+ConfigKeys StateKeys(Document::State* state) {
+  SequenceState& names = state->names;
+  return {
+      Required(Text("input_name", &names.input_name, "The input that is fed with the state")),
+      Required(Text("output_name", &names.output_name, "The output that gives the next state")),
+      Text("data_type", &state->declared.data_type, kTypeHelp),
+      IntegerList("dims", &state->declared.dims, -1, kMaxExtent, kDimsHelp),
       Refused("initial_state", "a sequence begins with zeros; leave it out"),
   };
 }
@@ -97,7 +111,7 @@ ConfigKeys SequenceKeys(Document::Sequences* sequences) {
               kSequencesHelp),
       OptionalSection("oldest", &sequences->oldest, OldestKeys,
                       "Where Triton has max_candidate_sequences"),
-      Required(SectionList("state", &batching.state, 1, 256, StateKeys,
+      Required(SectionList("state", &sequences->state, 1, 256, StateKeys,
                            "The tensors that are kept between the requests of a sequence")),
       Refused("direct", "sequences have no slot of their own here; leave it out"),
       Refused("control_input",
@@ -108,7 +122,7 @@ ConfigKeys SequenceKeys(Document::Sequences* sequences) {
 ConfigKeys InstanceGroupKeys(Document::InstanceGroup* group) {
   return {
       Integer("count", &group->count, 0, 1024,
-              "How many runs of the model at a time; 0 for one a compute thread"),
+              "How many runs of the model at a time; 0 for as many as there are threads"),
       Choice("kind", &group->kind, {"KIND_AUTO", "KIND_CPU"}, "Where they run"),
   };
 }
@@ -130,9 +144,12 @@ ConfigKeys ModelConfigKeys(Document* document) {
                       "Keeps state between the requests of a sequence"),
       SectionList("instance_group", &document->instance_group, 0, 1, InstanceGroupKeys,
                   "How many runs at a time: one group"),
-      Refused("input", kEngineSays),
-      Refused("output", kEngineSays),
-      Refused("default_model_filename", "the file is always model.engine; leave it out"),
+      SectionList("input", &document->input, 1, kMaxTensors, TensorKeys,
+                  "The inputs, which must be the engine's; may be left out"),
+      SectionList("output", &document->output, 1, kMaxTensors, TensorKeys,
+                  "The outputs, which must be the engine's; may be left out"),
+      Text("default_model_filename", &document->default_model_filename,
+           "Always model.engine; may be left out"),
       Refused("model_warmup", "every version is warmed with its golden vectors; leave it out"),
       Refused("optimization", "the engine was optimized when it was built; leave it out"),
   };

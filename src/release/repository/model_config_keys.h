@@ -26,9 +26,19 @@ struct ModelConfigDocument {
   struct Oldest {
     uint32_t max_candidate_sequences = SequenceBatching().max_candidate_sequences;
   };
+  struct Tensor {
+    std::string name;
+    std::string data_type;
+    std::vector<int64_t> dims;
+  };
+  struct State {
+    SequenceState names;
+    Tensor declared;
+  };
   struct Sequences {
     SequenceBatching batching;
     std::optional<Oldest> oldest;
+    std::vector<State> state;
   };
   enum class InstanceKind { kAuto, kCpu };
   struct InstanceGroup {
@@ -44,6 +54,8 @@ struct ModelConfigDocument {
   std::optional<DynamicBatching> dynamic_batching;
   std::optional<Sequences> sequence_batching;
   std::vector<InstanceGroup> instance_group;
+  std::vector<Tensor> input, output;
+  std::string default_model_filename;
 };
 
 /// The keys of config.yaml, bound to `document`.

@@ -106,7 +106,10 @@ TEST(ParseModelConfig, RefusesWhatContradicts) {
            {"backend: onnxruntime", "must be 'verdict'"},
            {"max_batchsize: 4", "did you mean 'max_batch_size'?"},
            {"max_batch_size: -1", "out of range"},
-           {"input: []", "key 'input': the engine file says this; leave it out"},
+           {"input: []", "key 'input': has 0 entries; write 1 to 4096"},
+           {"input: [{dims: [1]}]", "key 'input[0].name': is missing"},
+           {"output: [{name: y, dims: [-2]}]", "key 'output[0].dims[0]': '-2' is out of range"},
+           {"default_model_filename: model.onnx", "must be 'model.engine'"},
            {"version_policy: {}", "has 0 policies; write one of latest, all, specific"},
            {"version_policy: {all: {}, latest: {}}", "has 2 policies"},
            {"version_policy: {specific: {}}", "specific.versions': is missing"},
@@ -150,6 +153,49 @@ TEST(ParseModelConfig, RefusesWhatContradicts) {
     EXPECT_THAT(config.status().message(), HasSubstr(c.error)) << c.text;
     EXPECT_THAT(config.status().message(), testing::StartsWith("fraud/config.yaml:")) << c.text;
   }
+}
+
+TEST(ParseModelConfig, KeepsWhatIsSaidOfTensors) {
+  const auto config = ParseModelConfig(R"(
+default_model_filename: model.engine
+input:
+  - {name: x, data_type: TYPE_FP32, dims: [-1, 3]}
+  - {name: h}
+output: [{name: y, dims: []}]
+sequence_batching:
+  state: [{input_name: h, output_name: hn, data_type: TYPE_FP32, dims: [4]}]
+)",
+                                       "m/config.yaml");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  ASSERT_EQ(config->inputs.size(), 2u);
+  EXPECT_EQ(config->inputs[0].place, "m/config.yaml:4:5: key 'input[0]'");
+  EXPECT_EQ(config->inputs[0].name, "x");
+  EXPECT_EQ(config->inputs[0].data_type, "TYPE_FP32");
+  EXPECT_THAT(*config->inputs[0].dims, ElementsAre(-1, 3));
+  EXPECT_EQ(config->inputs[1].data_type, "");
+  EXPECT_FALSE(config->inputs[1].dims.has_value());
+  EXPECT_TRUE(config->outputs.at(0).dims->empty());
+  const DeclaredTensor& state = config->sequence_batching->state.at(0).declared;
+  EXPECT_EQ(state.place, "m/config.yaml:8:11: key 'sequence_batching.state[0]'");
+  EXPECT_EQ(state.name, "h");
+  EXPECT_THAT(*state.dims, ElementsAre(4));
+}
+
+TEST(ParseSentModelConfig, TakesNumbersInQuotes) {
+  const auto config = ParseSentModelConfig(
+      R"({"name":"80","max_batch_size":8,"input":[{"name":"x","dims":["-1","3"]}],)"
+      R"("dynamic_batching":{"max_queue_delay_microseconds":"100"}})",
+      "80");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_THAT(*config->inputs.at(0).dims, ElementsAre(-1, 3));
+  EXPECT_EQ(config->dynamic_batching->max_queue_delay_microseconds, 100u);
+}
+
+TEST(ParseSentModelConfig, IsForTheModelOfTheCall) {
+  const auto config = ParseSentModelConfig(R"({"name": "other"})", "fraud");
+  EXPECT_EQ(config.status().message(),
+            "parameter 'config':1:10: key 'name': is 'other' but must be 'fraud'; correct it or "
+            "leave it out");
 }
 
 TEST(ParseModelConfig, ReportsEveryProblem) {

@@ -9,6 +9,7 @@
 #include "release/repository/model_config.h"
 #include "release/repository/repository.h"
 #include "runtime/engine.h"
+#include "serve/config/declared_tensors.h"
 
 namespace verdict {
 namespace {
@@ -63,9 +64,12 @@ CheckedVersion CheckVersion(const std::string& model, const VersionFile& file,
                             const ModelConfig& config) {
   CheckedVersion checked{model, file.version, BatchingText(config), {}, ""};
   const auto engine = Engine::Load(file.engine);
-  checked.status = engine.ok() ? Engine::CheckGolden(*engine).WithContext(file.engine.string())
-                               : engine.status();
-  if (engine.ok()) checked.notice = (*engine)->notice();
+  checked.status = engine.status();
+  if (!engine.ok()) return checked;
+  checked.notice = (*engine)->notice();
+  checked.status = Engine::CheckGolden(*engine);
+  if (checked.status.ok()) checked.status = CheckDeclaredTensors(config, **engine);
+  checked.status = checked.status.WithContext(file.engine.string());
   return checked;
 }
 

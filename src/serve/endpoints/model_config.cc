@@ -103,6 +103,10 @@ void AppendSequenceBatching(std::string* out, const SequenceBatching& batching,
                             const Engine& engine, bool batched) {
   out->push_back('{');
   AppendField(out, "max_sequence_idle_microseconds", batching.max_sequence_idle_microseconds);
+  AppendField(out, "oldest");
+  out->push_back('{');
+  AppendField(out, "max_candidate_sequences", uint64_t{batching.max_candidate_sequences});
+  out->push_back('}');
   AppendField(out, "state");
   out->push_back('[');
   for (const SequenceState& state : batching.state) {
@@ -142,7 +146,8 @@ void AppendModelConfig(std::string* out, const LoadedModel& model) {
   AppendField(out, "instance_group");
   out->append("[{");
   AppendField(out, "kind", std::string_view("KIND_CPU"));
-  AppendField(out, "count", static_cast<uint64_t>(model.instances()));
+  // 0: as many as there are threads.
+  AppendField(out, "count", uint64_t{config.instance_count});
   out->append("}]");
   if (config.dynamic_batching.has_value()) {
     AppendField(out, "dynamic_batching");

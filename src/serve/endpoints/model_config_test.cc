@@ -28,7 +28,7 @@ TEST(ModelConfigJson, DefaultsAreThoseInEffect) {
                               R"({"name":"text","data_type":"TYPE_STRING","dims":[-1]}],)"
                               R"("output":[{"name":"y","data_type":"TYPE_FP32","dims":[-1,3]},)"
                               R"({"name":"echo","data_type":"TYPE_STRING","dims":[-1]}],)"
-                              R"("instance_group":[{"kind":"KIND_CPU","count":2}]})");
+                              R"("instance_group":[{"kind":"KIND_CPU","count":0}]})");
 }
 
 TEST(ModelConfigJson, BatchingLeavesTheBatchOutOfTheDims) {
@@ -68,10 +68,34 @@ TEST(ModelConfigJson, SequencesNameTheirState) {
   const std::string text = ConfigOf(config);
   EXPECT_NE(text.find(R"("version_policy":{"latest":{"num_versions":2}})"), std::string::npos);
   EXPECT_NE(text.find(R"("sequence_batching":{"max_sequence_idle_microseconds":5000000,)"
+                      R"("oldest":{"max_candidate_sequences":100},)"
                       R"("state":[{"input_name":"x","output_name":"y",)"
                       R"("data_type":"TYPE_FP32","dims":[-1,3]}]})"),
             std::string::npos)
       << text;
+}
+
+TEST(ModelConfigJson, IsTheSameAfterItWasSentBack) {
+  ModelConfig batched;
+  batched.max_batch_size = 64;
+  batched.version_policy = VersionPolicy{VersionPolicy::Kind::kLatest, 2, {}};
+  batched.instance_count = 3;
+  DynamicBatching& batching = batched.dynamic_batching.emplace();
+  batching.preferred_batch_size = {8, 16};
+  batching.priority_levels = 2;
+  batching.default_priority_level = 1;
+  batching.priority_queue_policy[2].max_queue_size = 7;
+  ModelConfig sequences;
+  sequences.sequence_batching = SequenceBatching{5'000'000, 100, {{"x", "y"}}};
+  for (const ModelConfig& config : {ModelConfig{}, batched, sequences}) {
+    const std::string text = ConfigOf(config);
+    const auto again = ParseSentModelConfig(text, "m");
+    ASSERT_TRUE(again.ok()) << again.status().message();
+    EXPECT_EQ(again->inputs.size(), 2u);
+    EXPECT_EQ(again->outputs.size(), 2u);
+    EXPECT_EQ(again->instance_count, config.instance_count);
+    EXPECT_EQ(ConfigOf(*again), text);
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "serve/config/declared_tensors.h"
 #include "serve/models/warm_up.h"
 
 namespace verdict {
@@ -27,6 +28,7 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::Load(const std::string& 
 Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
     const std::string& name, int64_t version, std::shared_ptr<const Engine> engine,
     const ModelConfig& config, const ModelHost& host) {
+  VERDICT_RETURN_IF_ERROR(CheckDeclaredTensors(config, *engine));
   VERDICT_RETURN_IF_ERROR(Engine::CheckGolden(engine));
   std::unique_ptr<LoadedModel> model(new LoadedModel());
   {

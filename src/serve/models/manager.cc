@@ -220,7 +220,7 @@ void ModelManager::DoLoad(const std::string& name, const std::optional<std::stri
   if (!folder.ok()) return void(answers_.emplace_back(std::move(done), folder.status()));
   ModelConfig parsed;
   if (config.has_value()) {
-    auto result = ParseModelConfig(*config, "parameter 'config'");
+    auto result = ParseSentModelConfig(*config, name);
     if (!result.ok()) return void(answers_.emplace_back(std::move(done), result.status()));
     parsed = *std::move(result);
   }

@@ -59,8 +59,9 @@ class ModelManager {
   /// config: the text of a configuration to be used instead of the model's file until the next
   /// call. done: called once, on a thread of the manager (or on this one while it stops), when all
   /// desired versions have been tried. kInvalidArgument: name or configuration; kNotFound: not in
-  /// the repository; kUnavailable: not allowed in this mode, a version failed (with its reason;
-  /// others may serve), stopping.
+  /// the repository; kFailedPrecondition: the configuration says of tensors what the engine does
+  /// not; kUnavailable: not allowed in this mode, a version failed for another reason (others may
+  /// serve), stopping.
   void Load(std::string model, std::optional<std::string> config, Done done);
 
   /// Takes a model out of service; its memory is freed when the requests under way have ended.

@@ -182,14 +182,17 @@ void ModelManager::AnswerWaiters(const std::string& name, ModelRecord& model) {
   } else {
     std::string failed;
     bool any_desired = false;
+    bool config_fits = false;  // a failure that is not the configuration's
     for (const auto& [number, version] : model.versions) {
       any_desired = any_desired || version.desired;
       if (!version.desired || version.error.ok()) continue;
       failed += (failed.empty() ? "" : "; ") + ("version " + std::to_string(number)) + ": " +
                 version.error.message();
+      config_fits = config_fits || version.error.code() != StatusCode::kFailedPrecondition;
     }
     if (!failed.empty()) {
-      status = Unavailable("load failed for model '" + name + "': " + failed);
+      failed = "load failed for model '" + name + "': " + failed;
+      status = config_fits ? Unavailable(failed) : FailedPrecondition(failed);
     } else if (!any_desired) {
       status = NotFound("model '" + name + "' has no version that its version_policy asks for");
     }
