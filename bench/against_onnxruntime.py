@@ -27,7 +27,7 @@ import numpy as np
 import onnxruntime
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BINARY = pathlib.Path(os.environ.get("VERDICT_BINARY", ROOT / "build" / "verdict"))
+BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict"))
 PEER = ROOT / "bench" / "peers" / "onnxruntime_bench.py"
 TOLERANCE = 1e-5
 

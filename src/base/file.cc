@@ -16,7 +16,8 @@ namespace {
 
 Status IoError(const std::filesystem::path& path, const char* what, int error) {
   std::string message = path.string() + ": " + what + ": " + std::strerror(error);
-  if (error == ENOENT || error == ENOTDIR) return NotFound(std::move(message));
+  if (error == ENOENT || error == ENOTDIR) return NotFound(message + "; correct the path");
+  if (error == EACCES) message += "; let the user that this runs as do so, or name another";
   return Unavailable(std::move(message));
 }
 

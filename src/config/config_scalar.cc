@@ -19,6 +19,8 @@ std::string Quoted(std::string_view text) {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
+bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
 /// Digits, without a leading zero that other readers take for octal.
 bool IsPlainDigits(std::string_view digits) {
   return !digits.empty() && std::ranges::all_of(digits, IsDigit) &&
@@ -68,6 +70,10 @@ Status SetNumber(const NumberValue& number, std::string_view text) {
 Result<int64_t> ParseConfigInteger(std::string_view text, int64_t min, int64_t max) {
   const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
   if (!IsPlainDigits(digits)) {
+    if (!digits.empty() && IsDigit(digits[0]) && IsLetter(digits.back())) {
+      return InvalidArgument(Quoted(text) + " has a unit; write the number alone, from " +
+                             RangeText(min, max) + ", in the unit of the key");
+    }
     return InvalidArgument(Quoted(text) + " is not a whole number; write one from " +
                            RangeText(min, max));
   }

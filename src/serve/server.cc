@@ -47,10 +47,31 @@ Status CheckAdminPort(const ServerOptions& options) {
   return InvalidArgument(
       "the admin port at '" + host +
       "' would take admin calls from other machines without credentials: bind it "
-      "to 127.0.0.1, or name a clients file");
+      "to 127.0.0.1 (admin.host), or name a clients file (auth.clients_file)");
+}
+
+Result<std::unique_ptr<Gate>> MakeGate(const ServerOptions& options) {
+  auto gate = Gate::Make(options.admission);
+  if (!gate.ok()) return gate.status().WithContext("key 'auth.clients_file'");
+  return gate;
+}
+
+/// Null without TLS.
+Result<std::shared_ptr<TlsContext>> MakeTls(const ServerOptions& options) {
+  if (!options.tls.enabled()) return std::shared_ptr<TlsContext>();
+  auto context = TlsContext::Load(options.tls, {"http/1.1"});
+  if (!context.ok()) return context.status().WithContext("section 'tls'");
+  return context;
 }
 
 }  // namespace
+
+std::vector<Status> Server::Check(const ServerOptions& options) {
+  std::vector<Status> problems = {CheckAdminPort(options), MakeGate(options).status(),
+                                  MakeTls(options).status()};
+  std::erase_if(problems, [](const Status& status) { return status.ok(); });
+  return problems;
+}
 
 // The admin port's worker comes after those of inference.
 Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
@@ -64,7 +85,7 @@ Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
-  VERDICT_ASSIGN_OR_RETURN(auto gate, Gate::Make(options.admission));
+  VERDICT_ASSIGN_OR_RETURN(auto gate, MakeGate(options));
   std::unique_ptr<Server> server(new Server(options, std::move(gate)));
   const ServerOptions& complete = server->options_;
   VERDICT_ASSIGN_OR_RETURN(server->scheduler_, Scheduler::Start(complete.compute_threads));
@@ -84,9 +105,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
       ModelManager::Create(complete.repository, complete.models, host, &service.models(),
                            [&service](bool ready) { service.SetModelsReady(ready); }));
   service.SetManager(server->manager_.get());
-  if (complete.tls.enabled()) {
-    VERDICT_ASSIGN_OR_RETURN(server->tls_, TlsContext::Load(complete.tls, {"http/1.1"}));
-  }
+  VERDICT_ASSIGN_OR_RETURN(server->tls_, MakeTls(complete));
   VERDICT_RETURN_IF_ERROR(server->StartReloader());
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "serve/admission/gate.h"
@@ -55,6 +56,10 @@ class Server {
   /// reaches without credentials); kResourceExhausted (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
+
+  /// What would keep Start from succeeding, besides the repository and the ports. Reads files, opens
+  /// no port, starts no thread.
+  static std::vector<Status> Check(const ServerOptions& options);
 
   /// Waits until every model of the start has been tried. Returns: whether the server is ready.
   bool WaitUntilLoaded();

@@ -561,7 +561,7 @@ TEST_F(ServerTest, PortInUseIsSaidSo) {
   ASSERT_FALSE(server.ok());
   EXPECT_THAT(server.status().message(), HasSubstr("cannot listen on http://127.0.0.1:"));
   EXPECT_THAT(server.status().message(),
-              HasSubstr("choose another with --http-port or --metrics-port"));
+              HasSubstr("choose another port: http.port, metrics.port, admin.port"));
 }
 
 TEST_F(ServerTest, MissingRepositoryIsSaidSo) {

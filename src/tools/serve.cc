@@ -202,6 +202,11 @@ Status Check(const LoadedServerConfig& loaded) {
   for (const std::string& warning : loaded.warnings) {
     std::fprintf(stderr, "verdict serve: warning: %s\n", TerminalText(warning).c_str());
   }
+  if (loaded.problems.empty()) {
+    for (const Status& status : Server::Check(ServerOptionsOf(loaded.config))) {
+      problems.push_back(status.message());
+    }
+  }
   if (!loaded.config.repository.path.empty()) {
     RepositoryCheck check = CheckRepository(loaded.config.repository);
     for (const std::string& note : check.notes) {

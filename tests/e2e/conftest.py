@@ -24,7 +24,7 @@ SERVED = {
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """SERVED, and what a server must pass over or refuse."""
-    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set VERDICT_BINARY"
+    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set TESTED_BINARY"
     root = tmp_path_factory.mktemp("repository")
     for model, versions in SERVED.items():
         for version, name in versions.items():

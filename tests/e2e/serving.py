@@ -14,7 +14,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-BINARY = pathlib.Path(os.environ.get("VERDICT_BINARY", ROOT / "build" / "verdict")).resolve()
+BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict")).resolve()
 START_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 30
 

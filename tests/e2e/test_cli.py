@@ -1,6 +1,6 @@
 """The `verdict` command: what it prints, what it refuses and with which exit status.
 
-VERDICT_BINARY: the binary to test; default build/verdict.
+TESTED_BINARY: the binary to test; default build/verdict.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-BINARY = pathlib.Path(os.environ.get("VERDICT_BINARY", ROOT / "build" / "verdict")).resolve()
+BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict")).resolve()
 MLP = GOLDEN / "skl_mlp_binary.onnx"  # x f32[N,10] -> label i64[N], probabilities f32[N,2]
 TIMEOUT_S = 120
 USAGE, FAILURE = 2, 1
@@ -50,7 +50,7 @@ def fail(status: int, *arguments: object) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> None:
-    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set VERDICT_BINARY"
+    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set TESTED_BINARY"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -348,3 +349,95 @@ def test_each_key_of_a_model_is_documented() -> None:
 def test_no_key_is_documented_that_does_not_exist() -> None:
     documented = re.findall(r"^\| `([a-z0-9_.]+)` \|.*`VERDICT_", DOCUMENT, re.MULTILINE)
     assert len(documented) == len(SCALARS) and set(documented) == set(SCALARS)
+
+
+def mistake(what: str, folder: pathlib.Path) -> tuple[list[object], str]:
+    """A mistake that operators make: flags of `verdict serve`, and what the message must match.
+
+    folder: holds models/fraud/1/model.engine.
+    """
+    models, file = folder / "models", folder / "server.yaml"
+    engine = models / "fraud" / "1" / "model.engine"
+    text = f"repository: {{path: {models}}}\n"
+    at = re.escape(str(file))
+    expected = {
+        "wrong key": rf"{at}:2:8: key 'http.prot': .*did you mean 'port'\?\); correct it or leave",
+        "wrong unit": rf"{at}:2:24: key 'http.idle_timeout_s': '30s' has a unit; write the number "
+                      "alone, from 1 to 86400",
+        "missing file": rf"{at}: there is no such file; correct the path",
+        "missing certificate": rf"section 'tls': {folder}/no\.crt: cannot open: No such file or "
+                               "directory; correct the path",
+        "no certificate": rf"section 'tls': {at}: no certificate in PEM form is in there",
+        "wide clients file": rf"key 'auth\.clients_file': {folder}/clients\.yaml: every user .* "
+                             "may write it.*; chmod o-w",
+        "open admin port": r"the admin port at '0\.0\.0\.0' would take admin calls .* "
+                           r"\(admin\.host\).*\(auth\.clients_file\)",
+        "model named twice": rf"{at}:2:1: key 'repository': stands twice, first on line 1; keep one",
+        "missing model": rf"{models}: has no model 'other', which repository\.load names; add it",
+        "version is no number": rf"passed over: {models}/fraud/v1: 'v1' is not a version: versions "
+                                "are whole numbers",
+        "empty repository": rf"{folder}/none: holds no model; put engines in <model>/<version>",
+        "newer format": rf"{re.escape(str(engine))}: .*in format 9\.0, this build reads 1\.x; "
+                        "upgrade verdict, or rebuild the engine",
+    }[what]  # fmt: skip
+    flags: list[object] = ["--config", file]
+    if what == "wrong key":
+        text += "http: {prot: 8000}\n"
+    elif what == "wrong unit":
+        text += "http: {idle_timeout_s: 30s}\n"
+    elif what == "missing file":
+        return flags, expected
+    elif what in ("missing certificate", "no certificate"):
+        certificate = folder / "no.crt" if what.startswith("missing") else file
+        text += f"tls: {{certificate: {certificate}, key: {folder}/no.key}}\n"
+    elif what == "wide clients file":
+        text += f"auth: {{clients_file: {folder}/clients.yaml}}\n"
+        (folder / "clients.yaml").write_text("tokens: []\n")
+        (folder / "clients.yaml").chmod(0o666)
+    elif what == "open admin port":
+        text += "admin: {host: 0.0.0.0}\n"
+    elif what == "model named twice":
+        text += text
+    elif what == "missing model":
+        text = f"repository: {{path: {models}, mode: explicit, load: [other]}}\n"
+    elif what == "version is no number":
+        engine.parent.rename(models / "fraud" / "v1")
+    elif what == "empty repository":
+        (folder / "none").mkdir()
+        text = f"repository: {{path: {folder}/none}}\n"
+    elif what == "newer format":
+        whole = bytearray(engine.read_bytes())
+        whole[8] = 9
+        engine.write_bytes(whole)
+    file.write_text(text)
+    return flags, expected
+
+
+@pytest.mark.parametrize("what", [
+    "wrong key", "wrong unit", "missing file", "missing certificate", "no certificate",
+    "wide clients file", "open admin port", "model named twice", "missing model",
+    "version is no number", "empty repository", "newer format",
+])  # fmt: skip
+def test_check_says_what_is_wrong_where_and_what_to_do(
+        what: str, small_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    small_repository.rename(tmp_path / "models")
+    flags, expected = mistake(what, tmp_path)
+    done = serve("--check", *flags)
+    assert done.returncode == 1
+    assert re.search(expected, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("key", ["http.port", "grpc.port", "admin.port", "metrics.port"])
+def test_a_port_in_use_is_named(key: str, small_repository: pathlib.Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = [part for other in ("http", "grpc", "admin", "metrics")
+                    for part in ("--set", f"{other}.host=127.0.0.1",
+                                 "--set", f"{other}.port={port if key.startswith(other) else 0}")]
+        done = serve("--repository", small_repository, *settings)
+    assert done.returncode == 1
+    assert "cannot listen on " in done.stderr and f"127.0.0.1:{port}" in done.stderr
+    assert "stop the process that uses it, or choose another" in done.stderr
+    assert key in done.stderr or "--grpc-port" in done.stderr

@@ -1,6 +1,6 @@
 """Every golden model through the command line: as ONNX, and as an engine built from it.
 
-VERDICT_BINARY: the binary to test; default build/verdict.
+TESTED_BINARY: the binary to test; default build/verdict.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-BINARY = pathlib.Path(os.environ.get("VERDICT_BINARY", ROOT / "build" / "verdict")).resolve()
+BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict")).resolve()
 MODELS = json.loads((GOLDEN / "models.json").read_text())
 TIMEOUT_S = 120
 
@@ -60,7 +60,7 @@ def profile_flags(model: dict, inputs: dict[str, np.ndarray]) -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> None:
-    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set VERDICT_BINARY"
+    assert BINARY.is_file(), f"{BINARY} does not exist; build it or set TESTED_BINARY"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m["name"])

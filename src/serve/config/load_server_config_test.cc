@@ -69,7 +69,7 @@ TEST_F(LoadServerConfigTest, ReportsTheProblemsOfAllSources) {
 TEST_F(LoadServerConfigTest, RefusesAFileThatIsNone) {
   sources_.file = "/nonexistent/server.yaml";
   EXPECT_THAT(LoadServerConfig(sources_).problems,
-              ElementsAre("/nonexistent/server.yaml: there is no such file"));
+              ElementsAre("/nonexistent/server.yaml: there is no such file; correct the path"));
 }
 
 TEST_F(LoadServerConfigTest, RefusesWhatContradicts) {
