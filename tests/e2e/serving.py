@@ -54,6 +54,7 @@ class Server:
             line = self.process.stdout.readline()
             assert line.startswith("listening on http"), f"{line!r}; log: {self.log()}"
             urls.append(line.split()[2])
+        self.url, self.admin_url = urls[0], urls[2]
         self.address = urls[0].split("://")[1]
         self.port = int(self.address.rsplit(":", 1)[1])
         self.metrics_url = urls[1]
