@@ -120,7 +120,25 @@ def test_every_command_works(
                 reader.serve(block)
             else:
                 printed = reader.run(block)
+        reader.stop()
     finally:
         if reader.server is not None:
             reader.server.stop()
     assert reader.started > 0, "the document serves nothing"
+
+
+def test_the_messages_of_the_guide_are_the_servers() -> None:
+    """Each part of a message, apart from what "…", capitals and numbers stand for."""
+    text = (ROOT / "docs/guides/serving.md").read_text()
+    tables = text.split("## What messages mean", 1)[1].split("## Limits", 1)[0]
+    rows = [line.split(" | ") for line in tables.splitlines() if line.startswith("| ")]
+    messages = [message for row in rows if not row[0].startswith(("| message", "| status"))
+                for message in re.findall("`([^`]+)`", row[2 if len(row) == 4 else 0])]
+    assert len(messages) > 20
+    source = "".join(path.read_text() for path in sorted((ROOT / "src").rglob("*.cc"))
+                     if not path.stem.endswith("_test"))
+    source = re.sub(r'"\s*\n?\s*"', "", source)
+    for message in messages:
+        for part in re.split(r"…|[A-Z:]{4,}: | N|'x'|: shape|\[[-\d,]+\]", message):
+            words = part.strip(" :;.'")
+            assert words in source, f"`{message}`: no source file says '{words}'"
