@@ -14,7 +14,8 @@ Result<std::string> ReadConfigFile(const fs::path& file) {
   const std::string name = file.string();
   std::error_code error;
   const fs::file_status status = fs::status(file, error);
-  if (status.type() == fs::file_type::not_found) return NotFound(name + ": there is no such file; correct the path");
+  if (status.type() == fs::file_type::not_found)
+    return NotFound(name + ": there is no such file; correct the path");
   if (error) return Unavailable(name + ": cannot be read: " + error.message());
   // A pipe or a device could keep us waiting for ever.
   if (status.type() != fs::file_type::regular) {

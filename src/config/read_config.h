@@ -41,8 +41,8 @@ class ConfigProblems {
 /// Problems: unknown keys with the nearest known one, wrong types, out of range, what is required
 /// and missing.
 ///
-/// quoted: what a value in quotes is taken for; kOverride where numbers may stand in them, as in the
-/// JSON of protocol buffers.
+/// quoted: what a value in quotes is taken for; kOverride where numbers may stand in them, as in
+/// the JSON of protocol buffers.
 void ReadConfig(const YamlNode& root, const ConfigKeys& keys, ConfigProblems* problems,
                 ScalarForm quoted = ScalarForm::kQuotedYaml);
 

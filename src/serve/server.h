@@ -57,8 +57,8 @@ class Server {
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 
-  /// What would keep Start from succeeding, besides the repository and the ports. Reads files, opens
-  /// no port, starts no thread.
+  /// What would keep Start from succeeding, besides the repository and the ports. Reads files,
+  /// opens no port, starts no thread.
   static std::vector<Status> Check(const ServerOptions& options);
 
   /// Waits until every model of the start has been tried. Returns: whether the server is ready.

@@ -175,9 +175,8 @@ std::vector<SequenceState> ToStates(std::vector<Document::State> entries, const 
   for (size_t i = 0; i < entries.size(); ++i) {
     SequenceState state = std::move(entries[i].names);
     entries[i].declared.name = state.input_name;
-    state.declared =
-        ToDeclared(std::move(entries[i].declared), file, key + "[" + std::to_string(i) + "]",
-                   Entry(root.Find(key), i));
+    state.declared = ToDeclared(std::move(entries[i].declared), file,
+                                key + "[" + std::to_string(i) + "]", Entry(root.Find(key), i));
     states.push_back(std::move(state));
   }
   return states;

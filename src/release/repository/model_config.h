@@ -43,7 +43,7 @@ struct DynamicBatching {
 /// What a configuration says of a tensor that the engine file describes itself. It changes nothing:
 /// a version whose engine says otherwise is not loaded (CheckDeclaredTensors).
 struct DeclaredTensor {
-  std::string place;                         // "file:line:column: key 'input[0]'", for messages
+  std::string place;  // "file:line:column: key 'input[0]'", for messages
   std::string name;
   std::string data_type;                     // "TYPE_FP32"; empty: not said
   std::optional<std::vector<int64_t>> dims;  // without the batch where there is a max_batch_size
@@ -51,8 +51,8 @@ struct DeclaredTensor {
 
 /// One tensor that the server keeps for a sequence between its requests.
 struct SequenceState {
-  std::string input_name;   // fed with the state
-  std::string output_name;  // gives the next one; same type and shape
+  std::string input_name;        // fed with the state
+  std::string output_name;       // gives the next one; same type and shape
   DeclaredTensor declared = {};  // the input
 };
 

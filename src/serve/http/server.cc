@@ -89,7 +89,8 @@ Status HttpServer::Listen(const std::string& host, uint16_t port) {
     std::string message = "cannot listen on " + UrlOf(endpoint) + ": " + error.message();
     if (error == asio::error::address_in_use) {
       message +=
-          "; stop the process that uses it, or choose another port: http.port, metrics.port, admin.port";
+          "; stop the process that uses it, or choose another port: http.port, metrics.port, "
+          "admin.port";
     }
     return Unavailable(std::move(message));
   }

@@ -37,8 +37,8 @@ struct ModelHost {
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
-  /// few seconds at most. Not for a request's thread. Errors: as Engine::Load, CheckDeclaredTensors,
-  /// Engine::CheckGolden, Session::Create and WarmUp. Throws std::bad_alloc.
+  /// few seconds at most. Not for a request's thread. Errors: as Engine::Load,
+  /// CheckDeclaredTensors, Engine::CheckGolden, Session::Create and WarmUp. Throws std::bad_alloc.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,
                                                          const ModelConfig& config,
