@@ -77,7 +77,8 @@ def compare(results: dict) -> list[Target]:
     for peer, protocol, model, _, once, twice in results["pinned"].get("goodput", []):
         if peer == "Verdict":
             found.append(Target(f"{model}, {PROTOCOLS[protocol]}: goodput lost at twice the "
-                                 "sustained rate", GOODPUT_LOSS, "%", 100 * (1 - twice / once)))
+                                 "sustained rate", GOODPUT_LOSS, "%",
+                                 max(0.0, 100 * (1 - twice / once))))
     start = next((s for s in results["starts"] if s["peer"] == "Verdict"), None)
     found.append(Target("ten small models: idle resident memory", IDLE_MB, "MB",
                         start and start["idle_mib"] * MB_OF_MIB))
