@@ -54,7 +54,7 @@ def machine() -> dict[str, object]:
 
 def peer_version(name: str, verdict: pathlib.Path) -> str:
     from comparison.servers import version
-    if name == "Verdict":
+    if name.startswith("Verdict"):
         return subprocess.run([verdict, "--version"], capture_output=True,
                               text=True).stdout.strip().removeprefix("verdict ")
     runtime = f"ONNX Runtime {version('onnxruntime')}"
@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace) -> dict:
         environment.say(f"{name} is left out: {why}")
     peers = [peer for peer in peers if not peer.absent]
     extent = measuring.Extent(models, (1, 64), (0.3, 0.7), 1, 0.5, 1.0, 1) if args.quick else (
-        measuring.Extent(models, (1, 16, 64), measuring.SHARES, 3, 0.7, 1.3, 3))
+        measuring.Extent(models, (1, 16, 64), measuring.SHARES, 3, 0.5, 1.0, 3))
     environment.say("time to ready and idle memory")
     starts = measuring.measure_starts(peers, args.verdict, args.out, cpus[:1], extent.starts,
                                       absent)
@@ -94,11 +94,11 @@ def measure(args: argparse.Namespace) -> dict:
                   for p in peers]}
     pinned = measuring.Placement("pinned", cpus[:1], cpus[1:2])
     results["pinned"] = measuring.measure_placement(peers, args.verdict, args.generator, pinned,
-                                                    extent, args.out)
+                                                    extent, args.out, goodput=True)
     if not args.quick:
         both = measuring.Placement("unpinned", cpus, cpus)
         results["unpinned"] = measuring.measure_placement(
-            peers, args.verdict, args.generator, both, dataclasses.replace(extent, repeats=2),
+            peers, args.verdict, args.generator, both, dataclasses.replace(extent, repeats=1),
             args.out)
     return results
 

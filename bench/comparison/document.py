@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comparison import targets
+from comparison import measuring, targets
 from comparison.servers import PROTOCOLS
 
 MODELS = {"R1": "scaler and logistic regression, 30 features",
@@ -83,12 +83,27 @@ def _model_tables(cells: _Cells, model: str, maxima: dict) -> list[str]:
     return lines + _table(["server", "protocol", "maximum/s", "p50", "p99", "p99.9"], table)
 
 
+def _goodput(placement: dict, model: str) -> list[str]:
+    rows = [entry for entry in placement.get("goodput", []) if entry[2] == model]
+    if not rows:
+        return []
+    table = [[peer, PROTOCOLS[protocol], number(rate), number(once), number(twice),
+              f"{100 * twice / once:.0f} %"] for peer, protocol, _, rate, once, twice in rows]
+    return [f"Goodput, answers within {measuring.GOODPUT_DEADLINE_US / 1000:g} ms of the intended "
+            f"time: at the rate that a server sustains ({100 * measuring.SUSTAINED_SHARE:g} % in "
+            "time) and at twice that. What is left of the time goes along with each request; "
+            "over HTTP only Verdict takes notice.", "",
+            *_table(["server", "protocol", "sustained/s", "goodput/s", "at twice the rate",
+                     "of it"], table)]
+
+
 def _placement(title: str, text: str, placement: dict, models: list[str]) -> list[str]:
     cells = _Cells(placement)
     maxima = {tuple(entry[:3]): entry[3] for entry in placement["maxima"]}
     lines = [f"## {title}", "", text, ""]
     for model in models:
-        lines += [f"### {model}: {MODELS[model]}", "", *_model_tables(cells, model, maxima)]
+        lines += [f"### {model}: {MODELS[model]}", "", *_model_tables(cells, model, maxima),
+                  *_goodput(placement, model)]
     for title, entries in (("Left out:", placement["failures"]),
                            ("Measured at a second try:", placement["second_tries"])):
         if entries:
@@ -153,7 +168,7 @@ def write(results: dict) -> str:
     lines += _targets(results) + _starts(results)
     lines += _placement("Server on one core, load on the other", "", results["pinned"], models)
     if "unpinned" in results:
-        lines += _placement("Unpinned", "Servers and load share all cores, as the kernel decides.",
+        lines += _placement("Unpinned", "Servers and load share all cores, as the kernel decides. One turn.",
                             results["unpinned"], models)
     text = "\n".join(lines)
     while "\n\n\n" in text:

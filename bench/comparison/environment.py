@@ -115,6 +115,7 @@ class Folders:
 
     onnx: pathlib.Path
     verdict: pathlib.Path
+    verdict_batching: pathlib.Path
     mlserver: pathlib.Path
     triton: pathlib.Path
     triton_python: pathlib.Path
@@ -160,13 +161,18 @@ def lay_out(folder: pathlib.Path, verdict: pathlib.Path, models: dict[str, str],
                 _triton_config(served, source, backend, instances))
         shutil.copy(PEERS / "triton" / "python_model.py",
                     folder / "triton_python" / served / "1" / "model.py")
-        place = folder / "verdict" / served / "1" / "model.engine"
-        place.parent.mkdir(parents=True)
-        shutil.copy(engine, place)
+        for repository in ("verdict", "verdict_batching"):
+            place = folder / repository / served / "1" / "model.engine"
+            place.parent.mkdir(parents=True)
+            shutil.copy(engine, place)
+        # As Triton's configuration has it.
+        (folder / "verdict_batching" / served / "config.yaml").write_text(
+            "max_batch_size: 64\ndynamic_batching: {}\n")
         place = folder / "mlserver" / served / "model-settings.json"
         place.parent.mkdir(parents=True)
         place.write_text(json.dumps({
             "name": served, "implementation": "mlserver_runtime.OnnxRuntime",
             "parameters": {"version": "1", "uri": str(folder / "onnx" / f"{served}.onnx")}}))
-    return Folders(folder / "onnx", folder / "verdict", folder / "mlserver", folder / "triton",
+    return Folders(folder / "onnx", folder / "verdict", folder / "verdict_batching",
+                   folder / "mlserver", folder / "triton",
                    folder / "triton_python", list(models))

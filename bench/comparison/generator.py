@@ -15,6 +15,9 @@ TIMEOUT_S = 60
 # A generator this busy, beside a server with time to spare, is what limited the throughput.
 CLIENT_BUSY = 0.95
 SERVER_IDLE = 0.9
+REFUSALS_HTTP = "200,429,503,504,dropped,timeout"
+# UNKNOWN is an error within a stream.
+REFUSALS_GRPC = "OK,UNAVAILABLE,DEADLINE_EXCEEDED,RESOURCE_EXHAUSTED,UNKNOWN,dropped,timeout"
 
 
 class RunFailed(Exception):
@@ -48,6 +51,7 @@ class Generator:
 
     def _run(self, server: Server, protocol: str, model: str, connections: int, duration_s: float,
              *flags: object) -> dict:
+        """The document of one run."""
         result = self._folder / "load.json"
         result.unlink(missing_ok=True)
         command = [
@@ -69,6 +73,16 @@ class Generator:
         if done.returncode != 0:
             raise RunFailed((done.stderr or done.stdout).strip()[-400:])
         return json.loads(result.read_text())
+
+    def goodput(self, server: Server, protocol: str, model: str, connections: int,
+                duration_s: float, rate: float, deadline_us: int) -> tuple[float, float]:
+        """Answers within the deadline, a second, at Poisson arrivals; and their share of the
+        requests. Errors: RunFailed."""
+        self._run(server, protocol, model, connections, WARMUP_S)
+        result = self._run(server, protocol, model, connections, duration_s, "--rate",
+                           f"{rate:.3f}", "--deadline-us", deadline_us, "--allow-status",
+                           REFUSALS_HTTP if protocol.startswith("http") else REFUSALS_GRPC)
+        return result["goodput_per_s"], result["in_time"] / result["requests"]
 
     def measure(self, server: Server, protocol: str, model: str, connections: int,
                 duration_s: float, rate: float | None = None) -> Measured:

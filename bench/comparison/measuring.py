@@ -17,6 +17,10 @@ from comparison.servers import Peer, Server, StartFailed
 
 OPEN_LOOP_CONNECTIONS = 64
 SHARES = (0.3, 0.7, 0.9)  # of each server's own maximum
+GOODPUT_DEADLINE_US = 20_000
+SUSTAINED_SHARE = 0.99  # of the requests in time
+# Of a row's maximum, tried in turn as the rate that it sustains.
+SUSTAINED_TRIES = (1.0, 0.9, 0.8, 0.7, 0.5, 0.3)
 INPUT_ROWS = 64  # different requests
 IDLE_S = 1.0
 SETTLE_S = 0.5
@@ -176,8 +180,41 @@ def _measure_model(servers: list[Server], generator: Generator, placement: str, 
     return most
 
 
+def _measure_goodput(servers: list[Server], generator: Generator, model: str, extent: Extent,
+                     cells: Cells, most: dict[tuple[str, str, str], float]) -> list[list]:
+    """Each row: peer, protocol, model, the rate that it sustains, goodput at that and at twice
+    that. Rows that sustain none have none."""
+    say(f"  {model}: goodput at once and twice the rate that each sustains")
+    found = []
+    for server in servers:
+        for protocol in server.peer.protocols:
+            row = (server.peer.name, protocol, model)
+            if row not in most or row in cells.failures:
+                continue
+
+            def run(rate: float) -> tuple[float, float]:
+                return generator.goodput(server, protocol, model, OPEN_LOOP_CONNECTIONS,
+                                         extent.open_s, rate, GOODPUT_DEADLINE_US)
+            try:
+                for share in SUSTAINED_TRIES:
+                    rate = share * most[row]
+                    once, in_time = run(rate)
+                    if in_time >= SUSTAINED_SHARE:
+                        found.append([*row, rate, once, run(2 * rate)[0]])
+                        break
+                else:
+                    say(f"  {' '.join(row)} sustains no rate")
+            except (RunFailed, OSError) as error:
+                say(f"  {' '.join(row)} has no goodput: {error}")
+                if not server.alive():
+                    with contextlib.suppress(StartFailed):
+                        server.start()
+    return found
+
+
 def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary: pathlib.Path,
-                      placement: Placement, extent: Extent, out: pathlib.Path) -> dict:
+                      placement: Placement, extent: Extent, out: pathlib.Path,
+                      goodput: bool = False) -> dict:
     """All cells of one placement. All servers run side by side, anew for each model: the kernel
     scales a process's user and kernel time over its whole life, so that one life must not mix
     loads of different kinds."""
@@ -186,6 +223,7 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
     most: dict[tuple[str, str, str], float] = {}
     loaded: dict[str, dict[str, float]] = {}
     idle: dict[str, dict[str, float]] = {}
+    sustained: list[list] = []
     for model in extent.models:
         folders = environment.lay_out(out / "models", verdict, {model: model},
                                       len(placement.server_cpus))
@@ -194,12 +232,14 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
             _check_all(servers, model, cells, out)
             idle[model] = _idle_cpu(servers)
             most |= _measure_model(servers, generator, placement.name, model, extent, cells)
+            if goodput:
+                sustained += _measure_goodput(servers, generator, model, extent, cells, most)
             loaded[model] = {server.peer.name: server.pss_bytes() / MIB for server in servers}
         finally:
             for server in servers:
                 server.stop()
     return {"placement": dataclasses.asdict(placement), "cells": cells.documents(),
-            "maxima": [[*row, most[row]] for row in most], "idle_cpu": idle, "loaded_mib": loaded,
+            "goodput": sustained, "maxima": [[*row, most[row]] for row in most], "idle_cpu": idle, "loaded_mib": loaded,
             "failures": [[*row, text] for row, text in cells.failures.items()],
             "second_tries": [[*row, text] for row, text in cells.second_tries.items()]}
 

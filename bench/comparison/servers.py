@@ -98,12 +98,14 @@ def _triton(backends: pathlib.Path,
     return command
 
 
-def _verdict(binary: pathlib.Path,
-             grpc: bool) -> Callable[[environment.Folders, Ports, int], list[str]]:
+def _verdict(binary: pathlib.Path, grpc: bool,
+             batching: bool = False) -> Callable[[environment.Folders, Ports, int], list[str]]:
     def command(folders: environment.Folders, ports: Ports, cpus: int) -> list[str]:
         flags = ["--grpc-port", str(ports.grpc)] if grpc else []
-        return [str(binary), "serve", "--repository", str(folders.verdict), "--host", "127.0.0.1",
-                "--http-port", str(ports.http), "--metrics-port", str(ports.metrics), *flags]
+        repository = folders.verdict_batching if batching else folders.verdict
+        return [str(binary), "serve", "--repository", str(repository), "--host", "127.0.0.1",
+                "--http-port", str(ports.http), "--metrics-port", str(ports.metrics), "--set",
+                "admin.port=0", *flags]
     return command
 
 
@@ -138,6 +140,10 @@ def all_peers(verdict: pathlib.Path, backends: pathlib.Path) -> list[Peer]:
              tuple(PROTOCOLS), _triton(backends, python=False), backend_absent),
         Peer("Verdict", "`verdict serve`",
              tuple(PROTOCOLS) if grpc else ("http-json", "http-binary"), _verdict(verdict, grpc)),
+        # The other forms of the body differ by their parsing only, as they do without batches.
+        Peer("Verdict batching", "`verdict serve` with dynamic batching",
+             ("http-binary", "grpc") if grpc else ("http-binary",),
+             _verdict(verdict, grpc, batching=True)),
     ]
 
 

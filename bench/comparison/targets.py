@@ -13,6 +13,7 @@ ALONE_P50_US = 60
 OPEN_P99_US = {"open 30": 300, "open 70": 1000}
 # Triton with a C++ ONNX Runtime backend, R4b over gRPC, one core, November 2026.
 TRITON_R4B_PER_S = 22_800
+GOODPUT_LOSS = 10
 IDLE_MB = 40
 MB_OF_MIB = 1.048576
 READY_MS = 100
@@ -73,6 +74,11 @@ def compare(results: dict) -> list[Target]:
     if triton is not None:
         found.append(Target("R4b, gRPC, 64 connections: CPU a request, against half of Triton's "
                              "in this run", triton / 2, "us", ours))
+    for peer, protocol, model, _, once, twice in results["pinned"].get("goodput", []):
+        if peer == "Verdict":
+            found.append(Target(f"{model}, {PROTOCOLS[protocol]}: goodput lost at twice the "
+                                 "sustained rate", GOODPUT_LOSS, "%",
+                                 max(0.0, 100 * (1 - twice / once))))
     start = next((s for s in results["starts"] if s["peer"] == "Verdict"), None)
     found.append(Target("ten small models: idle resident memory", IDLE_MB, "MB",
                         start and start["idle_mib"] * MB_OF_MIB))

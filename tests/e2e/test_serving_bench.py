@@ -21,7 +21,7 @@ EXTENT = measuring.Extent(("R1",), (1, 2), (0.5,), 1, 0.2, 0.2, 1)
 
 @pytest.fixture(scope="module")
 def verdict() -> servers.Peer:
-    command = servers._verdict(serving.BINARY, grpc=False)
+    command = servers._verdict(serving.BINARY, grpc=True)
     return servers.Peer("Verdict", "`verdict serve`", ("http-json", "http-binary"), command)
 
 
@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, verdict: servers.Peer) -> 
     starts = measuring.measure_starts([broken, verdict], serving.BINARY, out, cpus[:1], 1, absent)
     assert list(absent) == ["Broken"]
     pinned = measuring.measure_placement([verdict], serving.BINARY, serving.BINARY, placement,
-                                         EXTENT, out)
+                                         EXTENT, out, goodput=True)
     return {"date": "2026-11-26", "machine": {"processor": "test", "cpus": 2},
             "extent": {"models": ["R1"], "repeats": 1, "closed_s": 0.2, "open_s": 0.2},
             "peers": [{"name": "Verdict", "what": verdict.what, "version": "1"}],
@@ -63,6 +63,14 @@ def test_the_document_has_what_was_measured_and_what_was_not(results: dict) -> N
     assert "| Verdict | HTTP JSON |" in text
     assert "- Broken is missing: it ended with 1" in text
     assert "| R1, gRPC: CPU a request | at most 28 us | – | not measured |" in text
+
+
+def test_goodput_is_measured_at_once_and_twice_the_sustained_rate(results: dict) -> None:
+    for peer, protocol, model, rate, once, twice in results["pinned"]["goodput"]:
+        assert (peer, model) == ("Verdict", "R1")
+        assert 0 < once <= 1.5 * rate
+        assert twice >= 0
+        assert f"{servers.PROTOCOLS[protocol]}: goodput lost at twice" in document.write(results)
 
 
 def test_a_wrong_answer_is_found(tmp_path: pathlib.Path, verdict: servers.Peer) -> None:
