@@ -3,6 +3,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <utility>
@@ -51,12 +52,37 @@ ClientMetric HistogramOf(Labels labels, const DurationCounts& counts, uint64_t s
   return metric;
 }
 
+/// Rows a run, of the runs of one model.
+ClientMetric RowsHistogramOf(Labels labels, const BatchSizes::Totals& sizes) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  uint64_t runs = 0;
+  uint64_t rows = 0;
+  size_t next = 0;
+  for (const uint64_t bound : kRowBuckets) {
+    for (; next <= BatchSizes::IndexOf(bound); ++next) {
+      runs += sizes[next].runs;
+      rows += sizes[next].rows;
+    }
+    metric.histogram.bucket.push_back({runs, static_cast<double>(bound)});
+  }
+  metric.histogram.sample_count = runs + sizes.back().runs;
+  metric.histogram.sample_sum = static_cast<double>(rows + sizes.back().rows);
+  return metric;
+}
+
 struct ModelSample {
   Labels labels;
   ModelTotals totals;
   bool ready;
   double load_seconds;
 };
+
+int64_t UnixTime() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 double Microseconds(uint64_t nanoseconds) {
   const uint64_t whole = nanoseconds / 1000;
@@ -95,11 +121,20 @@ constexpr ModelMetric kModelMetrics[] = {
      "Cumulative time writing response tensors, in microseconds", MetricType::Counter,
      [](const ModelSample& s) { return Microseconds(s.totals.times.output_ns); }},
     {"nv_inference_pending_request_count", "Requests waiting for a run", MetricType::Gauge,
-     [](const ModelSample& s) { return static_cast<double>(s.totals.waiting); }},
+     [](const ModelSample& s) { return static_cast<double>(s.totals.queue.waiting); }},
     {"nv_model_load_duration_secs", "Time it took to load the model, in seconds", MetricType::Gauge,
      [](const ModelSample& s) { return s.load_seconds; }},
     {"verdict_model_ready", "1 if this version of the model is loaded and answers, else 0",
      MetricType::Gauge, [](const ModelSample& s) { return s.ready ? 1.0 : 0.0; }},
+    {"verdict_sequences", "Sequences of which a state is kept, or that wait for one",
+     MetricType::Gauge,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.queue.sequences_held); }},
+    {"verdict_sequences_evicted_total",
+     "Sequences that were forgotten to make room (max_candidate_sequences)", MetricType::Counter,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.queue.sequences_evicted); }},
+    {"verdict_sequences_expired_total",
+     "Sequences that were forgotten because they were idle for too long", MetricType::Counter,
+     [](const ModelSample& s) { return static_cast<double>(s.totals.queue.sequences_expired); }},
 };
 
 /// One histogram of each model.
@@ -150,6 +185,50 @@ void AddModelFamilies(const std::vector<ModelSample>& samples,
     }
   }
   families->push_back(std::move(failures));
+
+  MetricFamily rows =
+      Family("verdict_batch_rows", "Rows of a run of the engine", MetricType::Histogram);
+  MetricFamily rejections =
+      Family("verdict_queue_rejections_total", "Requests that a queue did not execute, by reason",
+             MetricType::Counter);
+  for (const ModelSample& sample : samples) {
+    rows.metric.push_back(RowsHistogramOf(sample.labels, sample.totals.sizes));
+    for (size_t i = 0; i < kQueueRejectionNames.size(); ++i) {
+      Labels labels = sample.labels;
+      labels.push_back({"reason", std::string(kQueueRejectionNames[i])});
+      Add(&rejections, std::move(labels), static_cast<double>(sample.totals.queue.rejected[i]));
+    }
+  }
+  families->push_back(std::move(rows));
+  families->push_back(std::move(rejections));
+}
+
+void AddServerFamilies(const ServerSample& server, std::vector<MetricFamily>* families) {
+  families->push_back(Single("verdict_server_ready",
+                             "1 if the server takes traffic: a model is loaded and no shutdown has "
+                             "begun",
+                             MetricType::Gauge, server.ready ? 1 : 0));
+  MetricFamily refused = Family("verdict_requests_refused_total",
+                                "Calls that were turned away at the door, by reason",
+                                MetricType::Counter);
+  for (const auto& [reason, count] : server.refused) {
+    Add(&refused, {{"reason", std::string(reason)}}, static_cast<double>(count));
+  }
+  families->push_back(std::move(refused));
+  if (server.certificates.empty()) return;  // no TLS
+  MetricFamily expiry = Family("verdict_tls_certificate_expiry_timestamp_seconds",
+                               "When a certificate in use ends, as Unix time", MetricType::Gauge);
+  for (const ServerSample::Certificate& certificate : server.certificates) {
+    Add(&expiry, {{"use", std::string(certificate.use)}},
+        static_cast<double>(certificate.expires_s));
+  }
+  families->push_back(std::move(expiry));
+  MetricFamily handshakes =
+      Family("verdict_http_tls_handshakes_total", "TLS handshakes of HTTP connections, by result",
+             MetricType::Counter);
+  Add(&handshakes, {{"result", "success"}}, static_cast<double>(server.handshakes_succeeded));
+  Add(&handshakes, {{"result", "failure"}}, static_cast<double>(server.handshakes_failed));
+  families->push_back(std::move(handshakes));
 }
 
 void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
@@ -220,13 +299,37 @@ void Metrics::RetireModel(const std::string& model) {
   loads_.erase(model);
 }
 
-std::string Metrics::Text(bool server_ready) const {
+void Metrics::AddReloads(const std::string& files) {
+  std::lock_guard lock(mutex_);
+  reloads_[files].last_success_s = UnixTime();
+}
+
+void Metrics::CountReload(const std::string& files, bool ok) {
+  std::lock_guard lock(mutex_);
+  ReloadCounts& counts = reloads_[files];
+  ++(ok ? counts.success : counts.failure);
+  if (ok) counts.last_success_s = UnixTime();
+}
+
+std::string Metrics::Text(const ServerSample& server) const {
   std::vector<ModelSample> samples;
   MetricFamily loads =
       Family("verdict_model_loads_total", "Attempts to load a version of the model, by result",
              MetricType::Counter);
+  MetricFamily reloads =
+      Family("verdict_reloads_total",
+             "Attempts to read files again while the server runs, by what they hold and result",
+             MetricType::Counter);
+  MetricFamily reloaded = Family("verdict_reload_last_success_timestamp_seconds",
+                                 "When they were read last without an error, as Unix time",
+                                 MetricType::Gauge);
   {
     std::lock_guard lock(mutex_);
+    for (const auto& [files, counts] : reloads_) {
+      Add(&reloads, {{"files", files}, {"result", "success"}}, static_cast<double>(counts.success));
+      Add(&reloads, {{"files", files}, {"result", "failure"}}, static_cast<double>(counts.failure));
+      Add(&reloaded, {{"files", files}}, static_cast<double>(counts.last_success_s));
+    }
     for (const auto& [model, counts] : loads_) {
       Add(&loads, {{"model", model}, {"result", "success"}}, static_cast<double>(counts.success));
       Add(&loads, {{"model", model}, {"result", "failure"}}, static_cast<double>(counts.failure));
@@ -251,10 +354,9 @@ std::string Metrics::Text(bool server_ready) const {
                             MetricType::Counter,
                             static_cast<double>(trace_.dropped.load(std::memory_order_relaxed))));
   AddGrpcFamilies(grpc_, &families);
-  families.push_back(Single("verdict_server_ready",
-                            "1 if the server takes traffic: a model is loaded and no shutdown has "
-                            "begun",
-                            MetricType::Gauge, server_ready ? 1 : 0));
+  families.push_back(std::move(reloads));
+  families.push_back(std::move(reloaded));
+  AddServerFamilies(server, &families);
   return prometheus::TextSerializer().Serialize(families);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,21 @@ struct alignas(64) HttpMetrics {
 /// The same of a gRPC worker thread.
 struct alignas(64) GrpcMetrics {
   std::array<LocalCounter, 17> responses;  // calls that have ended, by gRPC's status code
+};
+
+/// What is counted elsewhere, as it stands at the scrape.
+struct ServerSample {
+  /// Whether the server takes traffic at this moment.
+  bool ready = false;
+  /// Calls that were turned away at the door, by reason.
+  std::vector<std::pair<std::string_view, uint64_t>> refused;
+  struct Certificate {
+    std::string_view use;   // "server", "client_ca"
+    int64_t expires_s = 0;  // Unix time
+  };
+  std::vector<Certificate> certificates;  // none without TLS
+  uint64_t handshakes_succeeded = 0;      // of HTTP; gRPC does not tell
+  uint64_t handshakes_failed = 0;
 };
 
 /// All that the server counts, in Prometheus' text format. The names are pinned in
@@ -52,13 +68,24 @@ class Metrics {
 
   GrpcMetrics& grpc(int worker) { return grpc_[static_cast<size_t>(worker)]; }
 
+  /// Makes the counters of files that are read again while the server runs, which have just been
+  /// read. Threads: any.
+  void AddReloads(const std::string& files);
+  /// Counts an attempt to read them again. Threads: any.
+  void CountReload(const std::string& files, bool ok);
+
   /// Counts a connection that was closed at once because there were too many. Threads: any.
   void CountRefusedConnection() { refused_.fetch_add(1, std::memory_order_relaxed); }
 
   TraceCounters& trace() { return trace_; }
 
-  /// The scrape. server_ready: whether the server takes traffic at this moment. Threads: any.
-  std::string Text(bool server_ready) const;
+  /// The scrape. Threads: any.
+  std::string Text(const ServerSample& server) const;
+  std::string Text(bool server_ready) const {
+    ServerSample server;
+    server.ready = server_ready;
+    return Text(server);
+  }
 
  private:
   std::vector<HttpMetrics> http_;
@@ -69,8 +96,14 @@ class Metrics {
     uint64_t success = 0;
     uint64_t failure = 0;
   };
-  mutable std::mutex mutex_;                 // guards all below
-  std::map<std::string, LoadCounts> loads_;  // by model
+  struct ReloadCounts {
+    uint64_t success = 0;
+    uint64_t failure = 0;
+    int64_t last_success_s = 0;
+  };
+  mutable std::mutex mutex_;                     // guards all below
+  std::map<std::string, LoadCounts> loads_;      // by model
+  std::map<std::string, ReloadCounts> reloads_;  // by what the files hold
   std::map<std::pair<std::string, std::string>, std::shared_ptr<ModelMetrics>> models_;
 };
 

@@ -53,13 +53,17 @@ TEST(Metrics, NamesTypesAndLabelsArePinned) {
   Metrics metrics(1);
   metrics.Model("fraud", "3");
   metrics.CountLoad("fraud", true);
+  metrics.AddReloads("clients");
+  ServerSample server;
+  server.refused = {{"shed", 0}};
+  server.certificates = {{"server", 1}};
   std::ifstream file(VERDICT_SOURCE_DIR "/tests/golden/metrics.txt");
   ASSERT_TRUE(file) << "tests/golden/metrics.txt is missing";
   std::set<std::string> pinned;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line[0] != '#') pinned.insert(line);
   }
-  EXPECT_EQ(Names(metrics.Text(true)), pinned)
+  EXPECT_EQ(Names(metrics.Text(server)), pinned)
       << "dashboards depend on these names: change tests/golden/metrics.txt only on purpose";
 }
 
@@ -72,14 +76,28 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   times.queue_ns = 5'000;
   times.infer_ns = 20'000;
   times.output_ns = 2'000;
-  model->RecordSuccess(0, 1, true, 5, times);
-  model->RecordSuccess(1, 8, false, 7, times);
+  model->RecordSuccess(0, {1, 1, true}, 5, times);
+  model->RecordSuccess(1, {8, 12, false}, 7, times);
   // A queue that is replaced, as by a reload, has counted on.
-  model->SetQueue([] { return QueueTotals{9, 3}; });
-  model->SetQueue([] { return QueueTotals{4, 2}; });
+  QueueTotals queue;
+  queue.waiting = 9;
+  queue.sizes[BatchSizes::IndexOf(12)] = {.runs = 3, .rows = 36, .infer_ns = 60'000};
+  queue.rejected[static_cast<size_t>(QueueRejection::kTimeout)] = 2;
+  queue.sequences_held = 5;
+  queue.sequences_evicted = 1;
+  model->SetQueue([queue] { return queue; });
+  queue.waiting = 4;
+  queue.sizes[BatchSizes::IndexOf(12)] = {.runs = 2, .rows = 24, .infer_ns = 40'000};
+  model->SetQueue([queue] { return queue; });
   model->RecordFailure(1, FailureReason::kOther, 1'000);
   model->SetLoaded(true, 0.25);
   EXPECT_EQ(model->Sum().last_inference_ms, 7u);
+  const BatchSizeTotals twelve = model->Sum().sizes[BatchSizes::IndexOf(12)];
+  EXPECT_EQ(twelve.runs, 5U);
+  EXPECT_EQ(twelve.rows, 60U);
+  EXPECT_EQ(twelve.infer_ns, 100'000U);
+  EXPECT_EQ(twelve.input_ns, 3'000U);
+  EXPECT_EQ(twelve.output_ns, 2'000U);
   const std::string text = metrics.Text(true);
   const std::string labels = "{model=\"fraud\",version=\"3\"} ";
   EXPECT_THAT(text, HasSubstr("nv_inference_request_success" + labels + "2\n"));
@@ -89,6 +107,11 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   EXPECT_THAT(text, HasSubstr("nv_inference_queue_duration_us" + labels + "10\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_pending_request_count" + labels + "4\n"));
   EXPECT_THAT(text, HasSubstr("verdict_queue_duration_us_count" + labels + "2\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_batch_rows_sum" + labels + "61\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_sequences" + labels + "5\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_sequences_evicted_total" + labels + "2\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_queue_rejections_total{model=\"fraud\",version=\"3\","
+                              "reason=\"timeout\"} 4\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_input_duration_us" + labels + "6\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_infer_duration_us" + labels + "40\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_compute_output_duration_us" + labels + "4\n"));
@@ -106,7 +129,7 @@ TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
   for (uint64_t ns : {10'000, 10'001, 2'000'000'000}) {
     RequestTimes times;
     times.total_ns = ns;
-    model->RecordSuccess(0, 1, true, 0, times);
+    model->RecordSuccess(0, {1, 1, true}, 0, times);
   }
   const std::string text = metrics.Text(true);
   const std::string bucket = "verdict_request_duration_us_bucket{model=\"m\",version=\"1\",le=";
@@ -114,6 +137,62 @@ TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
   EXPECT_THAT(text, HasSubstr(bucket + "\"20\"} 2\n"));
   EXPECT_THAT(text, HasSubstr(bucket + "\"1000000\"} 2\n"));
   EXPECT_THAT(text, HasSubstr(bucket + "\"+Inf\"} 3\n"));
+}
+
+TEST(Metrics, RowsOfRunsAreCountedBySize) {
+  for (uint64_t rows = 1; rows <= kSizesApart; ++rows) {
+    EXPECT_EQ(BatchSizes::IndexOf(rows), rows - 1);
+  }
+  EXPECT_EQ(BatchSizes::IndexOf(kSizesApart + 1), kSizesApart);
+  EXPECT_EQ(BatchSizes::IndexOf(256), kSizesApart);
+  EXPECT_EQ(BatchSizes::IndexOf(257), kSizesApart + 1);
+  EXPECT_EQ(BatchSizes::IndexOf(1024), kSizesApart + 2);
+  EXPECT_EQ(BatchSizes::IndexOf(1025), BatchSizes::kSizes - 1);
+  EXPECT_EQ(BatchSizes::IndexOf(UINT64_MAX), BatchSizes::kSizes - 1);
+  Metrics metrics(1);
+  auto model = metrics.Model("m", "1");
+  for (uint64_t rows : {1, 3, 4, 5, 128, 129, 1024, 5000}) {
+    model->RecordSuccess(0, {rows, rows, true}, 0, {});
+  }
+  const std::string text = metrics.Text(true);
+  const std::string bucket = "verdict_batch_rows_bucket{model=\"m\",version=\"1\",le=";
+  EXPECT_THAT(text, HasSubstr(bucket + "\"1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"2\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"4\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"128\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"256\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"512\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"1024\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr(bucket + "\"+Inf\"} 8\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_batch_rows_sum{model=\"m\",version=\"1\"} 6294\n"));
+}
+
+TEST(Metrics, ReloadsRefusalsAndCertificates) {
+  Metrics metrics(1);
+  metrics.AddReloads("clients");
+  EXPECT_THAT(metrics.Text(true),
+              HasSubstr("verdict_reloads_total{files=\"clients\",result=\"failure\"} 0\n"));
+  EXPECT_THAT(metrics.Text(true),
+              testing::ContainsRegex(
+                  "verdict_reload_last_success_timestamp_seconds.files=\"clients\". [1-9]"));
+  metrics.CountReload("clients", false);
+  metrics.CountReload("clients", true);
+  metrics.CountReload("clients", true);
+  ServerSample server;
+  server.refused = {{"shed", 3}, {"client_rate", 0}};
+  server.certificates = {{"server", 1795000000}};
+  server.handshakes_failed = 2;
+  const std::string text = metrics.Text(server);
+  EXPECT_THAT(text, HasSubstr("verdict_reloads_total{files=\"clients\",result=\"success\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_reloads_total{files=\"clients\",result=\"failure\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_requests_refused_total{reason=\"shed\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_requests_refused_total{reason=\"client_rate\"} 0\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "verdict_tls_certificate_expiry_timestamp_seconds{use=\"server\"} 1795000000\n"));
+  EXPECT_THAT(text, HasSubstr("verdict_http_tls_handshakes_total{result=\"failure\"} 2\n"));
+  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("tls"))) << "there is none";
 }
 
 TEST(Metrics, SameModelGetsTheSameCounters) {
@@ -176,7 +255,7 @@ TEST(Metrics, RecordingWhileScrapingLosesNothing) {
   std::vector<std::thread> threads;
   for (int worker = 0; worker < kWorkers; ++worker) {
     threads.emplace_back([&, worker] {
-      for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, 2, true, 0, {});
+      for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, {2, 2, true}, 0, {});
     });
   }
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text(true).empty());

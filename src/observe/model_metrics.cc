@@ -27,12 +27,24 @@ ModelMetrics::ModelMetrics(std::string model, std::string version, int workers)
       version_(std::move(version)),
       slots_(static_cast<size_t>(workers)) {}
 
-void ModelMetrics::RecordSuccess(int worker, uint64_t rows, bool alone, uint64_t now_ms,
+void QueueTotals::AddCountsOf(const QueueTotals& other) {
+  sequences_evicted += other.sequences_evicted;
+  sequences_expired += other.sequences_expired;
+  for (size_t i = 0; i < rejected.size(); ++i) rejected[i] += other.rejected[i];
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    sizes[i].runs += other.sizes[i].runs;
+    sizes[i].rows += other.sizes[i].rows;
+    sizes[i].infer_ns += other.sizes[i].infer_ns;
+  }
+}
+
+void ModelMetrics::RecordSuccess(int worker, const Rows& rows, uint64_t now_ms,
                                  const RequestTimes& times) {
   Slot& slot = slots_[static_cast<size_t>(worker)];
   slot.success.Add(1);
-  slot.inferences.Add(rows);
-  if (alone) slot.executions.Add(1);
+  slot.inferences.Add(rows.request);
+  if (rows.alone) slot.sizes.AddRun(rows.run, times.infer_ns);
+  slot.sizes.AddRequest(rows.run, times.input_ns, times.output_ns);
   slot.last_inference_ms.Set(now_ms);
   slot.total_ns.Add(times.total_ns);
   slot.input_ns.Add(times.input_ns);
@@ -54,7 +66,7 @@ void ModelMetrics::RecordFailure(int worker, FailureReason reason, uint64_t tota
 
 void ModelMetrics::SetQueue(std::function<QueueTotals()> read) {
   const std::lock_guard lock(mutex_);
-  if (read_queue_) past_executions_ += read_queue_().executions;
+  if (read_queue_) past_.AddCountsOf(read_queue_());
   read_queue_ = std::move(read);
 }
 
@@ -68,7 +80,7 @@ ModelTotals ModelMetrics::Sum() const {
   for (const Slot& slot : slots_) {
     sum.success += slot.success.value();
     sum.inferences += slot.inferences.value();
-    sum.executions += slot.executions.value();
+    slot.sizes.AddTo(&sum.sizes);
     sum.last_inference_ms = std::max(sum.last_inference_ms, slot.last_inference_ms.value());
     sum.failure_ns += slot.failure_ns.value();
     for (size_t i = 0; i < sum.failures.size(); ++i) sum.failures[i] += slot.failures[i].value();
@@ -86,9 +98,15 @@ ModelTotals ModelMetrics::Sum() const {
     }
   }
   const std::lock_guard lock(mutex_);
-  const QueueTotals queue = read_queue_ ? read_queue_() : QueueTotals{};
-  sum.executions += past_executions_ + queue.executions;
-  sum.waiting = queue.waiting;
+  if (read_queue_) sum.queue = read_queue_();
+  sum.queue.AddCountsOf(past_);
+  for (size_t i = 0; i < sum.sizes.size(); ++i) {
+    BatchSizeTotals& size = sum.sizes[i];
+    size.runs += sum.queue.sizes[i].runs;
+    size.rows += sum.queue.sizes[i].rows;
+    size.infer_ns += sum.queue.sizes[i].infer_ns;
+    sum.executions += size.runs;
+  }
   return sum;
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "observe/batch_sizes.h"
 #include "observe/local_counter.h"
 
 namespace verdict {
@@ -39,10 +40,29 @@ struct RequestTimes {
   uint64_t output_ns = 0;  // writing the response's tensors
 };
 
-/// What has been counted of a model's queue since the server started.
+/// Why a queue did not execute a request.
+enum class QueueRejection {
+  kFull,                 // no room in the queue, or for its sequence
+  kDeadlineUnreachable,  // by the cost of a run or by what waits
+  kExpired,              // its deadline came too near while it waited
+  kTimeout,              // the queue's time to wait, or its own, was over
+  kCancelled,            // its client went away while it waited
+};
+inline constexpr std::array<std::string_view, 5> kQueueRejectionNames = {
+    "full", "deadline_unreachable", "expired", "timeout", "cancelled"};
+using QueueRejections = std::array<uint64_t, kQueueRejectionNames.size()>;
+
+/// What has been counted of a model's queue since it was made.
 struct QueueTotals {
-  uint64_t waiting = 0;     // requests, at this moment
-  uint64_t executions = 0;  // runs of the engine
+  uint64_t waiting = 0;         // requests, at this moment
+  uint64_t sequences_held = 0;  // at this moment
+  uint64_t sequences_evicted = 0;
+  uint64_t sequences_expired = 0;
+  QueueRejections rejected{};
+  BatchSizes::Totals sizes{};  // of its runs; not the tensors' times
+
+  /// Adds what another one has counted; what it holds at this moment is left out.
+  void AddCountsOf(const QueueTotals& other);
 };
 
 /// What has been counted for one version of one model since the server started.
@@ -50,7 +70,6 @@ struct ModelTotals {
   uint64_t success = 0;            // requests
   uint64_t inferences = 0;         // rows
   uint64_t executions = 0;         // runs of the engine
-  uint64_t waiting = 0;            // requests in the queue, at this moment
   uint64_t last_inference_ms = 0;  // since the epoch; 0: never
   uint64_t failure_ns = 0;
   std::array<uint64_t, kFailureReasonNames.size()> failures{};
@@ -60,6 +79,8 @@ struct ModelTotals {
   DurationCounts queue_durations{};
   DurationCounts infer_durations{};
   DurationCounts output_durations{};
+  QueueTotals queue;          // of all queues that the version has had
+  BatchSizes::Totals sizes{};  // of all runs
 
   uint64_t failed() const;
 };
@@ -74,10 +95,15 @@ class ModelMetrics {
   const std::string& model() const { return model_; }
   const std::string& version() const { return version_; }
 
-  /// rows: how many rows the request held. alone: it was a run of its own, counted as one here; a
-  /// queue counts its runs itself. Threads: the worker's own.
-  void RecordSuccess(int worker, uint64_t rows, bool alone, uint64_t now_ms,
-                     const RequestTimes& times);
+  /// Rows of a request, and of the run that answered it.
+  struct Rows {
+    uint64_t request = 1;
+    uint64_t run = 1;
+    /// It was a run of its own on the transport's thread, counted here; a queue counts its own.
+    bool alone = true;
+  };
+  /// Threads: the worker's own.
+  void RecordSuccess(int worker, const Rows& rows, uint64_t now_ms, const RequestTimes& times);
   /// Threads: the worker's own.
   void RecordFailure(int worker, FailureReason reason, uint64_t total_ns);
   /// Where to read what the model's queue has counted; empty: it has none. Threads: any.
@@ -95,19 +121,20 @@ class ModelMetrics {
 
  private:
   struct alignas(64) Slot {
-    LocalCounter success, inferences, executions, last_inference_ms, failure_ns;
+    LocalCounter success, inferences, last_inference_ms, failure_ns;
     std::array<LocalCounter, kFailureReasonNames.size()> failures;
     LocalCounter total_ns, input_ns, queue_ns, infer_ns, output_ns;
     std::array<LocalCounter, kDurationBucketsUs.size() + 1> request_durations, input_durations,
         queue_durations, infer_durations, output_durations;
+    BatchSizes sizes;
   };
 
   std::string model_;
   std::string version_;
   std::vector<Slot> slots_;
-  mutable std::mutex mutex_;  // guards read_queue_ and past_executions_
+  mutable std::mutex mutex_;  // guards read_queue_ and past_
   std::function<QueueTotals()> read_queue_;
-  uint64_t past_executions_ = 0;  // of queues that were replaced
+  QueueTotals past_;  // of queues that were replaced
   std::atomic<bool> ready_{false};
   std::atomic<double> load_seconds_{0};
 };

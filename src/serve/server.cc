@@ -81,7 +81,9 @@ Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
                options_.shared_memory, std::move(gate)),
       inference_handler_(service_, options_.limits.max_body_bytes, ListenerKind::kInference),
       admin_handler_(service_, AdminLimits().max_body_bytes, ListenerKind::kAdmin),
-      metrics_handler_(service_) {}
+      metrics_handler_(service_, [this](ServerSample* sample) { Sample(sample); }) {
+  service_.metrics().AddReloads("configuration");
+}
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
@@ -158,11 +160,26 @@ Status Server::StartReloader() {
   }
   if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
     items.push_back(
-        {"clients file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+        {"clients", {file}, [this] { return service_.gate().authenticator().Reload(); }});
   }
   if (items.empty()) return OkStatus();
-  VERDICT_ASSIGN_OR_RETURN(reloader_, Reloader::Start(std::move(items), options_.tls.reload));
+  for (const Reloader::Item& item : items) service_.metrics().AddReloads(item.name);
+  VERDICT_ASSIGN_OR_RETURN(reloader_, Reloader::Start(std::move(items), options_.tls.reload,
+                                                      [this](const std::string& name, bool ok) {
+                                                        service_.metrics().CountReload(name, ok);
+                                                      }));
   return OkStatus();
+}
+
+/// What only the server knows of a scrape.
+void Server::Sample(ServerSample* sample) const {
+  if (tls_ == nullptr) return;
+  sample->certificates.push_back({"server", tls_->expires_s()});
+  if (const int64_t ca = tls_->client_ca_expires_s(); ca != 0) {
+    sample->certificates.push_back({"client_ca", ca});
+  }
+  sample->handshakes_succeeded = tls_->handshakes_succeeded();
+  sample->handshakes_failed = tls_->handshakes_failed();
 }
 
 bool Server::ReloadSecurity() {

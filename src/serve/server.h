@@ -85,10 +85,14 @@ class Server {
   /// old in use and is logged. Returns: false without such files. Threads: any.
   bool ReloadSecurity();
 
+  /// Counts an attempt to read the configuration again. Threads: any.
+  void CountConfigurationReload(bool ok) { service_.metrics().CountReload("configuration", ok); }
+
  private:
   Server(const ServerOptions& options, std::unique_ptr<Gate> gate);
   Status StartGrpc();
   Status StartReloader();
+  void Sample(ServerSample* sample) const;
 
   ServerOptions options_;
   Service service_;

@@ -29,14 +29,16 @@ std::string StampOf(const std::vector<std::filesystem::path>& files) {
   return stamp;
 }
 
-Reloader::Reloader(std::vector<Item> items) {
+Reloader::Reloader(std::vector<Item> items, OnResult on_result)
+    : on_result_(std::move(on_result)) {
   // Without a stamp: the first look reads what may have changed while the server started.
   for (Item& item : items) watched_.push_back({std::move(item), {}, {}});
 }
 
 Result<std::unique_ptr<Reloader>> Reloader::Start(std::vector<Item> items,
-                                                  std::chrono::milliseconds every) {
-  std::unique_ptr<Reloader> reloader(new Reloader(std::move(items)));
+                                                  std::chrono::milliseconds every,
+                                                  OnResult on_result) {
+  std::unique_ptr<Reloader> reloader(new Reloader(std::move(items), std::move(on_result)));
   try {
     reloader->thread_ = std::thread([&reloader = *reloader, every] { reloader.Run(every); });
   } catch (const std::system_error&) {
@@ -76,6 +78,11 @@ void Reloader::Run(std::chrono::milliseconds every) {
   }
 }
 
+void Reloader::Count(const Watched& watched, bool ok) {
+  (ok ? succeeded_ : failed_).fetch_add(1, std::memory_order_relaxed);
+  if (on_result_) on_result_(watched.item.name, ok);
+}
+
 void Reloader::Look(Watched* watched, bool force) {
   // Before the files are read: what changes in between is seen with the next look.
   std::string stamp = StampOf(watched->item.files);
@@ -85,12 +92,12 @@ void Reloader::Look(Watched* watched, bool force) {
     watched->failed.clear();
     if (std::exchange(watched->stamp, std::move(stamp)).empty() && !force) return;
     spdlog::info("{}: read again", watched->item.name);
-    succeeded_.fetch_add(1, std::memory_order_relaxed);
+    Count(*watched, true);
     return;
   }
   // Files that are replaced one after another fit again once the last one is there: that one is
   // tried with every look, and complained about once.
-  failed_.fetch_add(1, std::memory_order_relaxed);
+  Count(*watched, false);
   if (!force && stamp == watched->failed) return;
   spdlog::error("{}: what was read before stays in use: {}", watched->item.name,
                 TerminalText(status.message()));

@@ -28,9 +28,13 @@ class Reloader {
     std::function<Status()> reload;            // on the reloader's thread
   };
 
+  /// Gets an item's name and whether its files could be read again; on the reloader's thread.
+  using OnResult = std::function<void(const std::string& name, bool ok)>;
+
   /// every: between two looks at the files, > 0. Errors: kResourceExhausted (no thread).
   static Result<std::unique_ptr<Reloader>> Start(std::vector<Item> items,
-                                                 std::chrono::milliseconds every);
+                                                 std::chrono::milliseconds every,
+                                                 OnResult on_result = {});
   ~Reloader();
 
   /// Reads everything again, soon, changed or not. Threads: any.
@@ -47,11 +51,14 @@ class Reloader {
     std::string failed;  // of the files as they failed last: logged once
   };
 
-  explicit Reloader(std::vector<Item> items);
+  Reloader(std::vector<Item> items, OnResult on_result);
   void Run(std::chrono::milliseconds every);
   void Look(Watched* watched, bool force);
 
+  void Count(const Watched& watched, bool ok);
+
   std::vector<Watched> watched_;  // the thread's own
+  const OnResult on_result_;
   std::atomic<uint64_t> succeeded_{0};
   std::atomic<uint64_t> failed_{0};
   std::mutex mutex_;  // guards the two below

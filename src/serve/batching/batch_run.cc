@@ -99,17 +99,20 @@ void BatchRun::Gather(std::span<const Part> parts) {
 
 Status BatchRun::Run(std::span<const Part> parts) {
   outputs_ = {};
+  // First, so that nothing is half done where there is no memory.
+  const size_t bytes = states_.empty() ? 0 : states_.back().offset + states_.back().bytes;
+  if (!states_.empty() && spares_.size() < parts.size()) spares_.resize(parts.size());
+  for (size_t i = 0; i < parts.size() && !states_.empty(); ++i) {
+    if (spares_[i] == nullptr) spares_[i] = std::make_unique<std::byte[]>(bytes);
+  }
   Gather(parts);
   VERDICT_ASSIGN_OR_RETURN(outputs_, session_->Run(inputs_));
   if (states_.empty()) return OkStatus();
-  const size_t bytes = states_.back().offset + states_.back().bytes;
   int64_t row = 0;
   for (const Part& part : parts) {
     // Outputs may be the stored state itself, passed through: it stays as it is until they are
     // read.
-    if (spares_.size() < parts.size()) spares_.resize(parts.size());
     std::unique_ptr<std::byte[]>& next = spares_[static_cast<size_t>(&part - parts.data())];
-    if (next == nullptr) next = std::make_unique<std::byte[]>(bytes);
     for (const StateSlot& slot : states_) {
       const auto* from = static_cast<const std::byte*>(outputs_[slot.output].data);
       std::memcpy(next.get() + slot.offset, from + static_cast<size_t>(row) * slot.bytes,

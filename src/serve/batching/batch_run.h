@@ -43,7 +43,7 @@ class BatchRun {
   ~BatchRun();
 
   /// Runs the parts together, and keeps their next states. Errors: those of Session::Run; then no
-  /// state has changed. `parts` is not empty; with more than one, extents but that of the rows are
+  /// state has changed, nor when it throws std::bad_alloc. `parts` is not empty; with more than one, extents but that of the rows are
   /// equal.
   Status Run(std::span<const Part> parts);
 

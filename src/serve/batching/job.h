@@ -28,6 +28,7 @@ class Job {
     Clock::time_point queued;    // Submit took it
     Clock::time_point started;   // its run began
     Clock::time_point computed;  // its run ended
+    int64_t run_rows = 0;        // rows of its run
     int thread = 0;              // the compute thread that calls Finish, in [0, threads]
   };
 
@@ -73,7 +74,9 @@ class Job {
   Clock::time_point due_;       // its turn: the earlier, the sooner
   Clock::time_point start_by_;  // the latest start by deadline and cost, or by its timeout
   Clock::time_point expires_;   // when it is rejected or delayed; max: never
+  bool ends_by_timeout_ = false;  // start_by_ is its timeout, not its deadline
   std::list<std::shared_ptr<Job>>::iterator in_all_;
+  ByTime::node_type order_node_;  // while it is held: to have its turn takes no memory
   ByTime::iterator in_order_;
   ByTime::iterator in_expiries_;  // if it expires
   Sequence* of_sequence_ = nullptr;

@@ -14,7 +14,6 @@ using Clock = Job::Clock;
 using std::chrono::nanoseconds;
 
 constexpr uint32_t kMaxPriorityLevels = 256;
-constexpr int64_t kMaxSizesCounted = 1024;
 /// An estimate that kept so many jobs out while nothing ran for so long is tried again.
 constexpr uint64_t kRefusalsToDoubt = 8;
 constexpr auto kTimeToDoubt = std::chrono::seconds(1);
@@ -37,15 +36,17 @@ DynamicBatching BatchingOf(const ModelConfig& config) {
 
 }  // namespace
 
-ModelQueue::ModelQueue(const ModelConfig& config) : config_(config), queue_(BatchingOf(config)) {}
+ModelQueue::ModelQueue(const ModelConfig& config, std::string name)
+    : config_(config), name_(std::move(name)), queue_(BatchingOf(config)) {}
 
 Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Engine> engine,
                                                        const ModelConfig& config,
-                                                       std::span<const Arenas> threads) {
+                                                       std::span<const Arenas> threads,
+                                                       std::string name) {
   if (BatchingOf(config).priority_levels > kMaxPriorityLevels) {
     return InvalidArgument("priority_levels is over " + std::to_string(kMaxPriorityLevels));
   }
-  std::shared_ptr<ModelQueue> queue(new ModelQueue(config));
+  std::shared_ptr<ModelQueue> queue(new ModelQueue(config, std::move(name)));
   queue->engine_ = std::move(engine);
   queue->rows_ = RowsOf(*queue->engine_);
   VERDICT_RETURN_IF_ERROR(queue->SetLimits());
@@ -69,8 +70,6 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
                                    arenas.work, arenas.staging));
     queue->runs_.push_back(std::move(run));
   }
-  queue->sizes_ =
-      std::vector<SizeCounters>(static_cast<size_t>(std::min(most_rows, kMaxSizesCounted)) + 1);
   queue->last_run_ = Clock::now();
   return queue;
 }
@@ -204,6 +203,23 @@ Status ModelQueue::CheckJob(const Job& job) const {
   return CheckShapes(engine_->profiles().back(), shapes);
 }
 
+bool ModelQueue::NeedsState(const Job& job) const {
+  const auto from_store = [&](const StateSlot& slot) {
+    return job.inputs[slot.input].data == nullptr;
+  };
+  return !job.sequence_start && std::ranges::any_of(states_, from_store);
+}
+
+/// In Triton's words, and why.
+Status ModelQueue::NoState(const Job& job) const {
+  return InvalidArgument(
+      "inference request for sequence " + job.sequence + (name_.empty() ? "" : " to model '") +
+      name_ + (name_.empty() ? "" : "'") +
+      " must specify the START flag on the first request of the sequence: this version of the "
+      "model keeps no state of it (it has ended, was idle for too long or displaced by others, or "
+      "was begun with a version that has been swapped since)");
+}
+
 const CostModel* ModelQueue::Cost(Clock::time_point now) const {
   const bool doubt =
       running_ == 0 && refused_ >= kRefusalsToDoubt && now - last_run_ > kTimeToDoubt;
@@ -223,6 +239,17 @@ int64_t ModelQueue::RowsIn(nanoseconds time) const {
       std::max<nanoseconds>(cost_->Estimate(limits_.max_rows), std::chrono::microseconds(1));
   const int64_t runs = std::min<int64_t>(time / run, 1'000'000) + 1;
   return limits_.max_rows * (runs * limit_ + 1);
+}
+
+nanoseconds ModelQueue::WorkAhead(size_t level, Clock::time_point due, nanoseconds left,
+                                  Clock::time_point now) const {
+  if (!queue_.has_ready() || Cost(now) == nullptr) return nanoseconds(0);
+  const JobQueue::Ahead ahead = queue_.CountAhead(level, due, RowsIn(left));
+  if (ahead.jobs == 0) return nanoseconds(0);
+  if (!limits_.combines) return cost_->Estimate(ahead.rows / ahead.jobs) * ahead.jobs;
+  const int64_t rest = ahead.rows % limits_.max_rows;
+  return cost_->Estimate(limits_.max_rows) * (ahead.rows / limits_.max_rows) +
+         (rest == 0 ? nanoseconds(0) : cost_->Estimate(rest));
 }
 
 Status ModelQueue::CheckTime(const Job& job, Clock::time_point now, nanoseconds until_free) {
@@ -245,6 +272,10 @@ Status ModelQueue::CheckTime(const Job& job, Clock::time_point now, nanoseconds 
 
 Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
                          nanoseconds until_free) {
+  if (sequences_ && NeedsState(*job)) {
+    sequences_->Expire(now);
+    if (!sequences_->Knows(job->sequence)) return NoState(*job);
+  }
   VERDICT_RETURN_IF_ERROR(CheckTime(*job, now, until_free));
   const CostModel* cost = Cost(now);
   const nanoseconds alone = cost == nullptr ? nanoseconds(0) : cost->Estimate(job->rows);
@@ -262,7 +293,12 @@ Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
     }
     held = *entered;
   }
-  queue_.Push(job, now, alone, held);
+  try {
+    queue_.Push(job, now, alone, held);
+  } catch (...) {
+    if (sequences_) sequences_->Leave(*job, now);
+    throw;
+  }
   Publish();
   return OkStatus();
 }
@@ -293,6 +329,7 @@ std::shared_ptr<Job> ModelQueue::Remove(Job& job, Clock::time_point now) {
 
 void ModelQueue::Begin(Clock::time_point now, std::vector<BatchRun::Part>* parts) {
   parts->clear();
+  parts->reserve(decision_.taken.size());  // what is taken out below must not get lost
   for (const size_t index : decision_.taken) {
     Job& job = *candidate_jobs_[index];
     job.times_.started = now;
@@ -313,10 +350,9 @@ void ModelQueue::End(std::span<const BatchRun::Part> parts, int64_t rows, nanose
     Job* next = sequences_->End(*part.sequence, part.ends, now);
     if (next != nullptr) queue_.Release(*next);
   }
-  const auto index = static_cast<size_t>(rows);
-  SizeCounters& size = sizes_[index < sizes_.size() ? index : 0];
-  size.runs.Add(1);
-  size.compute_ns.Add(static_cast<uint64_t>(compute.count()));
+  if (rows >= 0) {
+    sizes_.AddRun(static_cast<uint64_t>(rows), static_cast<uint64_t>(compute.count()));
+  }
   Publish();
 }
 
@@ -324,7 +360,7 @@ std::shared_ptr<Job> ModelQueue::TakeExpired(Clock::time_point now) {
   if (sequences_) sequences_->Expire(now);
   std::shared_ptr<Job> job = queue_.TakeExpired(now);
   if (job != nullptr) {
-    expired_.Add(1);
+    (job->ends_by_timeout_ ? timeout_ : expired_).Add(1);
     if (sequences_) {
       Job* next = sequences_->Leave(*job, now);
       if (next != nullptr) queue_.Release(*next);
@@ -349,18 +385,14 @@ void ModelQueue::Publish() {
 }
 
 ModelQueue::Rejected ModelQueue::rejected() const {
-  return {full_.value(), cannot_meet_.value(), expired_.value(), cancelled_.value()};
+  return {full_.value(), cannot_meet_.value(), expired_.value(), timeout_.value(),
+          cancelled_.value()};
 }
 
-std::vector<ModelQueue::BatchSize> ModelQueue::batch_sizes() const {
-  std::vector<BatchSize> sizes;
-  for (size_t i = 1; i <= sizes_.size(); ++i) {
-    const size_t rows = i % sizes_.size();  // 0, what is more, comes last
-    const SizeCounters& size = sizes_[rows];
-    if (size.runs.value() == 0) continue;
-    sizes.push_back({static_cast<int64_t>(rows), size.runs.value(), size.compute_ns.value()});
-  }
-  return sizes;
+BatchSizes::Totals ModelQueue::batch_sizes() const {
+  BatchSizes::Totals totals{};
+  sizes_.AddTo(&totals);
+  return totals;
 }
 
 ModelQueue::Sequences ModelQueue::sequences() const {

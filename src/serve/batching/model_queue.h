@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "observe/batch_sizes.h"
 #include "observe/local_counter.h"
 #include "release/repository/model_config.h"
 #include "runtime/arena.h"
@@ -31,14 +33,9 @@ class ModelQueue {
   struct Rejected {
     uint64_t full = 0;         // no room in the queue, or for its sequence
     uint64_t cannot_meet = 0;  // its deadline, by the cost of a run or by what waits
-    uint64_t expired = 0;      // in the queue
+    uint64_t expired = 0;      // in the queue: its deadline came too near
+    uint64_t timeout = 0;      // in the queue: its time to wait was over
     uint64_t cancelled = 0;    // in the queue
-  };
-  /// Runs of one number of rows.
-  struct BatchSize {
-    int64_t rows = 0;  // 0: more than are counted apart
-    uint64_t runs = 0;
-    uint64_t compute_ns = 0;
   };
   struct Sequences {
     uint64_t held = 0;
@@ -59,8 +56,8 @@ class ModelQueue {
   std::span<const StateSlot> states() const { return states_; }
 
   Rejected rejected() const;
-  /// The sizes that occurred, ascending. Allocates.
-  std::vector<BatchSize> batch_sizes() const;
+  /// Runs by their number of rows; the times of tensors are not known here.
+  BatchSizes::Totals batch_sizes() const;
   Sequences sequences() const;
 
  private:
@@ -73,11 +70,15 @@ class ModelQueue {
   };
   static Result<std::shared_ptr<ModelQueue>> Create(std::shared_ptr<const Engine> engine,
                                                     const ModelConfig& config,
-                                                    std::span<const Arenas> threads);
-  explicit ModelQueue(const ModelConfig& config);
+                                                    std::span<const Arenas> threads,
+                                                    std::string name = {});
+  ModelQueue(const ModelConfig& config, std::string name);
   Status SetLimits();
   Status SetStates();
   Status CheckJob(const Job& job) const;
+  /// True if the job has no state to go on with unless its sequence has one.
+  bool NeedsState(const Job& job) const;
+  Status NoState(const Job& job) const;
 
   // What follows is called under the scheduler's mutex.
 
@@ -87,6 +88,11 @@ class ModelQueue {
   const CostModel* Cost(Job::Clock::time_point now) const;
   Status Refuse(Status status);
   int64_t RowsIn(std::chrono::nanoseconds time) const;
+  /// How long the runs take, one after another, of what waits here and goes before another model's
+  /// job, which is of that level, due then and to be answered in `left`.
+  std::chrono::nanoseconds WorkAhead(size_t level, Job::Clock::time_point due,
+                                     std::chrono::nanoseconds left,
+                                     Job::Clock::time_point now) const;
   /// Whether a job can be in time. until_free: until a thread could begin a run. Errors: as
   /// Scheduler::Foresee.
   Status CheckTime(const Job& job, Job::Clock::time_point now, std::chrono::nanoseconds until_free);
@@ -99,7 +105,7 @@ class ModelQueue {
   std::shared_ptr<Job> Remove(Job& job, Job::Clock::time_point now);
   /// Takes the decided batch out.
   void Begin(Job::Clock::time_point now, std::vector<BatchRun::Part>* parts);
-  /// A run has ended. The parts' jobs may be gone.
+  /// A run has ended. The parts' jobs may be gone. rows: negative if there was nothing to run.
   void End(std::span<const BatchRun::Part> parts, int64_t rows, std::chrono::nanoseconds compute,
            Job::Clock::time_point now);
   /// The next job that has expired, taken out; null: no more.
@@ -108,6 +114,7 @@ class ModelQueue {
   void Publish();
 
   ModelConfig config_;
+  std::string name_;
   std::shared_ptr<const Engine> engine_;
   EngineRows rows_;
   BatchLimits limits_;
@@ -129,12 +136,9 @@ class ModelQueue {
   std::atomic<bool> retired_{false};  // nobody holds it but the scheduler
 
   // Written under the scheduler's mutex, read by any thread.
-  LocalCounter pending_, full_, cannot_meet_, expired_, cancelled_;
+  LocalCounter pending_, full_, cannot_meet_, expired_, timeout_, cancelled_;
   LocalCounter sequences_held_, sequences_evicted_, sequences_expired_;
-  struct SizeCounters {
-    LocalCounter runs, compute_ns;
-  };
-  std::vector<SizeCounters> sizes_;  // by rows; [0]: more
+  BatchSizes sizes_;
 };
 
 }  // namespace verdict

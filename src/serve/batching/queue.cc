@@ -58,15 +58,24 @@ Clock::time_point JobQueue::DueOf(const Job& job, Clock::time_point queued,
   return std::min({job.deadline, timeout, queued + kPatience});
 }
 
+Clock::time_point JobQueue::DueOf(const Job& job, Clock::time_point now) const {
+  return DueOf(job, now, TimeoutOf(job, levels_[LevelOf(job)], now));
+}
+
 JobQueue::Ahead JobQueue::CountAhead(const Job& job, Clock::time_point now, int64_t enough) const {
-  const size_t own = LevelOf(job);
+  return CountAhead(LevelOf(job), DueOf(job, now), enough);
+}
+
+JobQueue::Ahead JobQueue::CountAhead(size_t level_index, Clock::time_point due,
+                                     int64_t enough) const {
+  const size_t own = std::min(level_index, levels_.size());
   Ahead ahead;
   for (size_t i = 0; i < own; ++i) {
     ahead.jobs += levels_[i].in_ready.jobs + levels_[i].in_delayed.jobs;
     ahead.rows += levels_[i].in_ready.rows + levels_[i].in_delayed.rows;
   }
+  if (own == levels_.size()) return ahead;
   const Level& level = levels_[own];
-  const Clock::time_point due = DueOf(job, now, TimeoutOf(job, level, now));
   // Mostly a new job is among the last.
   Ahead counted = level.in_ready;
   int passed = 0;
@@ -94,16 +103,19 @@ void JobQueue::Push(std::shared_ptr<Job> job, Clock::time_point now, std::chrono
   Level& level = levels_[waiting.level_];
   const Clock::time_point timeout = TimeoutOf(waiting, level, now);
   waiting.times_ = {.queued = now, .started = {}, .computed = {}};
+  waiting.ends_by_timeout_ = false;
   waiting.start_by_ = waiting.deadline == kNever ? kNever : waiting.deadline - cost;
   if (level.policy.timeout_action == QueuePolicy::TimeoutAction::kReject) {
+    waiting.ends_by_timeout_ = timeout < waiting.start_by_;
     waiting.start_by_ = std::min(waiting.start_by_, timeout);
   }
   waiting.due_ = DueOf(waiting, now, timeout);
   waiting.expires_ = std::min(waiting.start_by_, timeout);
+  Job::ByTime order, expiry;
+  waiting.order_node_ = order.extract(order.emplace(waiting.due_, &waiting));
+  if (waiting.expires_ != kNever) expiry.emplace(waiting.expires_, &waiting);
   waiting.in_all_ = all_.insert(all_.end(), std::move(job));
-  if (waiting.expires_ != kNever) {
-    waiting.in_expiries_ = expiries_.emplace(waiting.expires_, &waiting);
-  }
+  if (!expiry.empty()) waiting.in_expiries_ = expiries_.insert(expiry.extract(expiry.begin()));
   ++level.jobs;
   waiting.place_ = Job::Place::kHeld;
   if (!held) Release(waiting);
@@ -119,7 +131,7 @@ void JobQueue::Release(Job& job) {
 void JobQueue::Enter(Job& job) {
   Level& level = levels_[job.level_];
   const bool delayed = job.place_ == Job::Place::kDelayed;
-  job.in_order_ = (delayed ? level.delayed : level.ready).emplace(job.due_, &job);
+  job.in_order_ = (delayed ? level.delayed : level.ready).insert(std::move(job.order_node_));
   Ahead& count = delayed ? level.in_delayed : level.in_ready;
   ++count.jobs;
   count.rows += job.rows;
@@ -129,7 +141,7 @@ void JobQueue::Enter(Job& job) {
 void JobQueue::Leave(Job& job) {
   Level& level = levels_[job.level_];
   const bool delayed = job.place_ == Job::Place::kDelayed;
-  (delayed ? level.delayed : level.ready).erase(job.in_order_);
+  job.order_node_ = (delayed ? level.delayed : level.ready).extract(job.in_order_);
   Ahead& count = delayed ? level.in_delayed : level.in_ready;
   --count.jobs;
   count.rows -= job.rows;
@@ -142,6 +154,7 @@ std::shared_ptr<Job> JobQueue::Remove(Job& job) {
   if (job.expires_ != kNever) expiries_.erase(job.in_expiries_);
   --levels_[job.level_].jobs;
   job.place_ = Job::Place::kNone;
+  job.order_node_ = {};
   std::shared_ptr<Job> taken = std::move(*job.in_all_);
   all_.erase(job.in_all_);
   return taken;
@@ -157,9 +170,12 @@ std::shared_ptr<Job> JobQueue::TakeExpired(Clock::time_point now) {
     if (job.start_by_ <= now) return Remove(job);
     // Its level delays; from now on only its deadline ends its waiting. A held one keeps its place
     // in its sequence.
-    expiries_.erase(job.in_expiries_);
+    Job::ByTime::node_type expiry = expiries_.extract(job.in_expiries_);
     job.expires_ = job.start_by_;
-    if (job.expires_ != kNever) job.in_expiries_ = expiries_.emplace(job.expires_, &job);
+    if (job.expires_ != kNever) {
+      expiry.key() = job.expires_;
+      job.in_expiries_ = expiries_.insert(std::move(expiry));
+    }
     if (job.place_ == Job::Place::kReady) {
       Leave(job);
       job.place_ = Job::Place::kDelayed;

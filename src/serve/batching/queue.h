@@ -35,7 +35,13 @@ class JobQueue {
   /// What goes before a job if it came now. Stops counting at `enough` rows.
   Ahead CountAhead(const Job& job, Clock::time_point now, int64_t enough) const;
 
-  /// Adds a job; its level must not be full.
+  /// What of this queue goes before a job of another one, which is of that level and due then.
+  Ahead CountAhead(size_t level, Clock::time_point due, int64_t enough) const;
+  /// When a job would be due if it came now.
+  Clock::time_point DueOf(const Job& job, Clock::time_point now) const;
+
+  /// Adds a job; its level must not be full. Throws std::bad_alloc, then nothing has changed; the
+  /// other functions take no memory.
   ///
   /// cost: how long it takes alone; it expires when there is less left than that. held: it waits
   ///   for another one and has no turn until Release.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <span>
 #include <system_error>
 #include <thread>
@@ -25,6 +26,29 @@ class ForeseenJob final : public Job {
   void Finish(const Status&, std::span<const TensorView>, const Times&) override {}
 };
 
+/// Until a thread that found no memory looks again.
+constexpr auto kWithoutMemory = std::chrono::milliseconds(5);
+
+/// A run that finds no memory fails alone: an exception would end the thread, and the process.
+Status RunCaught(BatchRun& run, std::span<const BatchRun::Part> parts) {
+  try {
+    return run.Run(parts);
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted("no memory to run this request; try again later");
+  }
+}
+
+/// Room for one more; false: there is no memory for it.
+bool MakeRoom(Jobs* jobs) {
+  if (jobs->size() < jobs->capacity()) return true;
+  try {
+    jobs->reserve(std::max<size_t>(2 * jobs->size(), 16));
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 /// What the threads share. Everything is guarded by `mutex` except what a compute thread does with
@@ -45,6 +69,7 @@ struct Scheduler::Core {
   void Execute(size_t index, ModelQueue& queue, std::vector<BatchRun::Part>* parts,
                std::unique_lock<std::mutex>& lock);
   nanoseconds UntilFree(const ModelQueue& queue, Clock::time_point now) const;
+  nanoseconds WorkOfOthers(const ModelQueue& queue, const Job& job, Clock::time_point now) const;
   bool NeedsWorker(ModelQueue& queue, Clock::time_point now);
   void WatchFor(Clock::time_point expiry);
   std::vector<std::shared_ptr<ModelQueue>> TakeRetired();
@@ -70,7 +95,8 @@ void Scheduler::Core::FinishAll(const Jobs& jobs, const Status& status, size_t t
 }
 
 /// The model whose batch is to run now, or null; then *wake is when to look again. *doomed gets
-/// what is too late, already taken out.
+/// what is too late, already taken out. Throws std::bad_alloc; *doomed then has what was taken out
+/// so far.
 std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs* doomed,
                                                     Clock::time_point* wake) {
   const std::shared_ptr<ModelQueue>* best = nullptr;
@@ -79,6 +105,7 @@ std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs*
   for (const std::shared_ptr<ModelQueue>& queue : queues) {
     if (!queue->CanStart()) continue;
     const BatchDecision& decision = queue->Decide(now);
+    doomed->reserve(doomed->size() + decision.doomed.size());  // nothing that is taken out is lost
     for (const size_t index : decision.doomed) {
       doomed->push_back(queue->Remove(*queue->candidate_jobs_[index], now));
       queue->cannot_meet_.Add(1);
@@ -102,23 +129,37 @@ std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs*
 /// Runs a batch that was taken out, and answers its jobs. The lock is held on entry and exit only.
 void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<BatchRun::Part>* parts,
                               std::unique_lock<std::mutex>& lock) {
-  int64_t rows = 0;
-  for (const BatchRun::Part& part : *parts) rows += part.job->rows;
   BatchRun& run = *queue.runs_[index];
   workers[index].running = &queue;
   lock.unlock();
 
+  // The first of a sequence, which was to begin it, may have been cancelled or have failed.
+  const auto has_state = [&](const BatchRun::Part& part) {
+    return part.sequence == nullptr || part.sequence->memory != nullptr ||
+           !queue.NeedsState(*part.job);
+  };
+  const auto lost = std::stable_partition(parts->begin(), parts->end(), has_state);
+  const std::span<const BatchRun::Part> runnable(parts->begin(), lost);
+  int64_t rows = runnable.empty() ? -1 : 0;
+  for (const BatchRun::Part& part : runnable) rows = std::max<int64_t>(rows, 0) + part.job->rows;
+  for (const BatchRun::Part& part : *parts) {
+    part.job->times_.thread = static_cast<int>(index);
+    part.job->times_.run_rows = rows;
+  }
+  for (auto part = lost; part != parts->end(); ++part) {
+    part->job->Finish(queue.NoState(*part->job), {}, part->job->times_);
+  }
+
   const Clock::time_point started = Clock::now();
-  Status status = run.Run(*parts);
+  const Status status = runnable.empty() ? OkStatus() : RunCaught(run, runnable);
   const Clock::time_point computed = Clock::now();
-  for (const BatchRun::Part& part : *parts) part.job->times_.thread = static_cast<int>(index);
-  if (parts->size() == 1) {
-    Job& job = *parts->front().job;
+  if (runnable.size() == 1) {
+    Job& job = *runnable.front().job;
     job.times_.computed = computed;
     job.Finish(status, run.Outputs(), job.times_);
   } else {
     int64_t row = 0;
-    for (const BatchRun::Part& part : *parts) {
+    for (const BatchRun::Part& part : runnable) {
       Job& job = *part.job;
       job.times_.computed = computed;
       if (status.ok()) {
@@ -131,12 +172,12 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
         job.Finish(DeadlineExceeded("the deadline passed before a run of its own"), {}, job.times_);
         continue;
       }
-      const Status own = run.Run(std::span(&part, 1));
+      const Status own = RunCaught(run, std::span(&part, 1));
       job.times_.computed = Clock::now();
       job.Finish(own, run.Outputs(), job.times_);
     }
   }
-  if (status.ok()) queue.cost_->Observe(rows, computed - started);
+  if (status.ok() && !runnable.empty()) queue.cost_->Observe(rows, computed - started);
   for (BatchRun::Part& part : *parts) part.job.reset();
 
   lock.lock();
@@ -152,7 +193,12 @@ void Scheduler::Core::Work(size_t index) {
   while (!stopping) {
     const Clock::time_point now = Clock::now();
     Clock::time_point wake;
-    std::shared_ptr<ModelQueue> queue = Choose(now, &doomed, &wake);
+    std::shared_ptr<ModelQueue> queue;
+    try {
+      queue = Choose(now, &doomed, &wake);
+    } catch (const std::bad_alloc&) {  // what waits goes on waiting
+      wake = now + kWithoutMemory;
+    }
     if (!doomed.empty()) {
       lock.unlock();
       FinishAll(doomed, DeadlineExceeded("a run would end after the deadline"), index);
@@ -163,7 +209,12 @@ void Scheduler::Core::Work(size_t index) {
     }
     if (queue != nullptr) {
       workers[index].expected_end = now + queue->cost_->Estimate(queue->decision_.rows);
-      queue->Begin(now, &parts);
+      try {
+        queue->Begin(now, &parts);
+      } catch (const std::bad_alloc&) {  // before it has taken anything out
+        work_ready.wait_until(lock, now + kWithoutMemory);
+        continue;
+      }
       const auto can_start = [](const auto& other) { return other->CanStart(); };
       if (idle > 0 && std::ranges::any_of(queues, can_start)) work_ready.notify_one();
       Execute(index, *queue, &parts, lock);
@@ -200,7 +251,11 @@ void Scheduler::Core::Watch() {
     armed_expiry = kNever;
     bool became_ready = false;
     for (const std::shared_ptr<ModelQueue>& queue : queues) {
-      while (std::shared_ptr<Job> job = queue->TakeExpired(now)) expired.push_back(std::move(job));
+      while (MakeRoom(&expired)) {
+        std::shared_ptr<Job> job = queue->TakeExpired(now);
+        if (job == nullptr) break;
+        expired.push_back(std::move(job));
+      }
       armed_expiry = std::min(armed_expiry, queue->NextExpiry());
     }
     if (!expired.empty()) {
@@ -251,6 +306,25 @@ nanoseconds Scheduler::Core::UntilFree(const ModelQueue& queue, Clock::time_poin
     least = std::min<nanoseconds>(least, worker.expected_end - now);
   }
   return std::max(least, nanoseconds(0));
+}
+
+/// How long what other models have waiting, and goes before the job, keeps the compute threads from
+/// it, by the estimates. What they get only because they have waited for kPatience is not counted.
+nanoseconds Scheduler::Core::WorkOfOthers(const ModelQueue& queue, const Job& job,
+                                          Clock::time_point now) const {
+  if (idle > 0 || queues.size() < 2) return nanoseconds(0);
+  const size_t level = queue.queue_.LevelOf(job);
+  const Clock::time_point due = queue.queue_.DueOf(job, now);
+  nanoseconds work(0);
+  size_t threads = 0;  // that they keep busy
+  for (const std::shared_ptr<ModelQueue>& other : queues) {
+    if (other.get() == &queue) continue;
+    const nanoseconds ahead = other->WorkAhead(level, due, job.deadline - now, now);
+    if (ahead.count() == 0) continue;
+    work += ahead;
+    threads += static_cast<size_t>(other->limit_);
+  }
+  return threads < workers.size() ? nanoseconds(0) : work / static_cast<int64_t>(workers.size());
 }
 
 /// True if a waiting compute thread has something to do for the model, or has to look earlier.
@@ -305,11 +379,11 @@ Scheduler::~Scheduler() {
 }
 
 Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine> engine,
-                                                   const ModelConfig& config) {
+                                                   const ModelConfig& config, std::string name) {
   std::vector<ModelQueue::Arenas> arenas;
   for (const Core::Worker& worker : core_->workers) arenas.push_back(worker.arenas);
   VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<ModelQueue> queue,
-                           ModelQueue::Create(std::move(engine), config, arenas));
+                           ModelQueue::Create(std::move(engine), config, arenas, std::move(name)));
   {
     const std::lock_guard lock(core_->mutex);
     core_->queues.push_back(queue);
@@ -330,16 +404,24 @@ Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine>
 
 Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue,
                          const std::shared_ptr<Job>& job) {
-  VERDICT_RETURN_IF_ERROR(queue->CheckJob(*job));
   bool notify = false;
-  {
+  try {
+    VERDICT_RETURN_IF_ERROR(queue->CheckJob(*job));
     const std::lock_guard lock(core_->mutex);
     if (core_->stopping) return Unavailable("the server is stopping");
     const Clock::time_point now = Clock::now();
-    const nanoseconds until_free = core_->UntilFree(*queue, now);
+    nanoseconds until_free = core_->UntilFree(*queue, now);
+    if (job->deadline != kNever) until_free += core_->WorkOfOthers(*queue, *job, now);
     VERDICT_RETURN_IF_ERROR(queue->Enter(job, now, until_free));
-    notify = core_->NeedsWorker(*queue, now);
+    // From here on it is answered through Finish.
+    try {
+      notify = core_->NeedsWorker(*queue, now);
+    } catch (const std::bad_alloc&) {
+      notify = true;  // the worker finds out
+    }
     core_->WatchFor(queue->queue_.next_expiry());
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted("no memory to queue this request; try again later");
   }
   if (notify) core_->work_ready.notify_one();
   return OkStatus();
@@ -364,7 +446,11 @@ bool Scheduler::Cancel(ModelQueue& queue, Job& job) {
     taken = queue.Remove(job, now);
     queue.cancelled_.Add(1);
     // The next one of its sequence may have got its turn.
-    notify = core_->NeedsWorker(queue, now);
+    try {
+      notify = core_->NeedsWorker(queue, now);
+    } catch (const std::bad_alloc&) {
+      notify = true;
+    }
   }
   if (notify) core_->work_ready.notify_one();
   return true;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "release/repository/model_config.h"
@@ -34,13 +35,16 @@ class Scheduler {
   /// Errors: kInvalidArgument: the configuration does not suit the engine (max_batch_size over the
   /// profiles, no common batch extent, rows that depend on each other as a trial shows, a state
   /// that is no input or output or differs in type or shape), kResourceExhausted (memory).
+  /// name: of the model, for messages.
   Result<std::shared_ptr<ModelQueue>> Add(std::shared_ptr<const Engine> engine,
-                                          const ModelConfig& config);
+                                          const ModelConfig& config, std::string name = {});
 
   /// Puts a job in the queue of its model. Errors (the job's Finish is then not called):
-  /// kInvalidArgument: inputs that the model does not take, no sequence for a model that needs one;
-  /// kResourceExhausted: the queue is full; kDeadlineExceeded: even an idle engine would be too
-  /// late; kUnavailable: with what waits it would be too late, or the scheduler is stopping.
+  /// kInvalidArgument: inputs that the model does not take, no sequence for a model that needs one,
+  /// a sequence that goes on but is unknown; kResourceExhausted: the queue is full, or there is no
+  /// memory; kDeadlineExceeded: even an idle engine would be too late; kUnavailable: with what
+  /// waits, of this model and of others before it, it would be too late, or the scheduler is
+  /// stopping.
   Status Submit(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job);
 
   /// Whether a request with this deadline has a chance, asked before any work is put into it: one

@@ -22,15 +22,24 @@ Result<bool> SequenceStore::Enter(Job& job, Clock::time_point now) {
       Forget(*idle_.front());
       ++evicted_;
     }
+    std::list<Sequence*> place(1);
     found = sequences_.try_emplace(job.sequence).first;
     found->second.key = &found->first;
-  } else if (!found->second.busy && found->second.waiting.empty()) {
-    idle_.erase(found->second.in_idle);
+    found->second.place = place.begin();
+    place.front() = &found->second;
+    idle_.splice(idle_.end(), place);
+    found->second.last_used = now;
   }
   Sequence& sequence = found->second;
   const bool behind = sequence.busy || !sequence.waiting.empty();
+  try {
+    job.in_sequence_ = sequence.waiting.insert(sequence.waiting.end(), &job);
+  } catch (...) {
+    if (!behind && sequence.memory == nullptr) Forget(sequence);
+    throw;
+  }
   job.of_sequence_ = &sequence;
-  job.in_sequence_ = sequence.waiting.insert(sequence.waiting.end(), &job);
+  if (!behind) in_use_.splice(in_use_.end(), idle_, sequence.place);
   return behind;
 }
 
@@ -57,13 +66,13 @@ Job* SequenceStore::End(Sequence& sequence, bool forget, Clock::time_point now) 
 Job* SequenceStore::NextOrIdle(Sequence& sequence, Clock::time_point now) {
   if (!sequence.waiting.empty()) return sequence.waiting.front();
   sequence.last_used = now;
-  sequence.in_idle = idle_.insert(idle_.end(), &sequence);
+  idle_.splice(idle_.end(), in_use_, sequence.place);
   if (sequence.memory == nullptr) Forget(sequence);  // there is nothing to remember
   return nullptr;
 }
 
 void SequenceStore::Forget(Sequence& sequence) {
-  idle_.erase(sequence.in_idle);
+  idle_.erase(sequence.place);
   sequences_.erase(sequences_.find(*sequence.key));
 }
 

@@ -21,7 +21,7 @@ struct Sequence {
   bool busy = false;                    // one of its jobs runs, and owns `memory`
   std::list<Job*> waiting;              // in order of arrival; none but the first has its turn
   Job::Clock::time_point last_used;
-  std::list<Sequence*>::iterator in_idle;  // if it is neither busy nor waited for
+  std::list<Sequence*>::iterator place;  // in the store's list of those in use or of the idle ones
 };
 
 /// The sequences of one model: their states, and whose turn it is. Bounded; the longest idle one
@@ -34,8 +34,10 @@ class SequenceStore {
 
   /// Enters a job at the end of its sequence, which is made if there is none of its key. Returns:
   /// true if another one is before it. Errors: kResourceExhausted: the store is full of sequences
-  /// that are in use.
+  /// that are in use. Throws std::bad_alloc, then nothing has changed.
   Result<bool> Enter(Job& job, Clock::time_point now);
+  /// True if there is a sequence of that key.
+  bool Knows(const std::string& key) const { return sequences_.contains(key); }
   /// Takes out a job that has not begun. Returns: the job whose turn it now is, or null.
   Job* Leave(Job& job, Clock::time_point now);
   /// The first job of its sequence begins.
@@ -61,7 +63,8 @@ class SequenceStore {
 
   SequenceBatching config_;
   std::unordered_map<std::string, Sequence> sequences_;
-  std::list<Sequence*> idle_;  // the longest first
+  std::list<Sequence*> idle_;    // neither busy nor waited for; the longest first
+  std::list<Sequence*> in_use_;  // the others
   uint64_t evicted_ = 0;       // to make room
   uint64_t expired_ = 0;
 };

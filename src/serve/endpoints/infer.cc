@@ -40,6 +40,7 @@ class QueuedInference : public Job {
               const Times& times) override {
     record_.phases.started = times.started;
     record_.phases.computed = times.computed;
+    record_.run_rows = times.run_rows;
     Reply reply;
     reply.trace = record_.trace;
     const Status result =
@@ -52,6 +53,9 @@ class QueuedInference : public Job {
 
   const InferRequest& request() const { return scratch_->request; }
   const LoadedModel& model() const { return *model_; }
+
+  /// The scheduler has not taken it: its memory serves the next one. Threads: the worker's own.
+  void OnRefused() { service_.PutSpareScratch(std::move(scratch_)); }
 
   /// What remains to be done once the scheduler has let go of it. Threads: the worker's own.
   void OnCancelled(int worker) {
@@ -91,7 +95,9 @@ Status Queue(Service& service, const Call& call, const InferenceRecord& record) 
       canceled->OnCancelled(worker);
     }
   });
-  return service.scheduler().Submit(model.queue(), std::move(job));
+  Status status = service.scheduler().Submit(model.queue(), job);
+  if (!status.ok()) job->OnRefused();
+  return status;
 }
 
 Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply* reply) {
@@ -116,6 +122,7 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
   VERDICT_ASSIGN_OR_RETURN(const auto results, RunHere(model, call.worker, scratch.request.inputs,
                                                        call.deadline, &record->phases));
   record->alone = true;
+  record->run_rows = record->rows;
   return WriteReply(model, scratch.request, results, &record->phases, reply);
 }
 

@@ -114,8 +114,9 @@ void Record(Service& service, int slot, const Status& status, const InferenceRec
   const Phases& phases = record.phases;
   ModelMetrics& metrics = record.model.metrics();
   if (status.ok()) {
-    metrics.RecordSuccess(slot, static_cast<uint64_t>(record.rows), record.alone,
-                          EpochMilliseconds(), TimesOf(phases));
+    const ModelMetrics::Rows rows{static_cast<uint64_t>(record.rows),
+                                  static_cast<uint64_t>(record.run_rows), record.alone};
+    metrics.RecordSuccess(slot, rows, EpochMilliseconds(), TimesOf(phases));
   } else {
     metrics.RecordFailure(slot, ReasonOf(status.code()), Nanoseconds(Clock::now() - phases.begin));
   }

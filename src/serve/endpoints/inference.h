@@ -61,7 +61,8 @@ struct InferenceRecord {
   Phases phases;  // as far as it came
   RequestTrace trace;
   int64_t rows = 0;
-  bool alone = false;  // as ModelMetrics::RecordSuccess
+  int64_t run_rows = 0;  // of the run that answered it
+  bool alone = false;    // as ModelMetrics::Rows
 };
 /// slot: the calling thread's number for counters and spans, Call::worker or
 /// Service::compute_slot. Threads: the slot's own.

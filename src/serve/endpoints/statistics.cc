@@ -17,6 +17,26 @@ void AppendDuration(std::string* out, const char* name, uint64_t count, uint64_t
   out->push_back('}');
 }
 
+/// As Triton has them: an execution counts once, whatever the number of its requests. Sizes over
+/// kSizesApart rows are not known apart.
+void AppendBatchStatistics(std::string* out, const BatchSizes::Totals& sizes) {
+  bool first = true;
+  for (uint64_t rows = 1; rows <= kSizesApart; ++rows) {
+    const BatchSizeTotals& size = sizes[BatchSizes::IndexOf(rows)];
+    if (size.runs == 0) continue;
+    if (!std::exchange(first, false)) out->push_back(',');
+    out->append("{\"batch_size\":");
+    AppendJsonInteger(out, rows);
+    out->push_back(',');
+    AppendDuration(out, "compute_input", size.runs, size.input_ns);
+    out->push_back(',');
+    AppendDuration(out, "compute_infer", size.runs, size.infer_ns);
+    out->push_back(',');
+    AppendDuration(out, "compute_output", size.runs, size.output_ns);
+    out->push_back('}');
+  }
+}
+
 void AppendStatistics(std::string* out, const LoadedModel& model) {
   const ModelTotals totals = model.metrics().Sum();
   out->append("{\"name\":");
@@ -45,7 +65,9 @@ void AppendStatistics(std::string* out, const LoadedModel& model) {
   AppendDuration(out, "cache_hit", 0, 0);
   out->push_back(',');
   AppendDuration(out, "cache_miss", 0, 0);
-  out->append("},\"batch_stats\":[]}");
+  out->append("},\"batch_stats\":[");
+  AppendBatchStatistics(out, totals.sizes);
+  out->append("]}");
 }
 
 }  // namespace

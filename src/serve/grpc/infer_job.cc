@@ -81,6 +81,7 @@ Status InferJob::Run() {
   }
   const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases);
   record_->alone = true;
+  record_->run_rows = rows;
   Deliver(results.status(), results.ok() ? *results : std::span<const TensorView>{}, worker_);
   return OkStatus();
 }
@@ -89,6 +90,7 @@ void InferJob::Finish(const Status& status, std::span<const TensorView> outputs,
                       const Times& times) {
   record_->phases.started = times.started;
   record_->phases.computed = times.computed;
+  record_->run_rows = times.run_rows;
   Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs,
           service_.compute_slot(times.thread));
 }

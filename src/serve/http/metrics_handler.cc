@@ -26,7 +26,14 @@ void MetricsHandler::Handle(int, HttpRequest& request, HttpResponse* response) {
     return SetRefusal(refusal, response);
   }
   response->content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response->body = service_.metrics().Text(service_.ready());
+  ServerSample sample;
+  sample.ready = service_.ready();
+  for (size_t i = 0; i < kNumDenied; ++i) {
+    const auto reason = static_cast<Denied>(i);
+    sample.refused.emplace_back(DeniedName(reason), service_.gate().denied(reason));
+  }
+  if (sample_) sample_(&sample);
+  response->body = service_.metrics().Text(sample);
 }
 
 }  // namespace verdict

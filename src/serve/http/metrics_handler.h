@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "serve/endpoints/service.h"
 #include "serve/http/message.h"
 
@@ -8,7 +11,9 @@ namespace verdict {
 /// Serves GET /metrics, for Prometheus.
 class MetricsHandler : public HttpHandler {
  public:
-  explicit MetricsHandler(Service& service) : service_(service) {}
+  /// sample: adds what the server knows beside the service; may be empty. Threads: the handler's.
+  explicit MetricsHandler(Service& service, std::function<void(ServerSample*)> sample = {})
+      : service_(service), sample_(std::move(sample)) {}
 
   void Handle(int worker, HttpRequest& request, HttpResponse* response) override;
   // The scrapes themselves are not counted.
@@ -18,6 +23,7 @@ class MetricsHandler : public HttpHandler {
 
  private:
   Service& service_;
+  std::function<void(ServerSample*)> sample_;
 };
 
 }  // namespace verdict

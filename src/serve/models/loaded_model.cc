@@ -1,5 +1,7 @@
 #include "serve/models/loaded_model.h"
 
+#include <spdlog/spdlog.h>
+
 #include <chrono>
 #include <utility>
 
@@ -47,7 +49,13 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
   model->version_ = version;
   model->version_text_ = std::to_string(version);
   model->config_ = config;
-  VERDICT_ASSIGN_OR_RETURN(model->queue_, host.scheduler->Add(engine, config));
+  VERDICT_ASSIGN_OR_RETURN(model->queue_, host.scheduler->Add(engine, config, name));
+  if (!model->queue_->bit_exact()) {
+    spdlog::info(
+        "model {} version {}: a row's answer in a batch differs from its answer alone by rounding, "
+        "not at all with max_batch_size: 1",
+        name, version);
+  }
   model->inputs_.assign(engine->inputs().begin(), engine->inputs().end());
   model->outputs_.assign(engine->outputs().begin(), engine->outputs().end());
   for (const StateSlot& slot : model->queue_->states()) {
@@ -58,9 +66,17 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
   model->metrics_ = host.metrics->Model(name, model->version_text_);
   model->metrics_->SetQueue([weak = std::weak_ptr<ModelQueue>(model->queue_)] {
     const auto queue = weak.lock();
-    if (queue == nullptr) return QueueTotals{};
-    QueueTotals totals{queue->pending(), 0};
-    for (const ModelQueue::BatchSize& size : queue->batch_sizes()) totals.executions += size.runs;
+    QueueTotals totals;
+    if (queue == nullptr) return totals;
+    totals.waiting = queue->pending();
+    const ModelQueue::Sequences sequences = queue->sequences();
+    totals.sequences_held = sequences.held;
+    totals.sequences_evicted = sequences.evicted;
+    totals.sequences_expired = sequences.expired;
+    const ModelQueue::Rejected rejected = queue->rejected();
+    totals.rejected = {rejected.full, rejected.cannot_meet, rejected.expired, rejected.timeout,
+                       rejected.cancelled};
+    totals.sizes = queue->batch_sizes();
     return totals;
   });
   if (!host.free) return std::shared_ptr<const LoadedModel>(std::move(model));

@@ -88,12 +88,16 @@ Status UseIdentity(const TlsOptions& options, SSL_CTX* context, int64_t* expires
 }
 
 /// Who may sign clients' certificates.
-Status UseClientCa(const TlsOptions& options, SSL_CTX* context) {
+Status UseClientCa(const TlsOptions& options, SSL_CTX* context, int64_t* expires_s) {
   if (options.client_auth == ClientAuth::kNone) return OkStatus();
   VERDICT_ASSIGN_OR_RETURN(const auto authorities, ReadCertificates(options.client_ca));
   bool any_valid = false;
   for (const CertificatePtr& authority : authorities) {
-    any_valid = any_valid || CheckValidity(authority.get(), Now()).ok();
+    if (CheckValidity(authority.get(), Now()).ok()) {
+      const int64_t end = ExpiryOf(authority.get());
+      *expires_s = any_valid ? std::min(*expires_s, end) : end;
+      any_valid = true;
+    }
     if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.get()) != 1 ||
         SSL_CTX_add_client_CA(context, authority.get()) != 1) {
       return InvalidArgument(options.client_ca.string() +
@@ -181,13 +185,18 @@ Result<TlsContext::Loaded> TlsContext::Read() const {
   SSL_CTX_set_timeout(context, kSessionSeconds);
   if (!protocols->empty()) SSL_CTX_set_alpn_select_cb(context, SelectProtocol, protocols.get());
   VERDICT_RETURN_IF_ERROR(UseIdentity(options_, context, &loaded.expires_s));
-  VERDICT_RETURN_IF_ERROR(UseClientCa(options_, context));
+  VERDICT_RETURN_IF_ERROR(UseClientCa(options_, context, &loaded.client_ca_expires_s));
   return loaded;
 }
 
 std::shared_ptr<SSL_CTX> TlsContext::Current() const {
   std::lock_guard lock(mutex_);
   return loaded_.context;
+}
+
+int64_t TlsContext::client_ca_expires_s() const {
+  std::lock_guard lock(mutex_);
+  return loaded_.client_ca_expires_s;
 }
 
 int64_t TlsContext::expires_s() const {

@@ -63,6 +63,10 @@ class TlsContext {
   /// When the server's certificate ends, as Unix time. Threads: any.
   int64_t expires_s() const;
 
+  /// When the first of the certificates that sign clients' ends, of those that were valid when they
+  /// were read; 0: there are none. Threads: any.
+  int64_t client_ca_expires_s() const;
+
   const TlsOptions& options() const { return options_; }
 
   /// For metrics. Threads: any.
@@ -76,6 +80,7 @@ class TlsContext {
   struct Loaded {
     std::shared_ptr<SSL_CTX> context;
     int64_t expires_s = 0;
+    int64_t client_ca_expires_s = 0;
   };
   TlsContext(const TlsOptions& options, std::vector<std::string> alpn);
   Result<Loaded> Read() const;
