@@ -54,7 +54,7 @@ MODELS = {
 ROWS = golden("torch_mlp_ln_gelu_op13")[0]["x"]
 WANTED = golden("torch_mlp_ln_gelu_op13")[1]["y"]
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-# Rows of the slow model: a few seconds.
+# Rows of the slow model: half a second to a few.
 SLOW_ROWS = 4000
 
 
@@ -237,7 +237,7 @@ def test_a_model_of_sequences_needs_one(queued: Server) -> None:
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(queued: Server) -> None:
     """503 and UNAVAILABLE: another server may make it. The engine alone would be in time."""
     before = executions(queued, "short")
-    with held_up(queued) as still_held:
+    with held_up(queued, 3 * SLOW_ROWS) as still_held:
         answer = queued.ask(post(
             "/v2/models/short/infer", row_request("short", 0).split(b"\r\n\r\n", 1)[1],
             Verdict_Deadline_Us=500_000))
@@ -313,7 +313,7 @@ def test_an_answer_without_memory_for_it_fails_alone(tmp_path: pathlib.Path) -> 
                     Inference_Header_Content_Length=len(text))
 
     assert running.ask(request(1)).code == 200
-    with held_up(running, 1500):
+    with held_up(running, 3 * SLOW_ROWS):
         clients = [sent(running, request(rows)) for rows in (3_000_000, 1)]
         wait_for(lambda: pending(running, "large") == 2, "both wait")
         status = pathlib.Path(f"/proc/{running.process.pid}/status").read_text()

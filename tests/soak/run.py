@@ -3,9 +3,8 @@
 
 Builds servers with TSan and ASan, and takes the release build as well (or takes the binaries given);
 starts two of each: one whose models are loaded by calls, one with TLS that polls its repository. All
-are driven by open loops of
-good, late, cancelled, broken and hostile requests, while models, versions, certificates, clients and
-configuration change. Every answer is checked against ONNX Runtime's. At the end: SIGTERM, exit
+are driven by open loops of good, late, cancelled, broken and hostile requests, while models,
+versions, certificates, clients and configuration change. Every answer is checked against ONNX Runtime's. At the end: SIGTERM, exit
 status 0, no report of a sanitizer, no growth of memory. Then the scenarios of docs/reference at
 their full length, with the release build. Exit status 0 if nothing was found.
 
@@ -261,7 +260,7 @@ def outcome(watched: Watched, load: object, seconds: float) -> dict:
 def scenarios(release: pathlib.Path, out: pathlib.Path) -> dict:
     """Those of the e2e tests, the long ones at their full length."""
     say("scenarios at full length")
-    environment = os.environ | {"VERDICT_SOAK": "1", "VERDICT_BINARY": str(release)}
+    environment = os.environ | {"VERDICT_SOAK": "1", "TESTED_BINARY": str(release)}
     begin = time.monotonic()
     with (out / "scenarios.log").open("wb") as log:
         status = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rA", "-m", "scenario",
@@ -306,7 +305,7 @@ def main() -> int:
         release = build("release")
     binaries = ([path.resolve() for path in args.verdict or []]
                 or [build("tsan"), build("asan"), release])
-    os.environ["VERDICT_BINARY"] = str(release)  # before the modules below are read
+    os.environ["TESTED_BINARY"] = str(release)  # before the modules below are read
     sys.path[:0] = [str(ROOT / "tests" / "e2e")]
     parts = soak(binaries, args)
     if not args.without_scenarios:

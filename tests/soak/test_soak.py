@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 RUN = pathlib.Path(__file__).resolve().parent / "run.py"
-BINARY = os.environ.get("VERDICT_BINARY", RUN.parents[2] / "build" / "verdict")
+BINARY = os.environ.get("TESTED_BINARY", RUN.parents[2] / "build" / "verdict")
 
 
 def soak(out: pathlib.Path, *arguments: object) -> tuple[int, dict, str]:
