@@ -208,9 +208,9 @@ void AddServerFamilies(const ServerSample& server, std::vector<MetricFamily>* fa
                              "1 if the server takes traffic: a model is loaded and no shutdown has "
                              "begun",
                              MetricType::Gauge, server.ready ? 1 : 0));
-  MetricFamily refused = Family("verdict_requests_refused_total",
-                                "Calls that were turned away at the door, by reason",
-                                MetricType::Counter);
+  MetricFamily refused =
+      Family("verdict_requests_refused_total", "Calls that were turned away at the door, by reason",
+             MetricType::Counter);
   for (const auto& [reason, count] : server.refused) {
     Add(&refused, {{"reason", std::string(reason)}}, static_cast<double>(count));
   }
@@ -320,9 +320,9 @@ std::string Metrics::Text(const ServerSample& server) const {
       Family("verdict_reloads_total",
              "Attempts to read files again while the server runs, by what they hold and result",
              MetricType::Counter);
-  MetricFamily reloaded = Family("verdict_reload_last_success_timestamp_seconds",
-                                 "When they were read last without an error, as Unix time",
-                                 MetricType::Gauge);
+  MetricFamily reloaded =
+      Family("verdict_reload_last_success_timestamp_seconds",
+             "When they were read last without an error, as Unix time", MetricType::Gauge);
   {
     std::lock_guard lock(mutex_);
     for (const auto& [files, counts] : reloads_) {

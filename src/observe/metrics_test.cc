@@ -189,8 +189,7 @@ TEST(Metrics, ReloadsRefusalsAndCertificates) {
   EXPECT_THAT(text, HasSubstr("verdict_requests_refused_total{reason=\"client_rate\"} 0\n"));
   EXPECT_THAT(
       text,
-      HasSubstr(
-          "verdict_tls_certificate_expiry_timestamp_seconds{use=\"server\"} 1795000000\n"));
+      HasSubstr("verdict_tls_certificate_expiry_timestamp_seconds{use=\"server\"} 1795000000\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_tls_handshakes_total{result=\"failure\"} 2\n"));
   EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("tls"))) << "there is none";
 }

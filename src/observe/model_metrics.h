@@ -79,7 +79,7 @@ struct ModelTotals {
   DurationCounts queue_durations{};
   DurationCounts infer_durations{};
   DurationCounts output_durations{};
-  QueueTotals queue;          // of all queues that the version has had
+  QueueTotals queue;           // of all queues that the version has had
   BatchSizes::Totals sizes{};  // of all runs
 
   uint64_t failed() const;

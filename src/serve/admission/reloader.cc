@@ -29,8 +29,7 @@ std::string StampOf(const std::vector<std::filesystem::path>& files) {
   return stamp;
 }
 
-Reloader::Reloader(std::vector<Item> items, OnResult on_result)
-    : on_result_(std::move(on_result)) {
+Reloader::Reloader(std::vector<Item> items, OnResult on_result) : on_result_(std::move(on_result)) {
   // Without a stamp: the first look reads what may have changed while the server started.
   for (Item& item : items) watched_.push_back({std::move(item), {}, {}});
 }

@@ -179,16 +179,16 @@ TEST(BatchPolicy, ExpectsANewJobToWaitItsTurn) {
   // An idle model: its own run alone.
   EXPECT_EQ(us(ExpectedTime(1, {}, batches, cost)), 1'200);
   EXPECT_EQ(us(ExpectedTime(4, {}, singles, cost)), 1'500);
-  // A run under way: the rest of it and an eighth, then a batch of two: as many come meanwhile.
-  EXPECT_EQ(us(ExpectedTime(1, {0, 0, microseconds(800), 1}, batches, cost)), 900 + 1'300);
+  // A run under way: the rest of it and a quarter, then a batch of two: as many come meanwhile.
+  EXPECT_EQ(us(ExpectedTime(1, {0, 0, microseconds(800), 1}, batches, cost)), 1'000 + 1'300);
   // Twenty rows: two full batches, shared by two threads, then a full one.
   const int64_t full = 1'900;
   EXPECT_EQ(us(ExpectedTime(1, {20, 20, microseconds(0), 2}, batches, cost)),
-            full + full / 8 + full);
+            full + full / 4 + full);
   // Three jobs of two rows, one after another.
   const int64_t three = 3 * 1'300;
   EXPECT_EQ(us(ExpectedTime(1, {3, 6, microseconds(0), 1}, singles, cost)),
-            three + three / 8 + 1'200);
+            three + three / 4 + 1'200);
 }
 
 }  // namespace

@@ -43,8 +43,8 @@ class BatchRun {
   ~BatchRun();
 
   /// Runs the parts together, and keeps their next states. Errors: those of Session::Run; then no
-  /// state has changed, nor when it throws std::bad_alloc. `parts` is not empty; with more than one, extents but that of the rows are
-  /// equal.
+  /// state has changed, nor when it throws std::bad_alloc. `parts` is not empty; with more than
+  /// one, extents but that of the rows are equal.
   Status Run(std::span<const Part> parts);
 
   /// Rows [first, first + rows) of the last run's outputs, of an engine with a batch. Valid until

@@ -71,9 +71,9 @@ class Job {
   Times times_;
   Place place_ = Place::kNone;
   size_t level_ = 0;
-  Clock::time_point due_;       // its turn: the earlier, the sooner
-  Clock::time_point start_by_;  // the latest start by deadline and cost, or by its timeout
-  Clock::time_point expires_;   // when it is rejected or delayed; max: never
+  Clock::time_point due_;         // its turn: the earlier, the sooner
+  Clock::time_point start_by_;    // the latest start by deadline and cost, or by its timeout
+  Clock::time_point expires_;     // when it is rejected or delayed; max: never
   bool ends_by_timeout_ = false;  // start_by_ is its timeout, not its deadline
   std::list<std::shared_ptr<Job>>::iterator in_all_;
   ByTime::node_type order_node_;  // while it is held: to have its turn takes no memory

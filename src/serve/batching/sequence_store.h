@@ -65,7 +65,7 @@ class SequenceStore {
   std::unordered_map<std::string, Sequence> sequences_;
   std::list<Sequence*> idle_;    // neither busy nor waited for; the longest first
   std::list<Sequence*> in_use_;  // the others
-  uint64_t evicted_ = 0;       // to make room
+  uint64_t evicted_ = 0;         // to make room
   uint64_t expired_ = 0;
 };
 
