@@ -160,7 +160,7 @@ Status Server::StartReloader() {
   }
   if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
     items.push_back(
-        {"clients", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+        {"clients_file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
   }
   if (items.empty()) return OkStatus();
   for (const Reloader::Item& item : items) service_.metrics().AddReloads(item.name);

@@ -33,7 +33,7 @@ allow-extra-parameters = false
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "4xx", 501, 503, 504]
 [checks.negative_data_rejection]
-expected-statuses = ["4xx", 501, 503]
+expected-statuses = ["4xx", 501, 503, 504]
 """
 RIGHT = """
 [generation]

@@ -308,12 +308,7 @@ def system_shared_memory(c: Client) -> None:
         tensor.set_shared_memory("in", x.nbytes)
         output = c.module.InferRequestedOutput("probabilities")
         output.set_shared_memory("out", scores.nbytes)
-        try:
-            c.infer("fraud", [tensor], outputs=[output])
-        except InferenceServerException as refused:
-            if c.is_grpc and "not offered" in refused.message():
-                pytest.xfail("tensors in shared memory are not taken over gRPC yet")
-            raise
+        c.infer("fraud", [tensor], outputs=[output])
         got = shm.get_contents_as_numpy(handle, np.float32, scores.shape, x.nbytes)
         np.testing.assert_allclose(got, scores, rtol=1e-5, atol=1e-5)
         c.unregister_system_shared_memory("in")
