@@ -160,14 +160,17 @@ Status Server::StartReloader() {
   }
   if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
     items.push_back(
-        {"clients_file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+        {"clients file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
   }
   if (items.empty()) return OkStatus();
-  for (const Reloader::Item& item : items) service_.metrics().AddReloads(item.name);
-  VERDICT_ASSIGN_OR_RETURN(reloader_, Reloader::Start(std::move(items), options_.tls.reload,
-                                                      [this](const std::string& name, bool ok) {
-                                                        service_.metrics().CountReload(name, ok);
-                                                      }));
+  // The label of the metrics is one word.
+  const auto label = [](const std::string& name) { return name.substr(0, name.find(' ')); };
+  for (const Reloader::Item& item : items) service_.metrics().AddReloads(label(item.name));
+  VERDICT_ASSIGN_OR_RETURN(reloader_,
+                           Reloader::Start(std::move(items), options_.tls.reload,
+                                           [this, label](const std::string& name, bool ok) {
+                                             service_.metrics().CountReload(label(name), ok);
+                                           }));
   return OkStatus();
 }
 

@@ -102,6 +102,7 @@ bool Reload(const ServeFlags& flags, const ServerConfig& started, Server& server
   LoadedServerConfig loaded = LoadServerConfig(SourcesOf(flags));
   for (const std::string& warning : loaded.warnings) spdlog::warn("{}", warning);
   for (const std::string& problem : loaded.problems) spdlog::error("{}", problem);
+  server.CountConfigurationReload(loaded.problems.empty());
   if (!loaded.problems.empty()) {
     spdlog::error("the configuration is not reloaded: the one before stays in force");
   } else {

@@ -1,145 +1,200 @@
-"""What /metrics and the statistics say, against what was sent; and the page that explains it."""
+"""The metrics that a running server gives, and the page that explains them."""
 
 from __future__ import annotations
 
 import pathlib
 import re
+import signal
+import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from serving import GOLDEN, ROOT, Server, build, golden, post, wait_for
-from tritonclient.utils import InferenceServerException
+from serving import ROOT, Server, build, get, golden, post, wait_for
 
-BATCHED = "max_batch_size: 8\ndynamic_batching: {}\n"
-STEP = """
-max_batch_size: 8
-sequence_batching:
-  max_candidate_sequences: 2
-  state: [{input_name: state, output_name: new_state}]
-"""
-ROWS = golden("torch_mlp_ln_gelu_op13")[0]["x"]
-SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (-?[0-9.e+]+|NaN|[+-]Inf)$')
+X = golden("torch_mlp_ln_gelu_op13")[0]["x"]
+SAMPLE = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="[^"\\]*",?)*)\})? (\S+)')
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("repository")
-    for model, name, config in (("batched", "torch_mlp_ln_gelu_op13", BATCHED),
-                                ("step", "torch_gru_step_op17", STEP)):
-        build(name, root / model / "1" / "model.engine")
-        (root / model / "config.yaml").write_text(config)
-    running = Server(root, tmp_path_factory.mktemp("log") / "log", "--drain-ms", 0)
+    folder = tmp_path_factory.mktemp("metrics")
+    build("torch_mlp_ln_gelu_op13", folder / "models" / "m" / "1" / "model.engine")
+    (folder / "models" / "m" / "config.yaml").write_text(
+        "max_batch_size: 8\ndynamic_batching: {max_queue_delay_microseconds: 300000}\n")
+    (folder / "server.yaml").write_text("log: {level: info}\n")
+    running = Server(folder / "models", folder / "log", "--drain-ms", 0, "--config",
+                     folder / "server.yaml")
+    running.config = folder / "server.yaml"
     yield running
     assert running.stop() == 0, running.log()
 
 
-def documented() -> dict[str, tuple[str, str]]:
-    """Name -> type and labels, of the page's tables."""
-    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z]+) \| ([a-z_, `]*) \|", page, re.MULTILINE)
-    return {name: (kind, labels.replace("`", "").replace(" ", "")) for name, kind, labels in rows}
-
-
-def test_the_page_lists_what_the_server_has() -> None:
-    lines = (GOLDEN / "metrics.txt").read_text().splitlines()
-    pinned = {}
-    for line in lines:
+def pinned() -> dict[str, tuple[str, list[str]]]:
+    """Name -> type, labels."""
+    found = {}
+    for line in (ROOT / "tests" / "golden" / "metrics.txt").read_text().splitlines():
         if line and not line.startswith("#"):
-            name, kind, *labels = line.split(" ")
-            pinned[name] = (kind, labels[0] if labels else "")
-    assert documented() == pinned
+            name, kind, *labels = line.split()
+            found[name] = (kind, sorted(labels[0].split(",")) if labels else [])
+    return found
 
 
-def test_every_line_is_prometheus_text(server: Server) -> None:
-    """Each sample belongs to a family with a type and a help before it; counters end as they should."""
-    types: dict[str, str] = {}
-    helped = set()
-    for line in server.metrics().splitlines():
+def documented() -> dict[str, tuple[str, list[str]]]:
+    found: dict[str, tuple[str, list[str]]] = {}
+    for line in (ROOT / "docs" / "reference" / "metrics.md").read_text().splitlines():
+        if not line.startswith("| `"):
+            continue
+        name, kind, labels, unit, meaning = (cell.strip() for cell in line.strip("|").split("|"))
+        assert unit and meaning, line
+        assert name.strip("`") not in found, f"{name} is there twice"
+        found[name.strip("`")] = (kind, sorted(re.findall(r"`(\w+)`", labels)))
+    return found
+
+
+def test_the_page_has_every_metric_and_no_other() -> None:
+    assert documented() == pinned()
+
+
+def families(text: str) -> dict[str, dict]:
+    """The scrape by the rules of the text format: HELP and TYPE once and first, samples of one
+    family together and none twice, buckets that rise and end in the count."""
+    found: dict[str, dict] = {}
+    name = None
+    for line in text.splitlines():
         if line.startswith("# HELP "):
-            helped.add(line.split(" ", 3)[2])
+            name, help_text = line[7:].split(" ", 1)
+            assert name not in found and help_text, line
+            found[name] = {"samples": {}}
         elif line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            assert name in helped and name not in types, line
-            types[name] = kind
+            assert line.split()[2] == name and "type" not in found[name], line
+            found[name]["type"] = line.split()[3]
         else:
-            match = SAMPLE.match(line)
+            match = SAMPLE.fullmatch(line)
             assert match, line
-            name = match[1]
-            family = re.sub(r"_(bucket|sum|count)$", "", name)
-            assert types.get(family if types.get(family) == "histogram" else name), line
-    for name in types:
-        assert name in documented(), name
+            suffixes = ("_bucket", "_sum", "_count") if found[name]["type"] == "histogram" else ("",)
+            assert match[1] in [name + suffix for suffix in suffixes], line
+            assert (match[1], match[2]) not in found[name]["samples"], line
+            found[name]["samples"][match[1], match[2]] = float(match[3])
+    for name, family in found.items():
+        last: dict[str, float] = {}
+        for (sample, labels), value in family["samples"].items():
+            assert value >= 0, (sample, labels)
+            if sample == name + "_bucket" and family["type"] == "histogram":
+                rest, bound = re.fullmatch(r'(.*?),?le="(.*)"', labels).groups()
+                assert value >= last.get(rest, 0), (sample, labels)
+                last[rest] = value
+                if bound == "+Inf":
+                    assert value == family["samples"][name + "_count", rest], (sample, labels)
+    return found
 
 
-def test_batch_sizes(server: Server) -> None:
-    """Five requests of three rows and two of one: the sizes' runs add up to all of them."""
-    with triton_http.InferenceServerClient(server.address) as client:
-        for rows in (3, 3, 3, 3, 3, 1, 1):
-            tensor = triton_http.InferInput("x", [rows, ROWS.shape[1]], "FP32")
-            tensor.set_data_from_numpy(np.ascontiguousarray(ROWS[:rows]))
-            client.infer("batched", [tensor])
-        wait_for(lambda: server.metric('nv_inference_exec_count{model="batched",version="1"}') == 7,
-                 "the last run is counted, which is after its answer")
-        over_http = client.get_inference_statistics("batched")["model_stats"][0]
-    with triton_grpc.InferenceServerClient(server.grpc_address) as client:
-        over_grpc = client.get_inference_statistics("batched", as_json=True)["model_stats"][0]
-    sizes = {size["batch_size"]: size for size in over_http["batch_stats"]}
-    assert {rows: size["compute_infer"]["count"] for rows, size in sizes.items()} == {1: 2, 3: 5}
-    for size in sizes.values():
-        for phase in ("compute_input", "compute_infer", "compute_output"):
-            assert size[phase]["ns"] > 0, phase
-    assert over_http["execution_count"] == 7 and over_http["inference_count"] == 17
-    assert [(int(size["batch_size"]), int(size["compute_infer"]["count"]))
-            for size in over_grpc["batch_stats"]] == [(1, 2), (3, 5)]
-    of_model = '{model="batched",version="1"'
-    assert server.metric(f"verdict_batch_rows_count{of_model}}}") == 7
-    assert server.metric(f"verdict_batch_rows_sum{of_model}}}") == 17
-    assert server.metric(f'verdict_batch_rows_bucket{of_model},le="2"}}') == 2
-    assert server.metric(f'verdict_batch_rows_bucket{of_model},le="4"}}') == 7
+def test_the_scrape_is_well_formed_and_as_pinned(server: Server) -> None:
+    found = families(server.metrics())
+    wanted = {name: kind for name, (kind, _) in pinned().items() if "_tls_" not in name}
+    assert {name: family["type"] for name, family in found.items()} == wanted
+    for name, kind in wanted.items():
+        assert name.startswith("nv_") or (kind == "counter") == name.endswith("_total"), name
 
 
-def test_sequences(server: Server) -> None:
-    """Three sequences where two have room: one is evicted, and then unknown (400)."""
-    x = np.zeros((1, 6), np.float32)
-    with triton_http.InferenceServerClient(server.address) as client:
-        tensor = triton_http.InferInput("x", x.shape, "FP32")
-        tensor.set_data_from_numpy(x)
-        for key in (1, 2, 3):
-            client.infer("step", [tensor], sequence_id=key, sequence_start=True)
-        of_model = '{model="step",version="1"}'
-        assert server.metric(f"verdict_sequences{of_model}") == 2
-        assert server.metric(f"verdict_sequences_evicted_total{of_model}") == 1
-        with pytest.raises(InferenceServerException, match="sequence 1 to model 'step'"):
-            client.infer("step", [tensor], sequence_id=1)
-        wait_for(lambda: server.metric(f"verdict_sequences_expired_total{of_model}") == 2,
-                 "a second without a request ends them")
-        assert server.metric(f"verdict_sequences{of_model}") == 0
+def infer(kind, client, rows: int) -> None:
+    tensor = kind.InferInput("x", [rows, 12], "FP32")
+    tensor.set_data_from_numpy(X[:rows])
+    client.infer("m", [tensor])
 
 
-def test_a_deadline_that_cannot_be_met_is_counted(server: Server) -> None:
-    """503 or 504 before its run."""
-    name = 'verdict_queue_rejections_total{model="batched",version="1",reason="deadline_unreachable"}'
-    before = server.metric(name)
-    answer = server.ask(post("/v2/models/batched/infer", {"inputs": [
-        {"name": "x", "datatype": "FP32", "shape": [1, ROWS.shape[1]],
-         "data": ROWS[0].tolist()}]}, Verdict_Deadline_Us=1))
-    assert answer.code in (503, 504)
-    assert server.metric(name) == before + 1
+def test_runs_are_counted_by_their_rows(server: Server) -> None:
+    """In the histogram and in batch_stats, over both transports: executions, not requests."""
+    labels = '{model="m",version="1"}'
+
+    def counts() -> tuple[int, int]:
+        return (int(server.metric("verdict_batch_rows_count" + labels)),
+                int(server.metric("verdict_batch_rows_sum" + labels)))
+
+    def over_http(client: triton_http.InferenceServerClient) -> list[dict]:
+        return client.get_inference_statistics("m")["model_stats"][0]["batch_stats"]
+
+    runs, rows = counts()
+    with triton_http.InferenceServerClient(server.address) as http, \
+            triton_grpc.InferenceServerClient(server.grpc_address) as grpc:
+        before = {size["batch_size"]: size for size in over_http(http)}
+        infer(triton_http, http, 3)
+        # Two of four rows go together: they fill a batch, for which nobody waits.
+        four = post("/v2/models/m/infer", {"inputs": [{
+            "name": "x", "datatype": "FP32", "shape": [4, 12], "data": X[:4].ravel().tolist()}]})
+        clients = [server.client() for _ in range(2)]
+        for client in clients:
+            client.send(four)
+        assert [client.read().code for client in clients] == [200, 200]
+        wait_for(lambda: counts() == (runs + 2, rows + 11), "both runs are counted")
+        sizes = {size["batch_size"]: size for size in over_http(http)}
+        assert list(sizes) == sorted(sizes)
+        for size in (3, 8):
+            for part in ("compute_input", "compute_infer", "compute_output"):
+                earlier = before.get(size, {}).get(part, {"count": 0, "ns": 0})
+                assert sizes[size][part]["count"] == earlier["count"] + 1
+                assert sizes[size][part]["ns"] > earlier["ns"]
+        said = grpc.get_inference_statistics("m").model_stats[0].batch_stats
+        assert {size.batch_size: (size.compute_infer.count, size.compute_infer.ns,
+                                  size.compute_input.ns, size.compute_output.ns)
+                for size in said} == {
+            size: (of["compute_infer"]["count"], of["compute_infer"]["ns"],
+                   of["compute_input"]["ns"], of["compute_output"]["ns"])
+            for size, of in sizes.items()}
+
+
+def test_what_the_queue_rejects_is_counted_by_reason(server: Server) -> None:
+    def rejected(reason: str) -> int:
+        return int(server.metric(
+            f'verdict_queue_rejections_total{{model="m",version="1",reason="{reason}"}}'))
+
+    reasons = ("full", "deadline_unreachable", "expired", "timeout", "cancelled")
+    before = {reason: rejected(reason) for reason in reasons}
+    client = server.client()
+    request = post("/v2/models/m/infer", {"inputs": [{
+        "name": "x", "datatype": "FP32", "shape": [1, 12], "data": X[0].tolist()}]})
+    client.send(request)
+    pending = 'nv_inference_pending_request_count{model="m",version="1"}'
+    wait_for(lambda: server.metric(pending) == 1, "it waits for others")
+    client.close()
+    wait_for(lambda: rejected("cancelled") == before["cancelled"] + 1, "it is taken out")
+    assert server.ask(request.replace(
+        b"Host: h\r\n", b"Host: h\r\nVerdict-Deadline-Us: 1\r\n")).code in (503, 504)
+    assert rejected("deadline_unreachable") == before["deadline_unreachable"] + 1
+    for reason in ("full", "expired", "timeout"):
+        assert rejected(reason) == before[reason]
 
 
 def test_refusals_at_the_door_are_counted(tmp_path: pathlib.Path) -> None:
-    """429 for what is over a client's rate."""
-    build("torch_mlp_ln_gelu_op13", tmp_path / "models" / "fraud" / "1" / "model.engine")
-    server = Server(tmp_path / "models", tmp_path / "log", "--drain-ms", 0, "--set",
-                    "limits.client.requests_per_s=1", "--set", "limits.client.burst=1")
-    request = post("/v2/models/fraud/infer", {"inputs": [
-        {"name": "x", "datatype": "FP32", "shape": [1, ROWS.shape[1]], "data": ROWS[0].tolist()}]})
-    codes = [server.ask(request).code for _ in range(4)]
-    assert codes.count(429) >= 2 and set(codes) <= {200, 429}
-    total = sum(float(line.rsplit(" ", 1)[1]) for line in server.metrics().splitlines()
-                if line.startswith("verdict_requests_refused_total{"))
-    assert total == codes.count(429)
-    assert server.stop() == 0, server.log()
+    (tmp_path / "models").mkdir()
+    running = Server(tmp_path / "models", tmp_path / "log", "--drain-ms", 0, "--set",
+                     "limits.total.requests_per_s=0.01", "--set", "limits.total.burst=1")
+    try:
+        codes = [running.ask(post("/v2/models/m/infer", {})).code for _ in range(4)]
+        refused = running.metric('verdict_requests_refused_total{reason="total_rate"}')
+        assert refused == sum(code == 503 for code in codes) > 0
+        assert running.metric('verdict_requests_refused_total{reason="permission"}') == 0
+    finally:
+        assert running.stop() == 0, running.log()
+
+
+def test_reloads_are_counted_with_their_results(server: Server) -> None:
+    def count(result: str) -> int:
+        return int(server.metric(
+            f'verdict_reloads_total{{files="configuration",result="{result}"}}'))
+
+    last = 'verdict_reload_last_success_timestamp_seconds{files="configuration"}'
+    good = server.config.read_text()
+    success, failure, since = count("success"), count("failure"), server.metric(last)
+    assert abs(since - time.time()) < 600
+    server.config.write_text("no_such_key: 1\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: count("failure") == failure + 1, "a broken file is counted")
+    assert (count("success"), server.metric(last)) == (success, since)
+    server.config.write_text(good)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: count("success") == success + 1, "and one that is good again")
+    assert server.metric(last) >= since
+    assert server.ask(get("/v2/health/live")).code == 200

@@ -225,6 +225,28 @@ def test_only_good_client_certificates_enter(start, authority: Authority,
              "the reason is logged")
 
 
+def test_metrics_tell_of_certificates_and_handshakes(start, authority: Authority) -> None:
+    made = authority.issue("server")
+    server = start(*tls_settings(made, client_auth="optional", client_ca=authority.certificate))
+    for use, path in (("server", made[0]), ("client_ca", authority.certificate)):
+        said = server.metric(f'verdict_tls_certificate_expiry_timestamp_seconds{{use="{use}"}}')
+        text = subprocess.run(["openssl", "x509", "-in", path, "-noout", "-enddate"],
+                              capture_output=True, text=True, timeout=60, check=True).stdout
+        assert said == ssl.cert_time_to_seconds(text.strip().removeprefix("notAfter="))
+    handshakes = 'verdict_http_tls_handshakes_total{{result="{}"}}'
+    assert ask(server.port, trusting(authority)) == 200
+    client = server.client()
+    client.send(get("/v2/health/live"))
+    wait_for(lambda: server.metric(handshakes.format("failure")) == 1, "no TLS is counted")
+    client.close()
+    assert server.metric(handshakes.format("success")) == 1
+    certificate = 'verdict_reloads_total{{files="certificate",result="{}"}}'
+    made[0].write_text("broken")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: server.metric(certificate.format("failure")) >= 1, "so are broken files")
+    assert server.metric(certificate.format("success")) == 0
+
+
 def test_plain_text_on_the_encrypted_port_ends_the_connection(start, authority: Authority) -> None:
     server = start(*tls_settings(authority.issue("server")))
     client = server.client()
