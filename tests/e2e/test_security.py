@@ -356,7 +356,7 @@ def test_a_token_ends_when_it_expires_and_the_file_is_read_again(
     wait_for(lambda: answer("vdt_new") == 200, "SIGHUP reads the clients file")
     clients_file.write_text("tokens: [")
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "clients_file: what was read before stays in use" in server.log(), "an error")
+    wait_for(lambda: "clients file: what was read before stays in use" in server.log(), "an error")
     assert answer("vdt_new") == 200
 
 
