@@ -146,8 +146,8 @@ Status Server::StartGrpc() {
   grpc.first_worker = options_.io_threads + 1;
   grpc.workers = options_.grpc_threads;
   grpc.limits = options_.grpc_limits;
-  if (options_.tls.enabled()) {
-    VERDICT_ASSIGN_OR_RETURN(grpc.credentials, MakeGrpcCredentials(options_.tls));
+  if (tls_ != nullptr) {
+    VERDICT_ASSIGN_OR_RETURN(grpc.credentials, MakeGrpcCredentials(tls_));
   }
   VERDICT_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(grpc, service_));
   return OkStatus();

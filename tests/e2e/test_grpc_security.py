@@ -124,11 +124,16 @@ def test_certificates_are_replaced_under_open_connections(start, authority) -> N
         old.subscribe(states.append)
         wait_for(lambda: states == [grpc.ChannelConnectivity.READY], "the channel is ready")
         before = shake_hands(server, authority)[1]
-        authority.issue("server")
+        certificate, _ = authority.issue("server")
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: shake_hands(server, authority)[1] != before, "the new one is used")
         assert code_of(old) == OK
         assert once(server, authority.certificate) == OK
+        certificate.write_text("broken")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "certificate: what was read before stays in use" in server.log(), "said")
+        assert once(server, authority.certificate) == OK  # so it is for gRPC
+        assert code_of(old) == OK
         assert states == [grpc.ChannelConnectivity.READY]  # it is the same connection
 
 

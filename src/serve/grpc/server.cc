@@ -108,10 +108,9 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcOptions& options
   std::unique_ptr<GrpcServer> server(new GrpcServer(service, options.limits));
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(
-      AddressOf(options.host, options.port),
-      options.credentials != nullptr ? options.credentials : grpc::InsecureServerCredentials(),
-      &port);
+  server->credentials_ =
+      options.credentials != nullptr ? options.credentials : grpc::InsecureServerCredentials();
+  builder.AddListeningPort(AddressOf(options.host, options.port), server->credentials_, &port);
   builder.RegisterService(&server->shared_.inference);
   builder.RegisterAsyncGenericService(&server->shared_.generic);
   SetLimits(options.limits, &builder);

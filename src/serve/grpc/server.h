@@ -46,6 +46,7 @@ class GrpcServer {
   GrpcServer(Service& service, const GrpcLimits& limits) : shared_(service, limits) {}
 
   GrpcShared shared_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // the server asks them while it runs
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<GrpcWorker>> workers_;
   std::vector<std::thread> threads_;

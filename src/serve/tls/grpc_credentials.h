@@ -12,13 +12,12 @@
 
 namespace verdict {
 
-/// Credentials of a gRPC server made of the same files as HTTP's; gRPC looks at them itself every
-/// `options.reload`. While they are no good pair then, it takes no new connections.
+/// Credentials of a gRPC server that uses what a context uses at each new connection. They must
+/// outlive the server.
 ///
-/// Errors: those of TlsContext::Load, which tries the files first, since gRPC would only log that
-/// it cannot use them. kUnimplemented: min_version 1.3, which this gRPC cannot be held to. Threads:
-/// any.
-Result<std::shared_ptr<grpc::ServerCredentials>> MakeGrpcCredentials(const TlsOptions& options);
+/// Errors: kUnimplemented: min_version 1.3, which this gRPC cannot be held to.
+Result<std::shared_ptr<grpc::ServerCredentials>> MakeGrpcCredentials(
+    std::shared_ptr<const TlsContext> tls);
 
 /// As VerifiedClientNames, of a call's auth_context(); empty if the client showed no certificate.
 std::vector<std::string> ClientNamesOf(const grpc::AuthContext& context);
