@@ -296,8 +296,9 @@ std::function<Status()> Declare(CLI::App& app) {
     CheckTogether(*flags);
     for (const CLI::Option* option : app.get_options()) {
       // Headers may be secrets.
-      if (option->count() > 0 && option->get_name() != "--header") {
-        flags->given.emplace_back(option->get_name(), option->as<std::string>());
+      if (option->count() > 0 && option->get_single_name() != "header") {
+        // get_name() of a rare one is empty.
+        flags->given.emplace_back("--" + option->get_single_name(), option->as<std::string>());
       }
     }
   });

@@ -92,6 +92,8 @@ def test_an_open_loop_keeps_its_rate(server: Server, tmp_path: pathlib.Path) -> 
         for percentile in ("p50", "p99", "max"):
             assert result["latency_us"][percentile] >= result["service_us"][percentile] * 0.999
         assert result["goodput_per_s"] == result["throughput_per_s"]
+        # As they were given, the rare ones too.
+        assert result["flags"]["--rate"] == "500" and result["flags"]["--warmup"] == "0.2"
 
 
 def test_the_same_seed_sends_the_same_number(server: Server, tmp_path: pathlib.Path) -> None:

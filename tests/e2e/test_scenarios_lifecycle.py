@@ -1,7 +1,7 @@
 """Scenarios 1 to 5 and 7 to 9 of docs/reference/scenarios.md: models come and go, and the server
 ends, while requests arrive at random. (6 is in test_batching.py.)
 
-VERDICT_SOAK=1 makes the long ones ten times as long."""
+SOAK=1 makes the long ones ten times as long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rig import LATEST, REQUEST, Rig, large_engine, load, operator
 from serving import BINARY, Client, Server, get, post, wait_for
 from traffic import Codes, Traffic
 
-SOAK = os.environ.get("VERDICT_SOAK") == "1"
+SOAK = os.environ.get("SOAK") == "1"
 RELOADS = 10_000 if SOAK else 1000
 FAILED_LOADS = 2000 if SOAK else 200
 MB = 1 << 20

@@ -260,7 +260,7 @@ def outcome(watched: Watched, load: object, seconds: float) -> dict:
 def scenarios(release: pathlib.Path, out: pathlib.Path) -> dict:
     """Those of the e2e tests, the long ones at their full length."""
     say("scenarios at full length")
-    environment = os.environ | {"VERDICT_SOAK": "1", "TESTED_BINARY": str(release)}
+    environment = os.environ | {"SOAK": "1", "TESTED_BINARY": str(release)}
     begin = time.monotonic()
     with (out / "scenarios.log").open("wb") as log:
         status = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rA", "-m", "scenario",
