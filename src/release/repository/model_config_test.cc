@@ -106,7 +106,6 @@ TEST(ParseModelConfig, RefusesWhatContradicts) {
            {"backend: onnxruntime", "must be 'verdict'"},
            {"max_batchsize: 4", "did you mean 'max_batch_size'?"},
            {"max_batch_size: -1", "out of range"},
-           {"input: []", "key 'input': has 0 entries; write 1 to 4096"},
            {"input: [{dims: [1]}]", "key 'input[0].name': is missing"},
            {"output: [{name: y, dims: [-2]}]", "key 'output[0].dims[0]': '-2' is out of range"},
            {"default_model_filename: model.onnx", "must be 'model.engine'"},
