@@ -218,7 +218,7 @@ output: [{name: probabilities}]
 
 BAD_MODELS = [
     "max_batchsize: 8", "max_batch_size: 8.5", "max_batch_size: '8'", "max_batch_size: -1",
-    "max_batch_size:", "max_batch_size: [8]", "max_batch_size: 1000001", "name: 5", "input: []",
+    "max_batch_size:", "max_batch_size: [8]", "max_batch_size: 1000001", "name: 5",
     "version_policy: latest", "version_policy: {latest: {num_versions: 0}}",
     "version_policy: {specific: {}}", "version_policy: {specific: {versions: 1}}",
     "version_policy: {specific: {versions: ['1']}}", "version_policy: {newest: {}}",
