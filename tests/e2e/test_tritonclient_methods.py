@@ -23,6 +23,7 @@ import tritonclient.http.aio as http_aio
 import tritonclient.http.auth as http_auth
 import tritonclient.utils.shared_memory as shm
 from serving import ANSWER_TIMEOUT_S, Server, build, golden
+from test_server import check
 from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -98,19 +99,6 @@ class Client:
         result = self.infer(model, self.inputs(inputs, binary_data=binary), **named)
         check(result, wanted)
         return result
-
-
-def check(result, wanted: dict[str, np.ndarray]) -> None:
-    for name, want in wanted.items():
-        got = result.as_numpy(name)
-        assert got.shape == want.shape, name
-        if want.dtype.kind == "f":
-            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=name)
-        elif want.dtype.kind == "U":
-            texts = [text.decode() if isinstance(text, bytes) else text for text in got.ravel()]
-            assert texts == want.ravel().tolist(), name
-        else:
-            np.testing.assert_array_equal(got, want, err_msg=name)
 
 
 @pytest.fixture(scope="module")

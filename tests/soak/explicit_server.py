@@ -153,12 +153,7 @@ class ExplicitServer:
                         number, service_pb2.ModelInferResponse.FromString(raw)), ANSWER_S)
 
     def grpc_stream(self, number: int) -> str:
-        row = models.ROWS[number % len(models.ROWS)][None]
-        answer = self.streams.ask(number, models.grpc_request(
-            "fraud", row, "probabilities", str(number)))
-        if answer.error_message:
-            return answer.error_message
-        return models.check_fraud_response(number, answer.infer_response)
+        return models.check_fraud_over_stream(number, self.streams)
 
     def sequence(self, number: int) -> str:
         """A whole one, its steps over either transport."""

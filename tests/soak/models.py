@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import onnxruntime
+from load import Streams
 from serving import GOLDEN, Response, golden, post
 from tritonclient.grpc import service_pb2
 
@@ -102,3 +103,11 @@ def check_fraud_response(number: int, response: service_pb2.ModelInferResponse) 
     check_fraud(number, response.model_version,
                 np.frombuffer(response.raw_output_contents[0], np.float32))
     return "OK"
+
+
+def check_fraud_over_stream(number: int, streams: Streams) -> str:
+    answer = streams.ask(number, grpc_request(
+        "fraud", ROWS[number % len(ROWS)][None], "probabilities", str(number)))
+    if answer.error_message:
+        return answer.error_message
+    return check_fraud_response(number, answer.infer_response)

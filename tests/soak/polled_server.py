@@ -110,12 +110,7 @@ class PolledServer:
                     ANSWER_S, (("authorization", f"Bearer {token}"),))
 
     def grpc_stream(self, number: int) -> str:
-        row = models.ROWS[number % len(models.ROWS)][None]
-        answer = self.streams.ask(number, models.grpc_request(
-            "fraud", row, "probabilities", str(number)))
-        if answer.error_message:
-            return answer.error_message
-        return models.check_fraud_response(number, answer.infer_response)
+        return models.check_fraud_over_stream(number, self.streams)
 
     def wrong_token(self, number: int) -> object:
         if number % 2:
