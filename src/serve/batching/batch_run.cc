@@ -97,14 +97,18 @@ void BatchRun::Gather(std::span<const Part> parts) {
   }
 }
 
-Status BatchRun::Run(std::span<const Part> parts) {
-  outputs_ = {};
-  // First, so that nothing is half done where there is no memory.
-  const size_t bytes = states_.empty() ? 0 : states_.back().offset + states_.back().bytes;
-  if (!states_.empty() && spares_.size() < parts.size()) spares_.resize(parts.size());
-  for (size_t i = 0; i < parts.size() && !states_.empty(); ++i) {
+/// Before a run, so that nothing is half done where there is no memory.
+void BatchRun::ReserveSpares(size_t parts) {
+  const size_t bytes = states_.back().offset + states_.back().bytes;
+  if (spares_.size() < parts) spares_.resize(parts);
+  for (size_t i = 0; i < parts; ++i) {
     if (spares_[i] == nullptr) spares_[i] = std::make_unique<std::byte[]>(bytes);
   }
+}
+
+Status BatchRun::Run(std::span<const Part> parts) {
+  outputs_ = {};
+  if (!states_.empty()) ReserveSpares(parts.size());
   Gather(parts);
   VERDICT_ASSIGN_OR_RETURN(outputs_, session_->Run(inputs_));
   if (states_.empty()) return OkStatus();

@@ -55,6 +55,7 @@ class BatchRun {
 
  private:
   BatchRun() = default;
+  void ReserveSpares(size_t parts);
   void Gather(std::span<const Part> parts);
   const StateSlot* StateOf(size_t input) const;
   const std::byte* Stored(const Part& part, const StateSlot& slot) const;

@@ -181,14 +181,19 @@ TEST_P(GrpcTransport, AnOpenLoopSendsAtItsTimes) {
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 100}}));
 }
 
-TEST_P(GrpcTransport, ASlowServerIsSeenFromTheIntendedTimes) {
-  const FakeServer server;
-  const LoadFlags flags = FlagsFor(server, "slow", GetParam());
+/// Four requests in as many milliseconds, for which there is one place.
+RunOptions FourBehindEachOther(const LoadFlags& flags) {
   RunOptions options = Options(flags, 4);
   options.worker.connections = options.worker.concurrency = 1;
   options.arrivals = ArrivalKind::kConstant;
   options.rate_per_s = 1000;
-  const auto result = Measured(flags, options);
+  return options;
+}
+
+TEST_P(GrpcTransport, ASlowServerIsSeenFromTheIntendedTimes) {
+  const FakeServer server;
+  const LoadFlags flags = FlagsFor(server, "slow", GetParam());
+  const auto result = Measured(flags, FourBehindEachOther(flags));
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.endings.at(0), 4u);
   EXPECT_GE(result->total.latency.max_ns(), 1'190'000'000) << "the fourth waits for the others";
@@ -199,11 +204,7 @@ TEST_P(GrpcTransport, WhatIsLeftOfTheDeadlineGoesAlongAndWhatIsTooLateIsNotSent)
   const FakeServer server;
   LoadFlags flags = FlagsFor(server, "slow", GetParam());
   flags.deadline_us = 450'000;
-  RunOptions options = Options(flags, 4);
-  options.worker.connections = options.worker.concurrency = 1;
-  options.arrivals = ArrivalKind::kConstant;
-  options.rate_per_s = 1000;
-  const auto result = Measured(flags, options);
+  const auto result = Measured(flags, FourBehindEachOther(flags));
   ASSERT_TRUE(result.ok()) << result.status().ToString();
   EXPECT_EQ(result->total.requests(), 4u);
   EXPECT_EQ(result->total.endings.at(kDropped), 2u) << "the two in the middle";
