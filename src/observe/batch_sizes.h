@@ -23,6 +23,14 @@ struct BatchSizeTotals {
   uint64_t input_ns = 0;   // reading the tensors of their requests
   uint64_t infer_ns = 0;   // running the engine
   uint64_t output_ns = 0;  // writing the tensors of their responses
+
+  void Add(const BatchSizeTotals& other) {
+    runs += other.runs;
+    rows += other.rows;
+    input_ns += other.input_ns;
+    infer_ns += other.infer_ns;
+    output_ns += other.output_ns;
+  }
 };
 
 /// Counters of runs by their number of rows; one thread at a time adds.
@@ -55,12 +63,8 @@ class BatchSizes {
   void AddTo(Totals* totals) const {
     for (size_t i = 0; i < kSizes; ++i) {
       const Counters& size = sizes_[i];
-      BatchSizeTotals& total = (*totals)[i];
-      total.runs += size.runs.value();
-      total.rows += size.rows.value();
-      total.input_ns += size.input_ns.value();
-      total.infer_ns += size.infer_ns.value();
-      total.output_ns += size.output_ns.value();
+      (*totals)[i].Add({size.runs.value(), size.rows.value(), size.input_ns.value(),
+                        size.infer_ns.value(), size.output_ns.value()});
     }
   }
 

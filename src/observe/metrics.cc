@@ -3,12 +3,12 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
-#include <chrono>
 #include <functional>
 #include <string>
 #include <utility>
 
 #include "base/status.h"
+#include "base/unix_time.h"
 
 namespace verdict {
 namespace {
@@ -77,12 +77,6 @@ struct ModelSample {
   bool ready;
   double load_seconds;
 };
-
-int64_t UnixTime() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 double Microseconds(uint64_t nanoseconds) {
   const uint64_t whole = nanoseconds / 1000;

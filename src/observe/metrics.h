@@ -81,11 +81,6 @@ class Metrics {
 
   /// The scrape. Threads: any.
   std::string Text(const ServerSample& server) const;
-  std::string Text(bool server_ready) const {
-    ServerSample server;
-    server.ready = server_ready;
-    return Text(server);
-  }
 
  private:
   std::vector<HttpMetrics> http_;

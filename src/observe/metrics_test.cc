@@ -98,7 +98,7 @@ TEST(Metrics, CountsOfAllWorkersAreSummed) {
   EXPECT_EQ(twelve.infer_ns, 100'000U);
   EXPECT_EQ(twelve.input_ns, 3'000U);
   EXPECT_EQ(twelve.output_ns, 2'000U);
-  const std::string text = metrics.Text(true);
+  const std::string text = metrics.Text({.ready = true});
   const std::string labels = "{model=\"fraud\",version=\"3\"} ";
   EXPECT_THAT(text, HasSubstr("nv_inference_request_success" + labels + "2\n"));
   EXPECT_THAT(text, HasSubstr("nv_inference_count" + labels + "9\n"));
@@ -131,7 +131,7 @@ TEST(Metrics, HistogramBoundsAreInclusiveAndMicroseconds) {
     times.total_ns = ns;
     model->RecordSuccess(0, {1, 1, true}, 0, times);
   }
-  const std::string text = metrics.Text(true);
+  const std::string text = metrics.Text({.ready = true});
   const std::string bucket = "verdict_request_duration_us_bucket{model=\"m\",version=\"1\",le=";
   EXPECT_THAT(text, HasSubstr(bucket + "\"10\"} 1\n"));
   EXPECT_THAT(text, HasSubstr(bucket + "\"20\"} 2\n"));
@@ -154,7 +154,7 @@ TEST(Metrics, RowsOfRunsAreCountedBySize) {
   for (uint64_t rows : {1, 3, 4, 5, 128, 129, 1024, 5000}) {
     model->RecordSuccess(0, {rows, rows, true}, 0, {});
   }
-  const std::string text = metrics.Text(true);
+  const std::string text = metrics.Text({.ready = true});
   const std::string bucket = "verdict_batch_rows_bucket{model=\"m\",version=\"1\",le=";
   EXPECT_THAT(text, HasSubstr(bucket + "\"1\"} 1\n"));
   EXPECT_THAT(text, HasSubstr(bucket + "\"2\"} 1\n"));
@@ -170,9 +170,9 @@ TEST(Metrics, RowsOfRunsAreCountedBySize) {
 TEST(Metrics, ReloadsRefusalsAndCertificates) {
   Metrics metrics(1);
   metrics.AddReloads("clients");
-  EXPECT_THAT(metrics.Text(true),
+  EXPECT_THAT(metrics.Text({.ready = true}),
               HasSubstr("verdict_reloads_total{files=\"clients\",result=\"failure\"} 0\n"));
-  EXPECT_THAT(metrics.Text(true),
+  EXPECT_THAT(metrics.Text({.ready = true}),
               testing::ContainsRegex(
                   "verdict_reload_last_success_timestamp_seconds.files=\"clients\". [1-9]"));
   metrics.CountReload("clients", false);
@@ -191,7 +191,7 @@ TEST(Metrics, ReloadsRefusalsAndCertificates) {
       text,
       HasSubstr("verdict_tls_certificate_expiry_timestamp_seconds{use=\"server\"} 1795000000\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_tls_handshakes_total{result=\"failure\"} 2\n"));
-  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("tls"))) << "there is none";
+  EXPECT_THAT(metrics.Text({.ready = true}), testing::Not(HasSubstr("tls"))) << "there is none";
 }
 
 TEST(Metrics, SameModelGetsTheSameCounters) {
@@ -207,17 +207,17 @@ TEST(Metrics, LoadsAreCountedByResultAndWhatIsGoneIsForgotten) {
   metrics.CountLoad("m", false);
   const auto counters = metrics.Model("m", "1");
   metrics.Model("m", "2");
-  EXPECT_THAT(metrics.Text(true),
+  EXPECT_THAT(metrics.Text({.ready = true}),
               HasSubstr("verdict_model_loads_total{model=\"m\",result=\"success\"} 1\n"));
-  EXPECT_THAT(metrics.Text(true),
+  EXPECT_THAT(metrics.Text({.ready = true}),
               HasSubstr("verdict_model_loads_total{model=\"m\",result=\"failure\"} 2\n"));
   metrics.Retire("m", "1");
-  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("version=\"1\"")));
-  EXPECT_THAT(metrics.Text(true), HasSubstr("version=\"2\""));
+  EXPECT_THAT(metrics.Text({.ready = true}), testing::Not(HasSubstr("version=\"1\"")));
+  EXPECT_THAT(metrics.Text({.ready = true}), HasSubstr("version=\"2\""));
   counters->RecordFailure(0, FailureReason::kOther, 1);  // a request that was under way
   metrics.Retire("m", "2");
   metrics.RetireModel("m");
-  EXPECT_THAT(metrics.Text(true), testing::Not(HasSubstr("model=")));
+  EXPECT_THAT(metrics.Text({.ready = true}), testing::Not(HasSubstr("model=")));
 }
 
 TEST(Metrics, ConnectionsAndResponses) {
@@ -230,7 +230,7 @@ TEST(Metrics, ConnectionsAndResponses) {
   metrics.grpc(0).responses[5].Add(1);
   metrics.grpc(1).responses[5].Add(2);
   metrics.CountRefusedConnection();
-  const std::string text = metrics.Text(true);
+  const std::string text = metrics.Text({.ready = true});
   EXPECT_THAT(text, HasSubstr("verdict_http_connections 4\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_connections_total 5\n"));
   EXPECT_THAT(text, HasSubstr("verdict_http_connections_refused_total 1\n"));
@@ -242,8 +242,8 @@ TEST(Metrics, ConnectionsAndResponses) {
 
 TEST(Metrics, ServerReadyIsWhatTheScrapeIsTold) {
   const Metrics metrics(1);
-  EXPECT_THAT(metrics.Text(true), HasSubstr("verdict_server_ready 1\n"));
-  EXPECT_THAT(metrics.Text(false), HasSubstr("verdict_server_ready 0\n"));
+  EXPECT_THAT(metrics.Text({.ready = true}), HasSubstr("verdict_server_ready 1\n"));
+  EXPECT_THAT(metrics.Text({.ready = false}), HasSubstr("verdict_server_ready 0\n"));
 }
 
 TEST(Metrics, RecordingWhileScrapingLosesNothing) {
@@ -257,7 +257,7 @@ TEST(Metrics, RecordingWhileScrapingLosesNothing) {
       for (int i = 0; i < kRequests; ++i) model->RecordSuccess(worker, {2, 2, true}, 0, {});
     });
   }
-  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text(true).empty());
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text({.ready = true}).empty());
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(model->Sum().success, uint64_t{kWorkers} * kRequests);
   EXPECT_EQ(model->Sum().inferences, uint64_t{kWorkers} * kRequests * 2);

@@ -31,11 +31,7 @@ void QueueTotals::AddCountsOf(const QueueTotals& other) {
   sequences_evicted += other.sequences_evicted;
   sequences_expired += other.sequences_expired;
   for (size_t i = 0; i < rejected.size(); ++i) rejected[i] += other.rejected[i];
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    sizes[i].runs += other.sizes[i].runs;
-    sizes[i].rows += other.sizes[i].rows;
-    sizes[i].infer_ns += other.sizes[i].infer_ns;
-  }
+  for (size_t i = 0; i < sizes.size(); ++i) sizes[i].Add(other.sizes[i]);
 }
 
 void ModelMetrics::RecordSuccess(int worker, const Rows& rows, uint64_t now_ms,
@@ -101,11 +97,8 @@ ModelTotals ModelMetrics::Sum() const {
   if (read_queue_) sum.queue = read_queue_();
   sum.queue.AddCountsOf(past_);
   for (size_t i = 0; i < sum.sizes.size(); ++i) {
-    BatchSizeTotals& size = sum.sizes[i];
-    size.runs += sum.queue.sizes[i].runs;
-    size.rows += sum.queue.sizes[i].rows;
-    size.infer_ns += sum.queue.sizes[i].infer_ns;
-    sum.executions += size.runs;
+    sum.sizes[i].Add(sum.queue.sizes[i]);
+    sum.executions += sum.sizes[i].runs;
   }
   return sum;
 }

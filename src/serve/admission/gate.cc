@@ -4,16 +4,12 @@
 #include <string>
 #include <utility>
 
+#include "base/unix_time.h"
+
 namespace verdict {
 namespace {
 
 using std::chrono::milliseconds;
-
-int64_t UnixTime() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 Refusal TooMany(const Limiter::Answer& answer) {
   Refusal refusal;

@@ -119,7 +119,7 @@ class ModelManagerTest : public testing::Test {
   }
   /// verdict_model_loads_total of model "m".
   std::string Loads(const std::string& result) {
-    const std::string text = metrics_.Text(true);
+    const std::string text = metrics_.Text({.ready = true});
     const std::string name = "verdict_model_loads_total{model=\"m\",result=\"" + result + "\"} ";
     const size_t at = text.find(name);
     if (at == std::string::npos) return "none";
@@ -181,7 +181,8 @@ TEST_F(ModelManagerTest, ANewVersionTakesOverWhenItIsReady) {
   EXPECT_TRUE(Soon([&] { return Entry("m", 1) == nullptr; })) << "the policy asks for one";
   stop = true;
   user.join();
-  EXPECT_THAT(metrics_.Text(true), Not(HasSubstr("version=\"1\""))) << "its labels are retired";
+  EXPECT_THAT(metrics_.Text({.ready = true}), Not(HasSubstr("version=\"1\"")))
+      << "its labels are retired";
 }
 
 TEST_F(ModelManagerTest, AVersionThatFailsLeavesTheOldOneServing) {
@@ -212,7 +213,8 @@ TEST_F(ModelManagerTest, AChangedFileIsLoadedAgainAndABrokenOneChangesNothing) {
       Soon([&] { return Entry("m", 1)->reason.find("not an engine file") != std::string::npos; }));
   EXPECT_EQ(Entry("m", 1)->state(), ModelState::kReady);
   EXPECT_EQ(Step("m"), 5);
-  EXPECT_THAT(metrics_.Text(true), HasSubstr("verdict_model_ready{model=\"m\",version=\"1\"} 1\n"));
+  EXPECT_THAT(metrics_.Text({.ready = true}),
+              HasSubstr("verdict_model_ready{model=\"m\",version=\"1\"} 1\n"));
   Put("m", 1, 6);
   EXPECT_TRUE(Soon([&] { return Step("m") == 6 && Entry("m", 1)->reason.empty(); }));
 }
@@ -230,7 +232,7 @@ TEST_F(ModelManagerTest, WhatIsRemovedIsUnloadedOnceNothingUsesIt) {
   EXPECT_FALSE(watched.expired()) << "a request still has it";
   used.reset();
   EXPECT_TRUE(Soon([&] { return store_.Current()->models().count("m") == 0; }));
-  EXPECT_THAT(metrics_.Text(true), Not(HasSubstr("model=\"m\"")));
+  EXPECT_THAT(metrics_.Text({.ready = true}), Not(HasSubstr("model=\"m\"")));
   EXPECT_EQ(Step("other"), 3);
 }
 
@@ -427,9 +429,9 @@ TEST_F(ModelManagerTest, NothingPilesUpOverReloads) {
     ASSERT_TRUE(Soon([&] { return Step("m") == static_cast<float>(version); }));
     fs::remove_all(root() / "m" / std::to_string(version - 1));
     ASSERT_TRUE(Soon([&] { return store_.Current()->models().at("m").size() == 1; }));
-    if (version == 10) bytes = metrics_.Text(true).size();
+    if (version == 10) bytes = metrics_.Text({.ready = true}).size();
   }
-  EXPECT_LT(metrics_.Text(true).size(), bytes + 2000);
+  EXPECT_LT(metrics_.Text({.ready = true}).size(), bytes + 2000);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/unix_time.h"
 #include "serve/tls/certificate.h"
 
 namespace verdict {
@@ -20,12 +21,6 @@ constexpr char kGroups[] = "X25519:P-256:P-384";
 constexpr int kMaxChainDepth = 5;
 /// A session is resumed without looking at the certificate again: not for too long.
 constexpr long kSessionSeconds = 3600;
-
-int64_t Now() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 int SelectProtocol(SSL*, const unsigned char** out, unsigned char* out_length,
                    const unsigned char* offered, unsigned int offered_length, void* ours) {
@@ -61,7 +56,7 @@ Status UseIdentity(const TlsOptions& options, SSL_CTX* context, int64_t* expires
   VERDICT_ASSIGN_OR_RETURN(const auto chain, ReadCertificates(options.certificate_chain));
   VERDICT_ASSIGN_OR_RETURN(const PrivateKeyPtr key, ReadPrivateKey(options.private_key));
   for (const CertificatePtr& certificate : chain) {
-    if (Status status = CheckValidity(certificate.get(), Now()); !status.ok()) {
+    if (Status status = CheckValidity(certificate.get(), UnixTime()); !status.ok()) {
       return status.WithContext(path);
     }
   }
@@ -93,7 +88,7 @@ Status UseClientCa(const TlsOptions& options, SSL_CTX* context, int64_t* expires
   VERDICT_ASSIGN_OR_RETURN(const auto authorities, ReadCertificates(options.client_ca));
   bool any_valid = false;
   for (const CertificatePtr& authority : authorities) {
-    if (CheckValidity(authority.get(), Now()).ok()) {
+    if (CheckValidity(authority.get(), UnixTime()).ok()) {
       const int64_t end = ExpiryOf(authority.get());
       *expires_s = any_valid ? std::min(*expires_s, end) : end;
       any_valid = true;
@@ -105,7 +100,8 @@ Status UseClientCa(const TlsOptions& options, SSL_CTX* context, int64_t* expires
     }
   }
   if (!any_valid) {
-    return CheckValidity(authorities.front().get(), Now()).WithContext(options.client_ca.string());
+    return CheckValidity(authorities.front().get(), UnixTime())
+        .WithContext(options.client_ca.string());
   }
   SSL_CTX_set_verify(context,
                      options.client_auth == ClientAuth::kRequired
