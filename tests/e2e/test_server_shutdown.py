@@ -135,12 +135,31 @@ def test_a_run_that_does_not_end_is_ended_by_force(tmp_path: pathlib.Path) -> No
     root = tmp_path / "repository"
     build_slow(root / "slow" / "1" / "model.engine")
     running = Server(root, tmp_path / "log", "--drain-ms", 0, "--set", "compute.threads=1")
-    name = 'nv_inference_pending_request_count{model="slow",version="1"}'
+    labels = '{model="slow",version="1"}'
+    waiting = "nv_inference_pending_request_count" + labels
+    answered = "nv_inference_request_success" + labels
+
+    def waits_on() -> bool:
+        """For longer than a small request waits for its own run."""
+        for _ in range(10):
+            if running.metric(waiting) != 1:
+                return False
+            time.sleep(0.05)
+        return True
+
     stuck = running.client()
     stuck.send(slow_request("slow", 60_000))
     behind = running.client()
-    behind.send(slow_request("slow", 1))
-    wait_for(lambda: running.metric(name) == 1, "one runs, one waits behind it")
+    overtaken = 0  # small requests that were answered before the long one had arrived
+    while True:
+        behind.send(slow_request("slow", 1))
+        wait_for(lambda: waits_on() or running.metric(answered) > overtaken,
+                 "one runs, one waits behind it")
+        if running.metric(answered) == overtaken:
+            break
+        assert behind.read().code == 200
+        overtaken += 1
+    assert running.metric(waiting) == 1
     begin = time.monotonic()
     running.process.terminate()
     assert running.process.wait(40) == 3, running.log()
