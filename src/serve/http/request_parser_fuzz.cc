@@ -1,13 +1,16 @@
 // An HTTP request in pieces, through what stands between the socket and the endpoints: head and
-// chunks, path, decompression. The first byte says how large the pieces are.
+// chunks, path, deadline, codings, decompression. The first byte says how large the pieces are.
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/error.hpp>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "serve/endpoints/endpoint.h"
+#include "serve/http/compress.h"
+#include "serve/http/deadline.h"
 #include "serve/http/inflate.h"
 #include "serve/http/request_parser.h"
 #include "serve/http/target.h"
@@ -25,6 +28,8 @@ void UseRequest(const verdict::RequestHead& head, verdict::BodyBuffer& body) {
     }
   }
   (void)verdict::ParseLength(head.inference_header_length);
+  (void)verdict::ChooseCoding(head.accept_encoding);
+  (void)verdict::DeadlineOf(head, std::chrono::steady_clock::time_point()).ok();
   verdict::BodyBuffer inflated(body.budget());
   inflated.Start(0);
   if (verdict::Inflate(body.text(), kMaxBody, &inflated).ok() && inflated.size() > kMaxBody) {
