@@ -77,6 +77,7 @@ std::string_view DeniedName(Denied reason) {
 
 Gate::Gate(const AdmissionOptions& options, std::unique_ptr<Authenticator> authenticator)
     : shed_(options.shed),
+      has_clients_(!options.auth.clients_file.empty()),
       open_(options.auth.clients_file.empty() && !options.limits.any()),
       authenticator_(std::move(authenticator)),
       limiter_(options.limits) {}
@@ -95,10 +96,12 @@ Refusal Gate::Identify(const Caller& caller, Role needed,
   if (needed == Role::kOpen) return {};
   auto found = authenticator_->Authenticate(caller.credentials, caller.listener, UnixTime());
   Status status = found.ok() ? Authenticator::Authorize(**found, needed) : found.status();
-  if (status.ok() && needed == Role::kAdmin && caller.from_browser &&
-      caller.credentials.authorization.empty()) {
+  // Without a clients file a token is any text.
+  const bool has_token = has_clients_ && !caller.credentials.authorization.empty();
+  if (status.ok() && needed == Role::kAdmin && caller.from_browser && !has_token) {
     status = PermissionDenied(
-        "a web page's script may not make this call; it needs a token with the role admin");
+        "a web page's script may not make this call; it needs a token with the role admin, and the "
+        "server a clients file (auth.clients_file)");
   }
   if (!status.ok()) {
     Count(status.code() == StatusCode::kUnauthenticated ? Denied::kUnauthenticated

@@ -108,6 +108,7 @@ class Gate {
   void Count(Denied reason);
 
   const ShedPolicy shed_;
+  const bool has_clients_;  // a clients file, by which tokens are verified
   const bool open_;
   std::unique_ptr<Authenticator> authenticator_;
   Limiter limiter_;

@@ -74,10 +74,14 @@ TEST_F(GateTest, AWebPageIsNotTheOperatorWhoVisitsIt) {
   caller.from_browser = true;
   EXPECT_EQ(Enter(*open, caller, Role::kAdmin), StatusCode::kPermissionDenied);
   EXPECT_EQ(Enter(*open, caller, Role::kInfer), StatusCode::kOk);
+  caller.credentials.authorization = "Bearer admin";
+  EXPECT_EQ(Enter(*open, caller, Role::kAdmin), StatusCode::kPermissionDenied)
+      << "nobody has verified it";
   AdmissionOptions options;
   options.auth.clients_file = file_;
-  caller.credentials.authorization = "Bearer admin";
   EXPECT_EQ(Enter(*Make(options), caller, Role::kAdmin), StatusCode::kOk);
+  caller.credentials.authorization = "Bearer no";
+  EXPECT_EQ(Enter(*Make(options), caller, Role::kAdmin), StatusCode::kUnauthenticated);
 }
 
 TEST_F(GateTest, LimitsWithAHintWhenToComeAgain) {
