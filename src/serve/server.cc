@@ -87,6 +87,9 @@ Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
+  // Before they are read: what changes while the server starts is seen afterwards.
+  const std::string clients_stamp = StampOf({options.admission.auth.clients_file});
+  const std::string certificate_stamp = StampOf(options.tls.files());
   VERDICT_ASSIGN_OR_RETURN(auto gate, MakeGate(options));
   std::unique_ptr<Server> server(new Server(options, std::move(gate)));
   const ServerOptions& complete = server->options_;
@@ -108,7 +111,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
                            [&service](bool ready) { service.SetModelsReady(ready); }));
   service.SetManager(server->manager_.get());
   VERDICT_ASSIGN_OR_RETURN(server->tls_, MakeTls(complete));
-  VERDICT_RETURN_IF_ERROR(server->StartReloader());
+  VERDICT_RETURN_IF_ERROR(server->StartReloader(certificate_stamp, clients_stamp));
   VERDICT_ASSIGN_OR_RETURN(server->metrics_,
                            HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
                                              MetricsLimits(), server->metrics_handler_));
@@ -153,14 +156,17 @@ Status Server::StartGrpc() {
   return OkStatus();
 }
 
-Status Server::StartReloader() {
+Status Server::StartReloader(const std::string& certificate_stamp,
+                             const std::string& clients_stamp) {
   std::vector<Reloader::Item> items;
   if (tls_ != nullptr) {
-    items.push_back({"certificate", options_.tls.files(), [this] { return tls_->Reload(); }});
+    items.push_back({"certificate", options_.tls.files(), certificate_stamp,
+                     [this] { return tls_->Reload(); }});
   }
   if (const auto& file = options_.admission.auth.clients_file; !file.empty()) {
-    items.push_back(
-        {"clients file", {file}, [this] { return service_.gate().authenticator().Reload(); }});
+    items.push_back({"clients file", {file}, clients_stamp, [this] {
+                       return service_.gate().authenticator().Reload();
+                     }});
   }
   if (items.empty()) return OkStatus();
   // The label of the metrics is one word.

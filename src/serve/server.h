@@ -91,7 +91,8 @@ class Server {
  private:
   Server(const ServerOptions& options, std::unique_ptr<Gate> gate);
   Status StartGrpc();
-  Status StartReloader();
+  /// Each: StampOf the files before they were read.
+  Status StartReloader(const std::string& certificate_stamp, const std::string& clients_stamp);
   void Sample(ServerSample* sample) const;
 
   ServerOptions options_;

@@ -30,8 +30,10 @@ std::string StampOf(const std::vector<std::filesystem::path>& files) {
 }
 
 Reloader::Reloader(std::vector<Item> items, OnResult on_result) : on_result_(std::move(on_result)) {
-  // Without a stamp: the first look reads what may have changed while the server started.
-  for (Item& item : items) watched_.push_back({std::move(item), {}, {}});
+  for (Item& item : items) {
+    std::string stamp = item.stamp;
+    watched_.push_back({std::move(item), std::move(stamp), {}});
+  }
 }
 
 Result<std::unique_ptr<Reloader>> Reloader::Start(std::vector<Item> items,
@@ -89,7 +91,7 @@ void Reloader::Look(Watched* watched, bool force) {
   const Status status = watched->item.reload();
   if (status.ok()) {
     watched->failed.clear();
-    if (std::exchange(watched->stamp, std::move(stamp)).empty() && !force) return;
+    watched->stamp = std::move(stamp);
     spdlog::info("{}: read again", watched->item.name);
     Count(*watched, true);
     return;

@@ -25,6 +25,7 @@ class Reloader {
   struct Item {
     std::string name;                          // for the log: "certificate", "clients file"
     std::vector<std::filesystem::path> files;  // one or more
+    std::string stamp;                         // StampOf(files) before they were read last
     std::function<Status()> reload;            // on the reloader's thread
   };
 
