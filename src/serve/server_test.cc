@@ -192,7 +192,7 @@ TEST_F(ServerTest, ErrorsHaveTheirCodes) {
       {with("Inference-Header-Content-Length: ten\r\n"), 400, "must be a whole number"},
       {with("Inference-Header-Content-Length: 0\r\n"), 400, "no JSON text"},
       {Post(kInfer, Rows("1e39")), 400, "input 'x': data: element 0 is out of the range"},
-      {"BREW /v2 HTTP/1.1\r\n\r\n", 405, "GET, HEAD"},
+      {"BREW /v2 HTTP/1.1\r\nHost: h\r\n\r\n", 405, "GET, HEAD"},
       {"GET /v2 HTTP/3.0\r\n\r\n", 505, "HTTP/1.1"},
   };
   for (const Case& c : cases) {

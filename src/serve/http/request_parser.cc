@@ -89,6 +89,9 @@ void RequestParser::on_field_impl(http::field name, StringView name_text, String
         return Refuse(400, "Authorization is given twice, with two values", error);
       }
       return;
+    case http::field::host:
+      if (std::exchange(has_host_, true)) return Refuse(400, "more than one Host", error);
+      return;
     case http::field::origin:
       head_->from_browser = true;
       return;
@@ -144,7 +147,14 @@ void RequestParser::OnOwnField(StringView name, StringView value, ErrorCode& err
   }
 }
 
-void RequestParser::on_header_impl(ErrorCode&) { head_done_ = true; }
+/// What RFC 9112 has refused (3.2, 6.1): another reader on the way may understand it otherwise.
+void RequestParser::on_header_impl(ErrorCode& error) {
+  head_done_ = true;
+  if (!head_->http10 && !has_host_) return Refuse(400, "the field Host is missing", error);
+  if (head_->http10 && chunked()) {
+    return Refuse(400, "HTTP/1.0 has no Transfer-Encoding", error);
+  }
+}
 
 void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, ErrorCode&) {
   // A compressed body is moved to where it belongs when it is decompressed.

@@ -59,6 +59,7 @@ class RequestParser : public boost::beast::http::basic_parser<true> {
   RequestHead* head_;
   BodyBuffer* body_;
   Problem problem_{0, {}};
+  bool has_host_ = false;
   bool head_done_ = false;  // later fields are trailers, and none of ours
 };
 

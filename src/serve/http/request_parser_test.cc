@@ -70,7 +70,8 @@ TEST(RequestParser, ReadsWholeAndInPieces) {
 }
 
 TEST(RequestParser, TakesNoChunksInPieces) {
-  const std::string text = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET";
+  const std::string text =
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET";
   for (size_t step = 1; step <= text.size(); ++step) {
     Parse parse(text, step);
     ASSERT_TRUE(parse.done) << parse.message;
@@ -81,7 +82,7 @@ TEST(RequestParser, TakesNoChunksInPieces) {
 
 TEST(RequestParser, ChunksAreJoinedAndTrailersIgnored) {
   const std::string text =
-      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
       "5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nContent-Type: x\r\n\r\nGET";
   for (const size_t step : {size_t{1}, SIZE_MAX}) {
     Parse parse(text, step);
@@ -96,7 +97,8 @@ TEST(RequestParser, ChunksAreJoinedAndTrailersIgnored) {
 
 TEST(RequestParser, RawTensorsBeginAligned) {
   Parse parse(
-      "POST / HTTP/1.1\r\nInference-Header-Content-Length: 5\r\nContent-Length: 9\r\n\r\n"
+      "POST / HTTP/1.1\r\nHost: h\r\nInference-Header-Content-Length: 5\r\nContent-Length: "
+      "9\r\n\r\n"
       "hello1234");
   ASSERT_TRUE(parse.done);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(parse.body.text().data() + 5) % 64, 0u);
@@ -104,7 +106,8 @@ TEST(RequestParser, RawTensorsBeginAligned) {
 
 TEST(RequestParser, AlignedBodyWithoutBytesIsEmptyText) {
   Parse parse(
-      "POST / HTTP/1.1\r\nInference-Header-Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "POST / HTTP/1.1\r\nHost: h\r\nInference-Header-Content-Length: 5\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n"
       "0\r\n\r\n");
   ASSERT_TRUE(parse.done) << parse.message;
   EXPECT_TRUE(parse.body.text().empty());
@@ -116,11 +119,11 @@ TEST(RequestParser, OldProtocolClosesUnlessAsked) {
   EXPECT_TRUE(closes.head.http10);
   EXPECT_FALSE(closes.keep_alive);
   EXPECT_TRUE(Parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").keep_alive);
-  EXPECT_FALSE(Parse("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").keep_alive);
+  EXPECT_FALSE(Parse("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").keep_alive);
 }
 
 TEST(RequestParser, RefusalsSayWhy) {
-  const std::string post = "POST / HTTP/1.1\r\n";
+  const std::string post = "POST / HTTP/1.1\r\nHost: h\r\n";
   struct Case {
     std::string text;
     int code;
@@ -141,6 +144,9 @@ TEST(RequestParser, RefusalsSayWhy) {
       {post + "Transfer-Encoding: gzip\r\n\r\n", 501, "chunked"},
       {post + "Transfer-Encoding: chunked\r\n\r\n3E9\r\n", 413, "1000 bytes"},
       {post + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "not a well-formed"},
+      {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP/1.0"},
+      {"GET / HTTP/1.1\r\n\r\n", 400, "Host is missing"},
+      {"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\nHost: h\r\n\r\n", 400, "more than one Host"},
       {post + "Expect: tea\r\n\r\n", 417, "100-continue"},
       {post + "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n\r\n", 415, "more than one"},
       {post + "Inference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 2\r\n\r\n",
@@ -160,7 +166,7 @@ TEST(RequestParser, BodiesOverTheBudgetAreUnavailableNotBad) {
   RequestHead head;
   RequestParser parser(20'000, &head, &body);
   const std::string text =
-      "POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'x');
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'x');
   boost::system::error_code error;
   parser.put(boost::asio::buffer(text.data(), text.size()), error);
   ASSERT_TRUE(error);
