@@ -191,6 +191,8 @@ TEST_F(ServerTest, ErrorsHaveTheirCodes) {
       {with("Inference-Header-Content-Length: -1\r\n"), 400, "must be a whole number"},
       {with("Inference-Header-Content-Length: ten\r\n"), 400, "must be a whole number"},
       {with("Inference-Header-Content-Length: 0\r\n"), 400, "no JSON text"},
+      {Get("/v2/health/live", "Content-Length: 2\r\n") + "{}", 413, "takes no body"},
+      {Get("/v2/health/live", "Content-Length: 9\r\n"), 413, "takes no body"},
       {Post(kInfer, Rows("1e39")), 400, "input 'x': data: element 0 is out of the range"},
       {"BREW /v2 HTTP/1.1\r\nHost: h\r\n\r\n", 405, "GET, HEAD"},
       {"GET /v2 HTTP/3.0\r\n\r\n", 505, "HTTP/1.1"},

@@ -454,6 +454,19 @@ def test_nobody_sends_a_long_body_before_we_know_who_it_is(
     client.close()
 
 
+def test_calls_that_are_open_to_all_take_no_body(start, clients_file: pathlib.Path) -> None:
+    server = start(*auth_settings(clients_file))
+    head = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n"
+    for body in (b"Content-Length: 60000000\r\n\r\n" + b"x" * 100_000,
+                 b"Transfer-Encoding: chunked\r\n\r\n3938700\r\n" + b"x" * 100_000,
+                 b"Content-Length: 60000000\r\nExpect: 100-continue\r\n\r\n",
+                 b"Content-Length: 2\r\n\r\n{}"):
+        client = server.client()
+        assert client.ask(head + body).code == 413
+        client.close()
+    assert server.ask(get("/v2/health/live")).code == 200
+
+
 def test_slow_handshakes_hold_up_nobody(start, authority: Authority) -> None:
     server = start(*tls_settings(authority.issue("server")), "--io-threads", 1)
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]

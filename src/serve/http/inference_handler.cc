@@ -124,6 +124,9 @@ std::string_view PathOf(const RequestHead& head) {
   return target.substr(0, target.find('?'));
 }
 
+/// Some such endpoints are open to strangers.
+void RefuseBody(HttpResponse* response) { SetError(413, "this endpoint takes no body", response); }
+
 bool Fits(Method method, Verb verb) {
   return verb == Verb::kGet ? method == Method::kGet || method == Method::kHead
                             : method == Method::kPost;
@@ -228,6 +231,10 @@ bool InferenceHandler::AdmitsBody(int worker, HttpRequest& request, HttpResponse
   return refusal.status.ok();
 }
 
+  if (endpoint->verb == Verb::kGet) {
+    RefuseBody(response);
+    return false;
+  }
 const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& head, Call* call,
                                                HttpResponse* response) {
   TargetPath& path = *paths_[static_cast<size_t>(worker)];
@@ -267,6 +274,7 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
       !refusal.status.ok()) {
     return SetRefusal(refusal, response);
   }
+  if (endpoint->verb == Verb::kGet && request.body.size() > 0) return RefuseBody(response);
   BodyForm form(request, max_body_bytes_);
   if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
 
