@@ -206,19 +206,22 @@ void Server::Shutdown() {
   manager_->BeginStop();
   service_.BeginDrain();
   http_->BeginDrain();
+  admin_->BeginDrain();
   std::this_thread::sleep_for(options_.drain);
   http_->StopAccepting();
+  admin_->StopAccepting();
   const auto end = std::chrono::steady_clock::now() + kGrace;
   grpc_->Stop(kGrace);
-  if (!http_->WaitUntilIdle(std::chrono::duration_cast<std::chrono::milliseconds>(
-          end - std::chrono::steady_clock::now()))) {
-    spdlog::warn("{} connections did not end in {} ms and are cut", http_->connections(),
-                 kGrace.count());
+  for (HttpServer* const http : {http_.get(), admin_.get()}) {
+    if (!http->WaitUntilIdle(std::chrono::duration_cast<std::chrono::milliseconds>(
+            end - std::chrono::steady_clock::now()))) {
+      spdlog::warn("{} connections did not end in {} ms and are cut", http->connections(),
+                   kGrace.count());
+    }
+    http->Stop();
   }
-  http_->Stop();
   service_.tracer().Stop(kTracePatience);
   metrics_->Stop();
-  admin_->Stop();
   manager_->Stop();
 }
 
