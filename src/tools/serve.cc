@@ -71,8 +71,11 @@ class StopSignals {
     const int signal = sigtimedwait(&signals_, nullptr, &patience);
     return signal > 0 ? signal : 0;
   }
-  /// From now on a signal ends the process at once.
-  void LetThrough() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+  /// From now on a signal ends the process at once, but for SIGHUP: a reload that comes too late.
+  void LetThrough() const {
+    std::signal(SIGHUP, SIG_IGN);
+    pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  }
 
  private:
   sigset_t signals_;
@@ -180,7 +183,8 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   }
   systemd->Stopping("answering what is under way");
   spdlog::info(
-      "SIG{}: not ready from now on, refusing connections in {} ms; the next signal ends at once",
+      "SIG{}: not ready from now on, refusing connections in {} ms; SIGTERM or SIGINT then ends at "
+      "once",
       ::sigabbrev_np(signal), options.drain.count());
   signals.LetThrough();
   EndByForceAfter(options.drain + kShutdownPatience);

@@ -90,6 +90,34 @@ def test_second_signal_ends_at_once(
         raise
 
 
+def test_a_reload_that_comes_too_late_ends_nothing(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """200 while the server drains, whatever a file's rotation sends it; exit status 0."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 1000)
+    running.process.terminate()
+    wait_for(lambda: running.ask(get("/v2/health/ready")).code == 503, "readiness fails")
+    for _ in range(3):
+        running.process.send_signal(signal.SIGHUP)
+        assert running.ask(REQUEST).code == 200
+    assert running.process.wait(10) == 0
+
+
+def test_admin_calls_under_way_are_answered(
+    small_repository: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """200 for an admin call of which a part is here when connections are refused."""
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 0)
+    half = Client(int(running.admin_url.rsplit(":", 1)[1]))
+    request = get("/v2/logging")
+    half.send(request[:10])
+    time.sleep(0.1)
+    running.process.terminate()
+    time.sleep(0.3)
+    assert half.ask(request[10:]).code == 200
+    assert running.process.wait(10) == 0
+
+
 def test_stuck_clients_do_not_hold_the_server(
     small_repository: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
