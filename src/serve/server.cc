@@ -64,11 +64,16 @@ Result<std::shared_ptr<TlsContext>> MakeTls(const ServerOptions& options) {
   return context;
 }
 
+Status CheckTracing(const ServerOptions& options) {
+  if (options.trace_collector.url.empty()) return OkStatus();
+  return CheckCollectorUrl(options.trace_collector.url).WithContext("key 'tracing.endpoint'");
+}
+
 }  // namespace
 
 std::vector<Status> Server::Check(const ServerOptions& options) {
   std::vector<Status> problems = {CheckAdminPort(options), MakeGate(options).status(),
-                                  MakeTls(options).status()};
+                                  MakeTls(options).status(), CheckTracing(options)};
   std::erase_if(problems, [](const Status& status) { return status.ok(); });
   return problems;
 }
@@ -87,6 +92,7 @@ Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
+  VERDICT_RETURN_IF_ERROR(CheckTracing(options));
   // Before they are read: what changes while the server starts is seen afterwards.
   const std::string clients_stamp = StampOf({options.admission.auth.clients_file});
   const std::string certificate_stamp = StampOf(options.tls.files());

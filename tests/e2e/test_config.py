@@ -372,6 +372,8 @@ def mistake(what: str, folder: pathlib.Path) -> tuple[list[object], str]:
                              "may write it.*; chmod o-w",
         "open admin port": r"the admin port at '0\.0\.0\.0' would take admin calls .* "
                            r"\(admin\.host\).*\(auth\.clients_file\)",
+        "no collector": r"key 'tracing\.endpoint': the URL of the trace collector, 'ftp://c/', must be "
+                        "like http://collector:4318/v1/traces",
         "model named twice": rf"{at}:2:1: key 'repository': stands twice, first on line 1; keep one",
         "missing model": rf"{models}: has no model 'other', which repository\.load names; add it",
         "version is no number": rf"passed over: {models}/fraud/v1: 'v1' is not a version: versions "
@@ -396,6 +398,8 @@ def mistake(what: str, folder: pathlib.Path) -> tuple[list[object], str]:
         (folder / "clients.yaml").chmod(0o666)
     elif what == "open admin port":
         text += "admin: {host: 0.0.0.0}\n"
+    elif what == "no collector":
+        text += "tracing: {endpoint: ftp://c/}\n"
     elif what == "model named twice":
         text += text
     elif what == "missing model":
@@ -415,8 +419,8 @@ def mistake(what: str, folder: pathlib.Path) -> tuple[list[object], str]:
 
 @pytest.mark.parametrize("what", [
     "wrong key", "wrong unit", "missing file", "missing certificate", "no certificate",
-    "wide clients file", "open admin port", "model named twice", "missing model",
-    "version is no number", "empty repository", "newer format",
+    "wide clients file", "open admin port", "no collector", "model named twice",
+    "missing model", "version is no number", "empty repository", "newer format",
 ])  # fmt: skip
 def test_check_says_what_is_wrong_where_and_what_to_do(
         what: str, small_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:

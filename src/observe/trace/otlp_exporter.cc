@@ -25,32 +25,6 @@ void InitializeCurl() {
   VERDICT_CHECK(once == CURLE_OK);
 }
 
-Status CheckUrl(const std::string& url) {
-  const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> parsed(::curl_url(),
-                                                                     &::curl_url_cleanup);
-  const auto part = [&](CURLUPart which) {
-    char* text = nullptr;
-    if (::curl_url_get(parsed.get(), which, &text, 0) != CURLUE_OK) return std::string();
-    std::string copy = text;
-    ::curl_free(text);
-    return copy;
-  };
-  const std::string shape = "must be like http://collector:4318/v1/traces";
-  if (url.find_first_of("\r\n ") != std::string::npos ||
-      ::curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
-    return InvalidArgument("the URL of the trace collector " + shape);
-  }
-  const std::string scheme = part(CURLUPART_SCHEME);
-  if ((scheme != "http" && scheme != "https") || part(CURLUPART_HOST).empty()) {
-    return InvalidArgument("the URL of the trace collector, '" + url + "', " + shape);
-  }
-  if (!part(CURLUPART_USER).empty() || !part(CURLUPART_PASSWORD).empty()) {
-    return InvalidArgument(
-        "the URL of the trace collector holds a user or password: send credentials in a header");
-  }
-  return OkStatus();
-}
-
 Status CheckHeader(const std::string& header) {
   const size_t colon = header.find(':');
   const bool one_line = header.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos;
@@ -83,6 +57,32 @@ size_t KeepAnswer(const char* data, size_t size, size_t count, void* user) {
 }
 
 }  // namespace
+
+Status CheckCollectorUrl(const std::string& url) {
+  const std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)> parsed(::curl_url(),
+                                                                     &::curl_url_cleanup);
+  const auto part = [&](CURLUPart which) {
+    char* text = nullptr;
+    if (::curl_url_get(parsed.get(), which, &text, 0) != CURLUE_OK) return std::string();
+    std::string copy = text;
+    ::curl_free(text);
+    return copy;
+  };
+  const std::string shape = "must be like http://collector:4318/v1/traces";
+  if (url.find_first_of("\r\n ") != std::string::npos ||
+      ::curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
+    return InvalidArgument("the URL of the trace collector " + shape);
+  }
+  const std::string scheme = part(CURLUPART_SCHEME);
+  if ((scheme != "http" && scheme != "https") || part(CURLUPART_HOST).empty()) {
+    return InvalidArgument("the URL of the trace collector, '" + url + "', " + shape);
+  }
+  if (!part(CURLUPART_USER).empty() || !part(CURLUPART_PASSWORD).empty()) {
+    return InvalidArgument(
+        "the URL of the trace collector holds a user or password: send credentials in a header");
+  }
+  return OkStatus();
+}
 
 /// One libcurl handle; it keeps its connection from batch to batch.
 struct OtlpExporter::Connection {
@@ -135,7 +135,7 @@ OtlpExporter::OtlpExporter(OtlpOptions options, const Rings& rings, TraceCounter
 Result<std::unique_ptr<OtlpExporter>> OtlpExporter::Start(OtlpOptions options, const Rings& rings,
                                                           TraceCounters* counters) {
   InitializeCurl();
-  VERDICT_RETURN_IF_ERROR(CheckUrl(options.url));
+  VERDICT_RETURN_IF_ERROR(CheckCollectorUrl(options.url));
   for (const std::string& header : options.headers) VERDICT_RETURN_IF_ERROR(CheckHeader(header));
   std::unique_ptr<OtlpExporter> exporter(new OtlpExporter(std::move(options), rings, counters));
   Connection& connection = *exporter->connection_;

@@ -30,6 +30,9 @@ struct OtlpOptions {
   int attempts = 4;
 };
 
+/// Errors: kInvalidArgument for what is no URL of a collector, as http://host:4318/v1/traces.
+Status CheckCollectorUrl(const std::string& url);
+
 /// Takes spans out of the rings and posts them to an OpenTelemetry collector (OTLP over HTTP, in
 /// JSON), on a thread of its own. What the collector does not take after a few attempts is dropped
 /// and counted; its memory is bounded whatever the collector does.
