@@ -20,6 +20,7 @@ constexpr std::chrono::milliseconds kTracePatience{2'000};
 ServerOptions Completed(ServerOptions options) {
   if (options.io_threads <= 0) options.io_threads = AvailableCpus();
   if (options.grpc_threads <= 0) options.grpc_threads = AvailableCpus();
+  if (!options.grpc_enabled) options.grpc_threads = 0;
   if (options.compute_threads <= 0) options.compute_threads = AvailableCpus();
   options.trace_collector.service_version = VERDICT_VERSION;
   return options;
@@ -64,6 +65,10 @@ Result<std::shared_ptr<TlsContext>> MakeTls(const ServerOptions& options) {
   return context;
 }
 
+Status CheckGrpc(const ServerOptions& options) {
+  return options.grpc_enabled && options.tls.enabled() ? CheckGrpcTls(options.tls) : OkStatus();
+}
+
 Status CheckTracing(const ServerOptions& options) {
   if (options.trace_collector.url.empty()) return OkStatus();
   return CheckCollectorUrl(options.trace_collector.url).WithContext("key 'tracing.endpoint'");
@@ -73,7 +78,8 @@ Status CheckTracing(const ServerOptions& options) {
 
 std::vector<Status> Server::Check(const ServerOptions& options) {
   std::vector<Status> problems = {CheckAdminPort(options), MakeGate(options).status(),
-                                  MakeTls(options).status(), CheckTracing(options)};
+                                  MakeTls(options).status(), CheckGrpc(options),
+                                  CheckTracing(options)};
   std::erase_if(problems, [](const Status& status) { return status.ok(); });
   return problems;
 }
@@ -92,6 +98,7 @@ Server::Server(const ServerOptions& options, std::unique_ptr<Gate> gate)
 
 Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   VERDICT_RETURN_IF_ERROR(CheckAdminPort(options));
+  VERDICT_RETURN_IF_ERROR(CheckGrpc(options));
   VERDICT_RETURN_IF_ERROR(CheckTracing(options));
   // Before they are read: what changes while the server starts is seen afterwards.
   const std::string clients_stamp = StampOf({options.admission.auth.clients_file});
@@ -149,6 +156,7 @@ Server::~Server() {
 }
 
 Status Server::StartGrpc() {
+  if (!options_.grpc_enabled) return OkStatus();
   GrpcOptions grpc;
   grpc.host = options_.grpc_host;
   grpc.port = options_.grpc_port;
@@ -217,7 +225,7 @@ void Server::Shutdown() {
   http_->StopAccepting();
   admin_->StopAccepting();
   const auto end = std::chrono::steady_clock::now() + kGrace;
-  grpc_->Stop(kGrace);
+  if (grpc_ != nullptr) grpc_->Stop(kGrace);
   for (HttpServer* const http : {http_.get(), admin_.get()}) {
     if (!http->WaitUntilIdle(std::chrono::duration_cast<std::chrono::milliseconds>(
             end - std::chrono::steady_clock::now()))) {

@@ -24,6 +24,7 @@ struct ServerOptions {
   std::filesystem::path repository;
   std::string http_host = "0.0.0.0";
   uint16_t http_port = 8000;  // 0 picks a free one, here and below
+  bool grpc_enabled = true;
   std::string grpc_host = "0.0.0.0";
   uint16_t grpc_port = 8001;
   std::string metrics_host = "127.0.0.1";
@@ -53,7 +54,8 @@ class Server {
   /// Listens, and begins to load the models on threads of their own. Errors: the repository's
   /// (ListRepository), the ports' (HttpServer::Start, GrpcServer::Start), TLS's (TlsContext::Load)
   /// and the clients file's (ClientTable::Load); kInvalidArgument (an admin port that anyone
-  /// reaches without credentials); kResourceExhausted (threads).
+  /// reaches without credentials, no URL of a collector); kUnimplemented (gRPC that is held to TLS
+  /// 1.3); kResourceExhausted (threads).
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 
@@ -76,8 +78,8 @@ class Server {
 
   Service& service() { return service_; }
   const std::string& http_url() const { return http_->url(); }
-  /// "127.0.0.1:8001"
-  const std::string& grpc_address() const { return grpc_->address(); }
+  /// "127.0.0.1:8001"; empty where gRPC is turned off.
+  std::string grpc_address() const { return grpc_ != nullptr ? grpc_->address() : ""; }
   const std::string& metrics_url() const { return metrics_->url(); }
   const std::string& admin_url() const { return admin_->url(); }
 

@@ -169,11 +169,12 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
       spdlog::error("no model of {} is served: the server is live, but not ready",
                     options.repository.string());
     }
-    std::printf(
-        "listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n"
-        "listening on %s (gRPC)\n",
-        server->http_url().c_str(), server->metrics_url().c_str(), server->admin_url().c_str(),
-        server->grpc_address().c_str());
+    std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n",
+                server->http_url().c_str(), server->metrics_url().c_str(),
+                server->admin_url().c_str());
+    if (const std::string grpc = server->grpc_address(); !grpc.empty()) {
+      std::printf("listening on %s (gRPC)\n", grpc.c_str());
+    }
     std::fflush(stdout);
     systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }

@@ -31,6 +31,7 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.models = RepositoryOptionsOf(config.repository);
   options.http_host = config.http.host;
   options.http_port = config.http.port;
+  options.grpc_enabled = config.grpc.enabled;
   options.grpc_host = GrpcHost(config);
   options.grpc_port = config.grpc.port;
   options.grpc_threads = config.grpc.threads;

@@ -107,13 +107,23 @@ def test_tls_1_2_is_the_oldest(start, authority) -> None:  # noqa: F811
 def test_tls_1_3_alone_is_not_to_be_had(
     small_repository: pathlib.Path, authority  # noqa: F811
 ) -> None:
-    done = subprocess.run(
-        [BINARY, "serve", "--repository", small_repository, "--host", "127.0.0.1", "--http-port",
-         "0", "--metrics-port", "0", "--grpc-port", "0", "--set", "admin.port=0",
-         *tls_settings(authority.issue("server"), min_version="TLSv1.3")],
-        capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "gRPC cannot be held to TLS 1.3" in done.stderr
+    command = [BINARY, "serve", "--repository", small_repository, "--host", "127.0.0.1",
+               "--http-port", "0", "--metrics-port", "0", "--grpc-port", "0", "--set",
+               "admin.port=0", *tls_settings(authority.issue("server"), min_version="TLSv1.3")]
+    for check in ([], ["--check"]):
+        done = subprocess.run([*command, *check], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "gRPC cannot be held to TLS 1.3" in done.stderr
+    without = [*command, "--set", "grpc.enabled=false"]
+    done = subprocess.run([*without, "--check"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(without, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.terminate()
+        lines.append(process.stdout.read())
+        assert process.wait(20) == 0
+    assert lines[0].startswith("listening on https://") and "gRPC" not in "".join(lines)
 
 
 def test_certificates_are_replaced_under_open_connections(start, authority) -> None:  # noqa: F811

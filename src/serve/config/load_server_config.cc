@@ -44,8 +44,10 @@ class Checker {
       std::string host;
       uint16_t port;
     };
+    // 0 is in nobody's way.
+    const uint16_t grpc_port = config_.grpc.enabled ? config_.grpc.port : uint16_t{0};
     const std::array<Port, 4> ports = {{{"http", config_.http.host, config_.http.port},
-                                        {"grpc", GrpcHost(config_), config_.grpc.port},
+                                        {"grpc", GrpcHost(config_), grpc_port},
                                         {"admin", config_.admin.host, config_.admin.port},
                                         {"metrics", config_.metrics.host, config_.metrics.port}}};
     for (size_t i = 0; i < ports.size(); ++i) {

@@ -34,6 +34,7 @@ struct HttpConfig {
 };
 
 struct GrpcConfig {
+  bool enabled = true;
   std::string host;  // empty: http.host
   uint16_t port = 8001;
   int threads = 0;

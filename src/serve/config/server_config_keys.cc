@@ -51,6 +51,7 @@ ConfigKeys HttpKeys(HttpConfig* http) {
 ConfigKeys GrpcKeys(GrpcConfig* grpc) {
   return {
       Text("host", &grpc->host, "Address that gRPC listens on; empty: that of http"),
+      Flag("enabled", &grpc->enabled, "Whether there is a port for gRPC"),
       Integer("port", &grpc->port, 0, kMaxPort, "Port of gRPC; 0 picks a free one"),
       Integer("threads", &grpc->threads, 0, kMaxThreads,
               "Threads that read, answer and write; 0 for one a CPU"),

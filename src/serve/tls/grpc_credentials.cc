@@ -112,12 +112,16 @@ class ContextCredentials final : public grpc::ServerCredentials {
 
 }  // namespace
 
+Status CheckGrpcTls(const TlsOptions& options) {
+  if (options.min_version != TlsVersion::k13) return OkStatus();
+  return Unimplemented(
+      "gRPC cannot be held to TLS 1.3: set tls.min_version to TLSv1.2, or turn gRPC off "
+      "(grpc.enabled: false)");
+}
+
 Result<std::shared_ptr<grpc::ServerCredentials>> MakeGrpcCredentials(
     std::shared_ptr<const TlsContext> tls) {
-  if (tls->options().min_version == TlsVersion::k13) {
-    return Unimplemented(
-        "gRPC cannot be held to TLS 1.3; allow TLS 1.2 on its port, or turn the port off");
-  }
+  VERDICT_RETURN_IF_ERROR(CheckGrpcTls(tls->options()));
   return std::shared_ptr<grpc::ServerCredentials>(
       std::make_shared<ContextCredentials>(std::move(tls)));
 }

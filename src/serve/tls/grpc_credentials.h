@@ -12,10 +12,13 @@
 
 namespace verdict {
 
+/// Errors: kUnimplemented: min_version 1.3, which this gRPC cannot be held to.
+Status CheckGrpcTls(const TlsOptions& options);
+
 /// Credentials of a gRPC server that uses what a context uses at each new connection. They must
 /// outlive the server.
 ///
-/// Errors: kUnimplemented: min_version 1.3, which this gRPC cannot be held to.
+/// Errors: those of CheckGrpcTls.
 Result<std::shared_ptr<grpc::ServerCredentials>> MakeGrpcCredentials(
     std::shared_ptr<const TlsContext> tls);
 
