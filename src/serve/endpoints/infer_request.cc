@@ -35,7 +35,12 @@ struct Parameters {
   std::optional<bool> binary_data;         // of an output
   std::optional<bool> binary_data_output;  // of the request
   SharedMemoryParameters shared_memory;
+  uint32_t run_parameters = 0;  // a bit for each of kRunParameters that was there
 };
+
+/// The parameters of the request itself that say how it is run.
+constexpr std::array<std::string_view, 5> kRunParameters = {"priority", "timeout", "sequence_id",
+                                                            "sequence_start", "sequence_end"};
 
 /// key: begins with "shared_memory_".
 Status ReadSharedMemoryParameter(std::string_view key, const dom::element& value,
@@ -58,7 +63,7 @@ Status ReadSharedMemoryParameter(std::string_view key, const dom::element& value
   return OkStatus();
 }
 
-/// The parameters of the request itself that say how it is run.
+/// key: one of kRunParameters.
 Status ReadRunParameter(std::string_view key, const dom::element& value, const std::string& field,
                         InferRequest* request) {
   if (key == "priority" || key == "timeout") {
@@ -130,7 +135,13 @@ Status ReadParameters(const dom::element& value, const std::string& field, Param
       if (entry.value.get(classes) != simdjson::SUCCESS || classes != 0) {
         return ClassificationNotOffered(field);
       }
-    } else if (request != nullptr) {
+    } else if (const auto* const run = std::ranges::find(kRunParameters, key);
+               request != nullptr && run != kRunParameters.end()) {
+      const uint32_t bit = uint32_t{1} << (run - kRunParameters.begin());
+      if ((out->run_parameters & bit) != 0) {
+        return InvalidArgument("field " + field + "." + std::string(key) + " is given twice");
+      }
+      out->run_parameters |= bit;
       VERDICT_RETURN_IF_ERROR(ReadRunParameter(key, entry.value, field, request));
     }
   }

@@ -411,3 +411,9 @@ TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
 
 }  // namespace
 }  // namespace verdict
+  EXPECT_THAT(Error(with(R"("priority":1,"other":1,"other":1,"priority":1)")),
+              HasSubstr("parameters.priority is given twice"));
+  for (const std::string parameter : {R"("timeout":5)", R"("sequence_id":7)",
+                                      R"("sequence_start":true)", R"("sequence_end":false)"}) {
+    EXPECT_THAT(Error(with(parameter + "," + parameter)), HasSubstr("is given twice"));
+  }
