@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from open_loop import steady
 from serving import Client, Response, Server, get, golden, post, wait_for
+from slow_model import WIDTH, build_slow
 
 INFER = "/v2/models/fraud/versions/1/infer"
 STRINGS = "/v2/models/strings/versions/1/infer"
@@ -477,3 +478,33 @@ def test_no_body_reaches_the_log(server: Server) -> None:
     assert server.ask(post(INFER, request(tensor(name=secret)))).code == 400
     assert server.ask(post(INFER, f'{{"inputs": {secret}')).code == 400
     assert not re.search(secret, server.log())
+
+
+def test_queued_requests_hold_what_the_budget_allows(tmp_path: pathlib.Path) -> None:
+    """Each is 7.8 MiB of JSON text, in 12 MiB of memory, and as much again as numbers. 503 once the
+    budget is used up; the memory that parsing them took (14 times the text) is not held."""
+    build_slow(tmp_path / "models" / "slow" / "1" / "model.engine")
+    running = Server(tmp_path / "models", tmp_path / "log", "--drain-ms", 0,
+                     "--set", "compute.threads=1", "--set", "http.max_body_bytes=9000000",
+                     "--set", "http.max_held_body_bytes=130000000")
+    before = running.resident_bytes()
+    clients = [running.client() for _ in range(5)]
+    try:
+        rows = 16_000
+        text = (f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{rows},{WIDTH}],"data":['
+                + ",".join(["1"] * (rows * WIDTH)) + "]}]}").encode()
+        one = post("/v2/models/slow/infer", text)
+        for waiting, client in enumerate(clients[:4]):  # the first of them runs
+            client.send(one)
+            wait_for(lambda: running.metric("nv_inference_pending_request_count"  # noqa: B023
+                                            '{model="slow",version="1"}') == waiting, "queued")
+            time.sleep(0.2)
+        answer = clients[4].ask(one)
+        assert answer.code == 503 and "are held at this moment" in answer.error()
+        assert running.resident_bytes() - before < 400e6
+        assert running.ask(get("/v2/health/live")).code == 200
+    finally:
+        for client in clients:
+            client.close()
+        running.process.kill()
+        running.process.wait()

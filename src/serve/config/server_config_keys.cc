@@ -38,7 +38,8 @@ ConfigKeys HttpKeys(HttpConfig* http) {
       Integer("max_body_bytes", &http->max_body_bytes, 1, kMaxBytes,
               "Largest body of a request, in bytes (JSON: 8 MiB at most); beyond it 413"),
       Integer("max_held_body_bytes", &http->max_held_body_bytes, 1, kMaxBytes,
-              "Memory for the bodies of all connections, in bytes; at least 4 of the largest"),
+              "Memory for the bodies of all connections and the tensors of queued requests, in "
+              "bytes; at least 4 of the largest"),
       Integer("max_connections", &http->max_connections, 1, kMaxConnections,
               "Connections at a time; more are told 503"),
       Integer("idle_timeout_s", &http->idle_timeout_s, 1, kDayS,
@@ -50,8 +51,8 @@ ConfigKeys HttpKeys(HttpConfig* http) {
 
 ConfigKeys GrpcKeys(GrpcConfig* grpc) {
   return {
-      Text("host", &grpc->host, "Address that gRPC listens on; empty: that of http"),
       Flag("enabled", &grpc->enabled, "Whether there is a port for gRPC"),
+      Text("host", &grpc->host, "Address that gRPC listens on; empty: that of http"),
       Integer("port", &grpc->port, 0, kMaxPort, "Port of gRPC; 0 picks a free one"),
       Integer("threads", &grpc->threads, 0, kMaxThreads,
               "Threads that read, answer and write; 0 for one a CPU"),

@@ -42,6 +42,9 @@ class Deferral {
   virtual ~Deferral() = default;
   /// The answer. Threads: any. Once, unless the call was cancelled.
   virtual void Complete(const Status& status, Reply reply) = 0;
+  /// Counts memory that the call keeps until then, besides what the transport itself holds.
+  /// Returns: false if there is no room for it. Threads: the worker's own.
+  virtual bool Hold(size_t) { return true; }
   /// `cancel` is called, on the worker's thread, if the client goes away before the answer.
   /// Threads: the worker's own, before the endpoint returns.
   virtual void OnCancel(std::function<void()> cancel) = 0;

@@ -51,6 +51,7 @@ class QueuedInference : public Job {
     std::exchange(deferral_, nullptr)->Complete(result, std::move(reply));
   }
 
+  size_t held_bytes() const { return scratch_->reader.held_bytes(); }
   const InferRequest& request() const { return scratch_->request; }
   const LoadedModel& model() const { return *model_; }
 
@@ -87,6 +88,10 @@ Status Queue(Service& service, const Call& call, const InferenceRecord& record) 
   std::shared_ptr<Deferral> deferral = call.transport->Defer();
   auto job = std::make_shared<QueuedInference>(service, model.shared_from_this(),
                                                service.TakeScratch(call.worker), deferral, record);
+  if (!deferral->Hold(job->held_bytes())) {
+    job->OnRefused();
+    return ResourceExhausted("too many requests and responses are held at this moment; try again");
+  }
   FillJob(job->request(), model, call.deadline, job.get());
   deferral->OnCancel([&service, weak = std::weak_ptr<QueuedInference>(job), worker = call.worker] {
     const auto canceled = weak.lock();

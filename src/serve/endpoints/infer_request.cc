@@ -349,7 +349,36 @@ struct InferRequestReader::Parser {
 InferRequestReader::InferRequestReader() : parser_(std::make_unique<Parser>()) {}
 InferRequestReader::~InferRequestReader() = default;
 
+void InferRequestReader::HandOnParser(InferRequestReader* next, InferRequest* request) {
+  const auto each_string = [&](const auto& visit) {
+    if (request->id.has_value()) visit(&*request->id);
+    for (const size_t index : json_strings_) {
+      for (std::string_view& text : request->inputs[index].as<std::string_view>()) visit(&text);
+    }
+  };
+  size_t bytes = 0;
+  each_string([&](const std::string_view* text) { bytes += text->size(); });
+  kept_strings_.clear();
+  kept_strings_.reserve(bytes);  // it stays where it is
+  each_string([&](std::string_view* text) {
+    const char* const place = kept_strings_.data() + kept_strings_.size();
+    kept_strings_.append(*text);
+    *text = {place, text->size()};
+  });
+  json_strings_.clear();
+  std::swap(parser_, next->parser_);
+}
+
+size_t InferRequestReader::held_bytes() const {
+  size_t bytes = kept_strings_.size();
+  for (const TensorBuffer& buffer : buffers_) bytes += buffer.used();
+  for (const TensorBuffer& buffer : string_buffers_) bytes += buffer.used();
+  return bytes;
+}
+
 void InferRequestReader::Shrink() {
+  kept_strings_.clear();
+  if (kept_strings_.capacity() > kKeepTensorBytes) kept_strings_.shrink_to_fit();
   if (parser_->capacity > kKeepJsonBytes) parser_->Release();
   for (TensorBuffer& buffer : buffers_) buffer.ShrinkTo(kKeepTensorBytes);
   for (TensorBuffer& buffer : string_buffers_) buffer.ShrinkTo(kKeepTensorBytes);
@@ -367,6 +396,7 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
   request->id = fields.id;
   request->inputs.assign(inputs.size(), TensorView{});
   if (buffers_.size() < inputs.size()) buffers_.resize(inputs.size());
+  json_strings_.clear();
 
   size_t position = 0;
   size_t used = 0;  // bytes of `binary`
@@ -416,7 +446,11 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
                                           "binary_data_size", buffer)
                           : ReadFromJson(spec, *shape, *tensor.data, json.size(), buffer);
     if (!view.ok()) return view.status().WithContext(context);
-    if (raw.has_value()) used += *raw;
+    if (raw.has_value()) {
+      used += *raw;
+    } else if (spec.dtype == DataType::kString) {
+      json_strings_.push_back(index);
+    }
     request->inputs[index] = *view;
   }
   VERDICT_RETURN_IF_ERROR(CheckComplete(inputs, request->inputs));

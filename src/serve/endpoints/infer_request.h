@@ -71,11 +71,19 @@ class InferRequestReader {
   /// Gives back what a rare big request took. Call it after each request.
   void Shrink();
 
+  /// Hands on to `next`, which has read no request yet, what is needed to read one: most of the
+  /// memory. `request`, which was read here last, stays valid.
+  void HandOnParser(InferRequestReader* next, InferRequest* request);
+  /// Bytes that the request read last takes here, after HandOnParser.
+  size_t held_bytes() const;
+
  private:
   struct Parser;  // hides simdjson
   std::unique_ptr<Parser> parser_;
   std::vector<TensorBuffer> buffers_;         // one per input
   std::vector<TensorBuffer> string_buffers_;  // of those in shared memory that are strings
+  std::vector<size_t> json_strings_;          // inputs whose strings are the parser's
+  std::string kept_strings_;                  // those that were the parser's
   const RegionRegistry* registry_ = nullptr;
 };
 

@@ -379,6 +379,30 @@ TEST_F(InferRequestTest, BigAndSmallRequestsTakeTurns) {
   }
 }
 
+TEST_F(InferRequestTest, ARequestOutlivesTheParserThatReadIt) {
+  inputs_ = {{"x", DataType::kString, {-1}}, {"n", DataType::kInt64, {-1}}};
+  const std::string json =
+      R"({"id":"seven","inputs":[{"name":"n","datatype":"INT64","shape":[2],"data":[5,6]},)"
+      R"({"name":"x","datatype":"BYTES","shape":[3],"data":["a","","b\"c"]}]})";
+  ASSERT_TRUE(Read(json).ok());
+  InferRequestReader next;
+  reader_.HandOnParser(&next, &request_);
+  EXPECT_EQ(reader_.held_bytes(), 3 * sizeof(std::string_view) + 2 * sizeof(int64_t) + 9);
+  // The parser, and with it what it has read, is overwritten.
+  const std::string other =
+      R"({"id":"XXXXX","inputs":[{"name":"n","datatype":"INT64","shape":[2],"data":[8,9]},)"
+      R"({"name":"x","datatype":"BYTES","shape":[3],"data":["X","X","XXX"]}]})" +
+      std::string(kJsonPadding, ' ');
+  InferRequest request;
+  ASSERT_TRUE(
+      next.Read({other.data(), other.size() - kJsonPadding}, {}, inputs_, outputs_, &request).ok());
+  EXPECT_EQ(request_.id, "seven");
+  EXPECT_THAT(Values<std::string_view>(), ElementsAre("a", "", "b\"c"));
+  EXPECT_THAT(request_.inputs[1].as<int64_t>(), ElementsAre(5, 6));
+  reader_.Shrink();
+  EXPECT_EQ(reader_.held_bytes(), 0u);
+}
+
 TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
   Model(DataType::kFloat32, {-1});
   const auto with = [](const std::string& parameters) {
@@ -401,6 +425,12 @@ TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
   EXPECT_THAT(Error(with(R"("priority":4294967296)")), HasSubstr("parameters.priority"));
   EXPECT_THAT(Error(with(R"("sequence_id":1.5)")), HasSubstr("parameters.sequence_id"));
   EXPECT_THAT(Error(with(R"("sequence_end":1)")), HasSubstr("parameters.sequence_end"));
+  EXPECT_THAT(Error(with(R"("priority":1,"other":1,"other":1,"priority":1)")),
+              HasSubstr("parameters.priority is given twice"));
+  for (const std::string parameter : {R"("timeout":5)", R"("sequence_id":7)",
+                                      R"("sequence_start":true)", R"("sequence_end":false)"}) {
+    EXPECT_THAT(Error(with(parameter + "," + parameter)), HasSubstr("is given twice"));
+  }
   const auto named = [&](size_t bytes) {
     return with(R"("sequence_id":")" + std::string(bytes, 'k') + '"');
   };
@@ -411,9 +441,3 @@ TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
 
 }  // namespace
 }  // namespace verdict
-  EXPECT_THAT(Error(with(R"("priority":1,"other":1,"other":1,"priority":1)")),
-              HasSubstr("parameters.priority is given twice"));
-  for (const std::string parameter : {R"("timeout":5)", R"("sequence_id":7)",
-                                      R"("sequence_start":true)", R"("sequence_end":false)"}) {
-    EXPECT_THAT(Error(with(parameter + "," + parameter)), HasSubstr("is given twice"));
-  }

@@ -43,10 +43,12 @@ std::byte* TensorBuffer::Reserve(size_t bytes) {
     memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, capacity)));
     if (memory_ != nullptr) capacity_ = capacity;
   }
+  used_ = memory_ != nullptr ? bytes : 0;
   return memory_.get();
 }
 
 void TensorBuffer::ShrinkTo(size_t bytes) {
+  used_ = 0;
   if (capacity_ <= bytes) return;
   memory_.reset();
   capacity_ = 0;

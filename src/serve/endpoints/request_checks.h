@@ -30,8 +30,10 @@ class TensorBuffer {
  public:
   /// At least `bytes` bytes, contents unspecified; null if there is no memory.
   std::byte* Reserve(size_t bytes);
-  /// Gives memory beyond `bytes` back.
+  /// Nothing in it is needed any more: gives memory beyond `bytes` back.
   void ShrinkTo(size_t bytes);
+  /// What was reserved last, in bytes, since ShrinkTo.
+  size_t used() const { return used_; }
 
  private:
   struct Free {
@@ -39,6 +41,7 @@ class TensorBuffer {
   };
   std::unique_ptr<std::byte, Free> memory_;
   size_t capacity_ = 0;
+  size_t used_ = 0;
 };
 
 /// "input 'x'", for the context of errors.

@@ -81,7 +81,8 @@ class Service {
   int compute_slot(int thread) const { return workers_ + thread; }
 
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
-  /// The worker's scratch, with the request in it; the worker gets another. Threads: the worker's.
+  /// The worker's scratch, with the request in it but for the parser, which takes many times the
+  /// size of the text: that stays with the worker, who gets another scratch. Threads: the worker's.
   std::unique_ptr<Scratch> TakeScratch(int worker) {
     std::unique_ptr<Scratch> spare;
     {
@@ -92,6 +93,8 @@ class Service {
       }
     }
     if (spare == nullptr) spare = NewScratch();
+    Scratch& taken = scratch(worker);
+    taken.reader.HandOnParser(&spare->reader, &taken.request);
     return std::exchange(scratch_[static_cast<size_t>(worker)], std::move(spare));
   }
   /// Takes one back that is no longer needed. Threads: any.

@@ -170,8 +170,12 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
 class InferenceHandler::Later : public Deferral {
  public:
   Later(InferenceHandler& handler, const RequestHead& head, Admission admission,
-        std::shared_ptr<HttpDeferral> http)
-      : handler_(handler), head_(head), admission_(std::move(admission)), http_(std::move(http)) {}
+        MemoryBudget& budget, std::shared_ptr<HttpDeferral> http)
+      : handler_(handler),
+        head_(head),
+        admission_(std::move(admission)),
+        http_(std::move(http)),
+        held_(budget) {}
 
   void Complete(const Status& status, Reply reply) override {
     HttpResponse response;
@@ -184,12 +188,14 @@ class InferenceHandler::Later : public Deferral {
     http_->Respond(std::move(response));
   }
   void OnCancel(std::function<void()> cancel) override { http_->OnCancel(std::move(cancel)); }
+  bool Hold(size_t bytes) override { return bytes <= kFreeBodyBytes || held_.Take(bytes); }
 
  private:
   InferenceHandler& handler_;
   const RequestHead& head_;  // kept by http_
   Admission admission_;
   std::shared_ptr<HttpDeferral> http_;
+  MemoryShare held_;  // as long as the connection's own
 };
 
 class InferenceHandler::Transport : public CallTransport {
@@ -198,7 +204,7 @@ class InferenceHandler::Transport : public CallTransport {
       : handler_(handler), request_(request), admission_(admission) {}
   std::shared_ptr<Deferral> Defer() override {
     return std::make_shared<Later>(handler_, request_.head, std::move(*admission_),
-                                   request_.Defer());
+                                   request_.body.budget(), request_.Defer());
   }
 
  private:
@@ -225,16 +231,16 @@ bool InferenceHandler::AdmitsBody(int worker, HttpRequest& request, HttpResponse
   Call call;
   const Endpoint* endpoint = FindEndpoint(worker, request.head, &call, response);
   if (endpoint == nullptr) return false;
+  if (endpoint->verb == Verb::kGet) {
+    RefuseBody(response);
+    return false;
+  }
   std::shared_ptr<const Principal> principal;
   const Refusal refusal = service_.gate().Identify(CallerOf(request), endpoint->role, &principal);
   if (!refusal.status.ok()) SetRefusal(refusal, response);
   return refusal.status.ok();
 }
 
-  if (endpoint->verb == Verb::kGet) {
-    RefuseBody(response);
-    return false;
-  }
 const Endpoint* InferenceHandler::FindEndpoint(int worker, const RequestHead& head, Call* call,
                                                HttpResponse* response) {
   TargetPath& path = *paths_[static_cast<size_t>(worker)];
@@ -268,13 +274,13 @@ void InferenceHandler::Handle(int worker, HttpRequest& request, HttpResponse* re
   call.worker = worker;
   const Endpoint* endpoint = FindEndpoint(worker, request.head, &call, response);
   if (endpoint == nullptr) return;
+  if (endpoint->verb == Verb::kGet && request.body.size() > 0) return RefuseBody(response);
   Admission admission;
   if (const Refusal refusal =
           service_.gate().Enter(CallerOf(request), endpoint->role, request.arrival, &admission);
       !refusal.status.ok()) {
     return SetRefusal(refusal, response);
   }
-  if (endpoint->verb == Verb::kGet && request.body.size() > 0) return RefuseBody(response);
   BodyForm form(request, max_body_bytes_);
   if (endpoint->verb == Verb::kPost && !form.Open(&call, response)) return;
 

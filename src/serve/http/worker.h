@@ -22,7 +22,8 @@ class Connection;
 /// Limits of an HTTP server; all are > 0.
 struct HttpLimits {
   size_t max_body_bytes = size_t{64} << 20;  // of which kMaxJsonBytes may be JSON text
-  // Of all connections, unread responses too; each connection has kFreeBodyBytes outside of it.
+  // Of all connections, unread responses and queued tensors too; each connection has kFreeBodyBytes
+  // outside of it.
   size_t max_held_body_bytes = size_t{1} << 30;
   int max_connections = 16384;
   std::chrono::milliseconds idle_timeout{60'000};  // between requests, and while a response stalls
