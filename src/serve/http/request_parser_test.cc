@@ -34,7 +34,7 @@ struct Parse {
         more = !error;
       }
     }
-    done = parser.is_done();
+    done = parser.is_done() && code == 0;
     if (done) keep_alive = parser.keep_alive();
     rest = waiting;
   }
