@@ -71,7 +71,7 @@ class InferRequestReader {
   /// Gives back what a rare big request took. Call it after each request.
   void Shrink();
 
-  /// Hands on to `next`, which has read no request yet, what is needed to read one: most of the
+  /// Hands on to `next`, which holds no request, what is needed to read one: most of the
   /// memory. `request`, which was read here last, stays valid.
   void HandOnParser(InferRequestReader* next, InferRequest* request);
   /// Bytes that the request read last takes here, after HandOnParser.
