@@ -24,6 +24,8 @@ inline constexpr size_t kJsonPadding = 64;
 inline constexpr size_t kMaxJsonBytes = size_t{8} << 20;
 /// How deep arrays and objects of a request may be nested.
 inline constexpr size_t kMaxJsonDepth = 32;
+/// Longest sequence_id of a request, in bytes: the server keeps it as long as the sequence.
+inline constexpr size_t kMaxSequenceIdBytes = 256;
 
 /// An inference request, checked against the engine's inputs and outputs. Its views point into the
 /// request's bytes and into the reader that made it.

@@ -401,6 +401,12 @@ TEST_F(InferRequestTest, ReadsTheParametersOfTheRequest) {
   EXPECT_THAT(Error(with(R"("priority":4294967296)")), HasSubstr("parameters.priority"));
   EXPECT_THAT(Error(with(R"("sequence_id":1.5)")), HasSubstr("parameters.sequence_id"));
   EXPECT_THAT(Error(with(R"("sequence_end":1)")), HasSubstr("parameters.sequence_end"));
+  const auto named = [&](size_t bytes) {
+    return with(R"("sequence_id":")" + std::string(bytes, 'k') + '"');
+  };
+  EXPECT_TRUE(Read(named(kMaxSequenceIdBytes)).ok());
+  EXPECT_THAT(Error(named(kMaxSequenceIdBytes + 1)),
+              HasSubstr("parameters.sequence_id has 257 bytes, at most 256"));
 }
 
 }  // namespace
