@@ -1,11 +1,17 @@
 #include "observe/logging.h"
 
+#include <poll.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <ctime>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -112,12 +118,46 @@ class LineFormatter : public spdlog::formatter {
   spdlog::pattern_formatter text_{"%Y-%m-%dT%H:%M:%S.%e%z %l %v"};
 };
 
-/// Levels are switched one by one, where spdlog has a threshold only.
-class StderrSink : public spdlog::sinks::stderr_sink_mt {
- public:
-  void log(const spdlog::details::log_msg& message) override {
-    if (IsWanted(message.level)) spdlog::sinks::stderr_sink_mt::log(message);
+/// Whether so much as a pipe takes at once can be written without waiting for a reader.
+bool TakesMore(int descriptor) {
+  pollfd polled{descriptor, POLLOUT, 0};
+  return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLOUT) != 0;
+}
+
+/// Standard error, never waited for: threads that answer requests log too, and a collector that
+/// has stalled must not stop them. What it does not take is dropped and counted. Levels are
+/// switched one by one, where spdlog has a threshold only.
+class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    if (!IsWanted(message.level)) return;
+    if (dropped_ > 0 && TakesMore(STDERR_FILENO)) {
+      const std::string text =
+          std::to_string(std::exchange(dropped_, 0)) + " lines were dropped: nobody read them";
+      Write(spdlog::details::log_msg("", spdlog::level::warn, text));
+    }
+    Write(message);
   }
+  void flush_() override {}
+
+ private:
+  void Write(const spdlog::details::log_msg& message) {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    for (size_t at = 0; at < line.size();) {
+      if (!TakesMore(STDERR_FILENO)) {
+        ++dropped_;
+        return;
+      }
+      const size_t most = std::min<size_t>(line.size() - at, PIPE_BUF);
+      const ssize_t written = ::write(STDERR_FILENO, line.data() + at, most);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return;  // closed, or a full disk: nowhere to say so
+      at += static_cast<size_t>(written);
+    }
+  }
+
+  uint64_t dropped_ = 0;
 };
 
 thread_local const LogScope* innermost_scope = nullptr;

@@ -13,8 +13,9 @@ namespace verdict {
 //
 // A line is text, "2026-11-26T05:11:25.123+00:00 error message", or a JSON object with "ts" (RFC
 // 3339, UTC), "level", "msg" and the fields of the LogScopes around it. Either way it is safe for
-// terminals: callers pass names from files and requests on as they are. Nobody logs what a request
-// holds: feature values are personal data.
+// terminals: callers pass names from files and requests on as they are. Nobody waits for who reads
+// it: what a full pipe does not take is dropped, and counted in a later line. Nobody logs what a
+// request holds: feature values are personal data.
 
 enum class LogFormat { kText, kJson };
 

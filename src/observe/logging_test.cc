@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <thread>
 
@@ -51,6 +53,27 @@ TEST(Logging, AFieldEndsWithItsScopeAndBelongsToItsThread) {
     spdlog::info("later");
   });
   EXPECT_THAT(lines, testing::Not(HasSubstr("model")));
+}
+
+TEST(Logging, WaitsForNoReader) {
+  StartLogging({});
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const int before = ::dup(STDERR_FILENO);
+  ::dup2(ends[1], STDERR_FILENO);
+  const std::string text(1000, 'x');
+  for (int i = 0; i < 1000; ++i) spdlog::info("{}", text);  // a pipe holds 64 of them
+  const auto read_all = [&] {
+    std::string all(1 << 20, 0);
+    const ssize_t count = ::read(ends[0], all.data(), all.size());
+    return all.substr(0, static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  };
+  EXPECT_GT(read_all().size(), 40'000U);
+  spdlog::info("next");
+  ::dup2(before, STDERR_FILENO);
+  EXPECT_THAT(read_all(), MatchesRegex(".* warn(ing)? [0-9]+ lines were dropped: nobody read "
+                                       "them\n.* info next\n"));
+  for (const int descriptor : {before, ends[0], ends[1]}) ::close(descriptor);
 }
 
 TEST(Logging, NoLineCommandsATerminalOrForgesAnother) {

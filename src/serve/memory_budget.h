@@ -17,6 +17,7 @@ class MemoryBudget {
     return false;
   }
   void Return(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+  size_t limit() const { return limit_; }
   size_t used() const { return used_.load(std::memory_order_relaxed); }
 
  private:

@@ -2,7 +2,9 @@
 
 #include <malloc.h>
 #include <spdlog/spdlog.h>
+#include <stdio_ext.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -138,8 +140,9 @@ void EndByForceAfter(std::chrono::milliseconds patience) {
       spdlog::critical("the shutdown did not end in {} ms: ended by force", patience.count());
       std::_Exit(kEndedByForce);
     }).detach();
-  } catch (const std::system_error&) {
-    spdlog::warn("no thread to end a shutdown that hangs: a second signal does");
+  } catch (const std::system_error&) {  // no thread for it: a timer, which says nothing
+    std::signal(SIGALRM, [](int) { std::_Exit(kEndedByForce); });
+    ::alarm(static_cast<unsigned>(patience.count() / 1000) + 1);
   }
 }
 
@@ -175,7 +178,10 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
     if (const std::string grpc = server->grpc_address(); !grpc.empty()) {
       std::printf("listening on %s (gRPC)\n", grpc.c_str());
     }
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0) {  // a server whose lines nobody takes serves all the same
+      ::__fpurge(stdout);
+      std::clearerr(stdout);
+    }
     systemd->Ready(server->service().ready() ? "serving" : "no model is served");
   }
   while (signal == 0) {

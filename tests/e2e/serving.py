@@ -87,6 +87,14 @@ class Server:
         kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(kilobytes.split()[1]) * 1024
 
+    def peak_resident_bytes(self) -> int:
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(kilobytes.split()[1]) * 1024
+
+    def reset_peak_resident_bytes(self) -> None:
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def client(self) -> Client:
         return Client(self.port)
 

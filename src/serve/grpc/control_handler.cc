@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -26,6 +27,14 @@ class ControlHandler final : public GrpcHandler, public CallTransport {
 
   void OnRead(bool ok, const grpc::ByteBuffer& bytes) override {
     if (!ok) return Refuse(Cancelled("no request came"));
+    try {
+      Handle(bytes);
+    } catch (const std::bad_alloc&) {  // it would end the process
+      Refuse(ResourceExhausted("no memory for this request; try again later"));
+    }
+  }
+
+  void Handle(const grpc::ByteBuffer& bytes) {
     if (Status status = method_.request(bytes, &control_); !status.ok()) return Refuse(status);
     const Endpoint* const endpoint = FindEndpoint(control_.verb, control_.path);
     if (endpoint == nullptr) {
@@ -47,7 +56,7 @@ class ControlHandler final : public GrpcHandler, public CallTransport {
     call.version = control_.version;
     call.json = std::string_view(control_.json).substr(0, json_bytes);
     call.arrival = arrival;
-    call.deadline = ToJobDeadline(call_.context().deadline());
+    call.deadline = ToJobDeadline(call_.context().raw_deadline());
     call.transport = this;
     Reply reply;
     const Status status = endpoint->handle(service, call, &reply);

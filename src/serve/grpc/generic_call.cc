@@ -35,7 +35,9 @@ void GenericCall::Read() {
 
 void GenericCall::OnRead(bool ok) {
   reading_ = false;
-  handler_->OnRead(ok, bytes_);
+  grpc::ByteBuffer bytes;  // not kept while the call goes on
+  bytes.Swap(&bytes_);
+  handler_->OnRead(ok, bytes);
   ReleaseIfOver();
 }
 

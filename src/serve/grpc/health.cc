@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "release/repository/repository.h"
 #include "serve/endpoints/json_text.h"
 #include "serve/grpc/message_bytes.h"
 
@@ -35,7 +36,10 @@ class HealthCheck final : public GrpcHandler {
     VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, &request));
     const auto state =
         HealthOf(call_.worker().shared.service, call_.worker().index, request.service());
-    if (!state.has_value()) return NotFound("there is no model " + Quoted(request.service()));
+    if (!state.has_value()) {
+      return NotFound("there is no model " +
+                      Quoted(request.service().substr(0, kMaxModelNameBytes)));
+    }
     return Encode(*state, answer);
   }
   GenericCall& call_;
@@ -51,7 +55,8 @@ class HealthWatch final : public GrpcHandler {
     HealthCheckRequest request;
     const Status status = ok ? ReadMessage(bytes, &request) : Cancelled("no request came");
     if (!status.ok()) return Finish(status);
-    name_ = request.service();
+    // Of what no model can be called, a little is enough.
+    name_ = request.service().substr(0, kMaxModelNameBytes + 1);
     watching_ = true;
     OnTick();
   }

@@ -18,7 +18,8 @@ void InferCall::Expect(GrpcWorker& worker) {
 
 InferCall::InferCall(GrpcWorker& worker)
     : GrpcPlace(worker),
-      InferJob(worker.shared.service, worker.index, worker.shared.request_budget),
+      InferJob(worker.shared.service, worker.index, worker.shared.request_budget,
+               static_cast<size_t>(worker.shared.limits.max_message_bytes)),
       worker_(worker) {}
 
 void InferCall::OnArrived(bool ok) {

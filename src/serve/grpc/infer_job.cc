@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
+#include <string>
 
 #include "serve/batching/scheduler.h"
 #include "serve/grpc/admission.h"
@@ -17,31 +19,58 @@ constexpr size_t kFreeMessageBytes = 4096;
 
 }  // namespace
 
-InferJob::InferJob(Service& service, int worker, MemoryBudget& budget)
+InferJob::InferJob(Service& service, int worker, MemoryBudget& budget, size_t max_message_bytes)
     : service_(service),
       worker_(worker),
+      budget_(budget),
       memory_(budget),
+      max_message_bytes_(max_message_bytes),
       message_(google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena_)) {}
 
 void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
   begin_ = Clock::now();
-  deadline = service_.Deadline(begin_, ToJobDeadline(context.deadline()));
+  deadline = service_.Deadline(begin_, ToJobDeadline(context.raw_deadline()));
   const Refusal refusal = EnterGate(service_.gate(), context, Role::kInfer, begin_, &admission_);
   if (!refusal.status.ok()) {
     retry_after_ = refusal.retry_after;
     return End(refusal.status, {}, worker_);
   }
-  if (Status status = Read(bytes, context); !status.ok()) return End(status, {}, worker_);
-  if (Status status = Run(); !status.ok()) End(status, {}, worker_);
+  Status status;
+  try {
+    status = Read(bytes, context);
+    if (status.ok()) status = Run();
+  } catch (const std::bad_alloc&) {  // it would end the process
+    status = ResourceExhausted("no memory to read this request; try again later");
+  }
+  if (!status.ok()) End(status, {}, worker_);
+}
+
+Status InferJob::ReadBytes(const grpc::ByteBuffer& bytes) {
+  if (!IsCompressed(bytes)) return Parse(bytes);
+  BodyBuffer memory(budget_);
+  grpc::ByteBuffer inflated;
+  VERDICT_RETURN_IF_ERROR(InflateMessage(bytes, max_message_bytes_, &memory, &inflated));
+  return Parse(inflated);
+}
+
+Status InferJob::Parse(const grpc::ByteBuffer& bytes) {
+  if (bytes.Length() > kFreeMessageBytes) {
+    VERDICT_ASSIGN_OR_RETURN(const size_t parsed, ParsedBytes(bytes, *message_->GetDescriptor()));
+    if (parsed > budget_.limit()) {
+      return ResourceExhausted("the request would take " + std::to_string(parsed) +
+                               " bytes of memory, more than all requests together may; send fewer "
+                               "elements at a time, or in raw_input_contents");
+    }
+    if (!memory_.Take(parsed)) {
+      retry_after_ = kRetrySoon;
+      return ResourceExhausted("too many requests are held at this moment; try again later");
+    }
+  }
+  return ParseMessage(bytes, message_);
 }
 
 Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
-  VERDICT_RETURN_IF_ERROR(ReadMessage(bytes, message_));
-  // Read, it may take many times its bytes: a string of none takes a string object.
-  if (bytes.Length() > kFreeMessageBytes && !memory_.Take(message_->SpaceUsedLong())) {
-    retry_after_ = kRetrySoon;
-    return ResourceExhausted("too many requests are held at this moment; try again later");
-  }
+  VERDICT_RETURN_IF_ERROR(ReadBytes(bytes));
   VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
                                        message_->model_name(), message_->model_version()));
   TraceContext trace;
@@ -130,11 +159,14 @@ void InferJob::End(const Status& status, const grpc::ByteBuffer& answer, int slo
   Answer(status, answer);
 }
 
-Job::Clock::time_point ToJobDeadline(std::chrono::system_clock::time_point deadline) {
-  const auto now = std::chrono::system_clock::now();
-  // A call without a deadline has one centuries away, beyond what the other clock can say.
-  if (deadline - now > std::chrono::hours(24 * 365)) return Job::Clock::time_point::max();
-  return Job::Clock::now() + std::chrono::duration_cast<Job::Clock::duration>(deadline - now);
+Job::Clock::time_point ToJobDeadline(gpr_timespec deadline) {
+  // A call without a deadline has an infinite one; a distant one may be beyond what other clocks
+  // can say.
+  constexpr int64_t kDistantSeconds = int64_t{86'400} * 365;
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kDistantSeconds) return Job::Clock::time_point::max();
+  return Job::Clock::now() + std::chrono::seconds(std::max<int64_t>(left.tv_sec, -1)) +
+         std::chrono::nanoseconds(left.tv_nsec);
 }
 
 }  // namespace verdict

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <google/protobuf/arena.h>
+#include <grpc/support/time.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
@@ -29,6 +30,8 @@ class InferJob : public Job {
  public:
   /// The id that the client gave; empty until the request is read, or if it gave none.
   const std::string& id() const { return message_->id(); }
+  /// Memory of the message as read.
+  size_t message_bytes() const { return message_->SpaceUsedLong(); }
 
   /// The end of a queued run. Threads: the scheduler's.
   void Finish(const Status& status, std::span<const TensorView> outputs,
@@ -40,7 +43,8 @@ class InferJob : public Job {
 
  protected:
   /// budget: of the memory that requests hold; must outlive the job.
-  InferJob(Service& service, int worker, MemoryBudget& budget);
+  /// max_message_bytes: of the request, once inflated.
+  InferJob(Service& service, int worker, MemoryBudget& budget, size_t max_message_bytes);
 
   /// Reads the request and sees to its being run; Answer is called within, or later.
   ///
@@ -61,6 +65,8 @@ class InferJob : public Job {
   virtual bool is_stream() const = 0;
   virtual std::shared_ptr<Job> self() = 0;
   Status Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context);
+  Status ReadBytes(const grpc::ByteBuffer& bytes);
+  Status Parse(const grpc::ByteBuffer& bytes);
   Status Run();
   void Deliver(const Status& status, std::span<const TensorView> outputs, int slot);
   void End(const Status& status, const grpc::ByteBuffer& answer, int slot);
@@ -70,7 +76,9 @@ class InferJob : public Job {
   const LoadedModel* model_ = nullptr;  // null until the request names one that is loaded
   std::shared_ptr<const LoadedModel> queued_model_;  // the same, while another thread works on it
   Admission admission_;
+  MemoryBudget& budget_;
   MemoryShare memory_;  // of what the message takes, where that is much
+  const size_t max_message_bytes_;
   Clock::time_point begin_;
   std::chrono::milliseconds retry_after_{0};
   std::optional<InferenceRecord> record_;  // once there is a model
@@ -83,6 +91,6 @@ class InferJob : public Job {
 };
 
 /// A call's deadline on the clock of jobs.
-Job::Clock::time_point ToJobDeadline(std::chrono::system_clock::time_point deadline);
+Job::Clock::time_point ToJobDeadline(gpr_timespec deadline);
 
 }  // namespace verdict

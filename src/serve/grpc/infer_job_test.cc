@@ -1,5 +1,6 @@
 #include "serve/grpc/infer_job.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -13,10 +14,12 @@ namespace {
 
 using Clock = Job::Clock;
 
+constexpr size_t kMostBytes = 1 << 20;
+
 class TestJob final : public InferJob {
  public:
   TestJob(Service& service, MemoryBudget& budget)
-      : InferJob(service, 0, budget), gate_(service.gate()) {}
+      : InferJob(service, 0, budget, kMostBytes), gate_(service.gate()) {}
   void Start(const grpc::ByteBuffer& bytes) { InferJob::Start(bytes, context_); }
   int answers = 0;
   int64_t in_flight_at_answer = 0;  // by the limiter
@@ -135,6 +138,52 @@ TEST_F(InferJobTest, RefusesWhatThereIsNoMemoryToHold) {
   EXPECT_TRUE(small.status.ok()) << small.status.ToString();
 }
 
+TEST_F(InferJobTest, RefusesTensorsOfNothingBeforeTheyTakeMemory) {
+  // 2 bytes each on the wire, hundreds when read.
+  std::string text;
+  for (int i = 0; i < 60'000; ++i) text += std::string("\x2a\x00", 2);
+  const grpc::Slice few(text);
+  MemoryBudget little(4 << 20);
+  TestJob refused(service_, little);
+  refused.Start(grpc::ByteBuffer(&few, 1));
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted) << refused.status.ToString();
+  EXPECT_THAT(refused.status.message(), testing::HasSubstr("send fewer elements"));
+  EXPECT_LT(refused.message_bytes(), 4096U);
+  text += text;
+  const grpc::Slice many(text);
+  TestJob absurd(service_, budget_);
+  absurd.Start(grpc::ByteBuffer(&many, 1));
+  EXPECT_EQ(absurd.status.code(), StatusCode::kInvalidArgument) << absurd.status.ToString();
+  EXPECT_LT(absurd.message_bytes(), 4096U);
+}
+
+TEST_F(InferJobTest, CountsAtLeastWhatAMessageTakes) {
+  inference::ModelInferRequest request;
+  request.set_model_name(std::string(100, 'm'));
+  for (int i = 0; i < 300; ++i) {
+    auto* const contents = Add(&request, "tensor", "FP32", {1, 2, 3});
+    for (int j = 0; j < i; ++j) {
+      contents->add_bytes_contents(std::string(static_cast<size_t>(j), 'x'));
+      contents->add_int_contents(j);
+      contents->add_int64_contents(-j);
+      contents->add_fp64_contents(j);
+      contents->add_bool_contents(true);
+    }
+    (*request.mutable_parameters())["p" + std::to_string(i)].set_int64_param(i);
+    request.add_raw_input_contents("1234");
+    request.add_outputs()->set_name("output");
+  }
+  grpc::ByteBuffer bytes;
+  ASSERT_TRUE(WriteMessage(request, &bytes).ok());
+  const auto counted = ParsedBytes(bytes, *request.GetDescriptor());
+  ASSERT_TRUE(counted.ok()) << counted.status().ToString();
+  google::protobuf::Arena arena;
+  auto* const parsed = google::protobuf::Arena::CreateMessage<inference::ModelInferRequest>(&arena);
+  ASSERT_TRUE(ParseMessage(bytes, parsed).ok());
+  EXPECT_GE(*counted, arena.SpaceAllocated());
+  EXPECT_LT(*counted, 5 * arena.SpaceAllocated());
+}
+
 TEST_F(InferJobTest, GivesTheMemoryBack) {
   inference::ModelInferRequest request;
   request.set_model_name(std::string(10'000, 'm'));
@@ -159,11 +208,15 @@ TEST_F(InferJobTest, ExecutesNothingAfterItsDeadline) {
   EXPECT_EQ(totals.failures[static_cast<size_t>(FailureReason::kRejected)], 1u);
 }
 
-TEST(ToJobDeadline, IsUnlimitedWithoutOne) {
-  EXPECT_EQ(ToJobDeadline(std::chrono::system_clock::time_point::max()), Clock::time_point::max());
-  const auto soon = ToJobDeadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+TEST(ToJobDeadline, IsUnlimitedWithoutOneOrInCenturies) {
+  EXPECT_EQ(ToJobDeadline(gpr_inf_future(GPR_CLOCK_REALTIME)), Clock::time_point::max());
+  const gpr_timespec now = gpr_now(GPR_CLOCK_REALTIME);
+  const gpr_timespec centuries = gpr_time_from_hours(int64_t{99'999'999}, GPR_TIMESPAN);
+  EXPECT_EQ(ToJobDeadline(gpr_time_add(now, centuries)), Clock::time_point::max());
+  const auto soon = ToJobDeadline(gpr_time_add(now, gpr_time_from_seconds(5, GPR_TIMESPAN)));
   EXPECT_LE(soon, Clock::now() + std::chrono::seconds(5));
-  EXPECT_GT(soon, Clock::now());
+  EXPECT_GT(soon, Clock::now() + std::chrono::seconds(4));
+  EXPECT_LT(ToJobDeadline(gpr_inf_past(GPR_CLOCK_REALTIME)), Clock::now());
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ class StreamJob final : private HeldCall,
   StreamJob(GenericCall& the_call, InferStream& stream)
       : HeldCall{the_call.shared_from_this()},
         InferJob(the_call.worker().shared.service, the_call.worker().index,
-                 the_call.worker().shared.request_budget),
+                 the_call.worker().shared.request_budget,
+                 static_cast<size_t>(the_call.worker().shared.limits.max_message_bytes)),
         stream_(stream) {}
 
   using InferJob::Start;

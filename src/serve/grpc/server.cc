@@ -92,8 +92,10 @@ void SetLimits(const GrpcLimits& limits, grpc::ServerBuilder* builder) {
   // Bookkeeping that nobody reads here.
   builder->AddChannelArgument(GRPC_ARG_ENABLE_CENSUS, 0);
   builder->AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
-  // Answers are not compressed. Compressed requests are read all the same.
+  // Answers are not compressed. Compressed requests are inflated by InflateMessage: gRPC would look
+  // at their size only afterwards.
   builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   grpc::ResourceQuota quota("verdict");
   quota.Resize(limits.max_memory_bytes);
   builder->SetResourceQuota(quota);
