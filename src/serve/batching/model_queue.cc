@@ -303,6 +303,12 @@ Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
   return OkStatus();
 }
 
+void ModelQueue::LoseStart(const Job& job) {
+  if (!sequences_) return;
+  sequences_->LoseStart(job.sequence);
+  Publish();
+}
+
 const BatchDecision& ModelQueue::Decide(Clock::time_point now) {
   candidates_.clear();
   candidate_jobs_.clear();

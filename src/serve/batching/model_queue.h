@@ -99,6 +99,8 @@ class ModelQueue {
   /// until_free: as for CheckTime. Errors: as Scheduler::Submit.
   Status Enter(const std::shared_ptr<Job>& job, Job::Clock::time_point now,
                std::chrono::nanoseconds until_free);
+  /// A job that was to begin its sequence anew is not entered.
+  void LoseStart(const Job& job);
   /// Asks the policy; decision_ and candidates_ are then set.
   const BatchDecision& Decide(Job::Clock::time_point now);
   /// Takes a job out that is not to run.

@@ -404,6 +404,16 @@ Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine>
 
 Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue,
                          const std::shared_ptr<Job>& job) {
+  Status status = TrySubmit(queue, job);
+  if (!status.ok() && job->sequence_start) {
+    const std::lock_guard lock(core_->mutex);
+    queue->LoseStart(*job);
+  }
+  return status;
+}
+
+Status Scheduler::TrySubmit(const std::shared_ptr<ModelQueue>& queue,
+                            const std::shared_ptr<Job>& job) {
   bool notify = false;
   try {
     VERDICT_RETURN_IF_ERROR(queue->CheckJob(*job));

@@ -65,6 +65,9 @@ bool RunsHere(const LoadedModel& model, int64_t rows) {
 
 Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point deadline) {
   if (deadline == Clock::time_point::max()) return OkStatus();
+  // The queue refuses a request of a sequence, when it is known which one: a start ends the state
+  // before it even if it is refused.
+  if (model.config().sequence_batching.has_value()) return OkStatus();
   if (!RunsHere(model, 1)) return service.scheduler().Foresee(*model.queue(), deadline);
   if (Clock::now() + model.queue()->cost().Estimate(1) <= deadline) return OkStatus();
   return DeadlineExceeded("the deadline is too near or past: nothing was run");
