@@ -105,6 +105,12 @@ class ModelQueue {
   const BatchDecision& Decide(Job::Clock::time_point now);
   /// Takes a job out that is not to run.
   std::shared_ptr<Job> Remove(Job& job, Job::Clock::time_point now);
+  /// The same of one that Decide found too late, which is counted.
+  std::shared_ptr<Job> RemoveDoomed(Job& job, Job::Clock::time_point now);
+  /// True if the queue's time to wait is over for a job, not the deadline.
+  static bool TimedOut(const Job& job, Job::Clock::time_point now) {
+    return job.ends_by_timeout_ && job.start_by_ <= now;
+  }
   /// Takes the decided batch out.
   void Begin(Job::Clock::time_point now, std::vector<BatchRun::Part>* parts);
   /// A run has ended. The parts' jobs may be gone. rows: negative if there was nothing to run.
