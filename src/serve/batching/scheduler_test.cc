@@ -222,6 +222,26 @@ TEST_F(SchedulerTest, RefusesAtOnceWhatThereIsNoTimeFor) {
   EXPECT_THAT(status.message(), HasSubstr("a run takes"));
 }
 
+TEST_F(SchedulerTest, CountsWhatOtherModelsHaveWaitingBeforeAJob) {
+  ModelConfig config{.max_batch_size = 8};
+  config.dynamic_batching = {.priority_levels = 2, .default_priority_level = 2};
+  const auto queue = Add(DoublingEngine(), config), slow = Add(SlowEngine(), {});
+  Block();
+  for (int i = 0; i < 100; ++i) {
+    const auto job = std::make_shared<RecordedJob>(std::vector<float>(1024, 0.01F), Shape{1, 1024});
+    ASSERT_TRUE(Submit(slow, job).ok());
+  }
+  const auto run = slow->cost().Estimate(1);
+  const auto submit_low = [&](std::chrono::nanoseconds left) {
+    const auto job = Row(1);
+    job->deadline = Clock::now() + left;
+    return Submit(queue, job);
+  };
+  const Status status = submit_low(50 * run);
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable) << status.ToString();
+  EXPECT_TRUE(submit_low(400 * run).ok());
+}
+
 // Scenario 13.
 TEST_F(SchedulerTest, LetsHighPriorityOvertakeLow) {
   ModelConfig config{.max_batch_size = 1};
