@@ -45,6 +45,8 @@ class ModelQueue {
 
   const Engine& engine() const { return *engine_; }
   const CostModel& cost() const { return *cost_; }
+  /// Takes a run of the model into account that the scheduler did not see.
+  void Observe(int64_t rows, std::chrono::nanoseconds time) { cost_->Observe(rows, time); }
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
   /// The most rows of one job; 0: whatever the engine takes.
