@@ -224,6 +224,19 @@ def test_a_sequence_goes_on_over_the_other_transport(queued: Server) -> None:
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_nothing_goes_on_from_before_a_start_that_is_refused(queued: Server) -> None:
+    """504, then 400: what follows would be scored from a state that the client has given up."""
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 6], "data": [0.5] * 6}]}
+    start = body | {"parameters": {"sequence_id": "lost", "sequence_start": True}}
+    follow = body | {"parameters": {"sequence_id": "lost"}}
+    path = "/v2/models/step/infer"
+    assert queued.ask(post(path, start)).code == 200
+    assert queued.ask(post(path, follow)).code == 200
+    assert queued.ask(post(path, start, Verdict_Deadline_Us=1)).code == 504
+    answer = queued.ask(post(path, follow))
+    assert answer.code == 400 and "must specify the START flag" in answer.error()
+
+
 def test_a_model_of_sequences_needs_one(queued: Server) -> None:
     """400 and INVALID_ARGUMENT without a sequence_id."""
     answer = queued.ask(post("/v2/models/step/infer", {"inputs": [

@@ -29,6 +29,7 @@ struct QueuePolicy {
   uint32_t max_queue_size = 0;  // requests; 0: kDefaultMaxQueueSize (Triton's 0 has no bound)
 };
 inline constexpr uint32_t kDefaultMaxQueueSize = 4096;
+inline constexpr uint32_t kMaxPriorityLevels = 256;
 
 struct DynamicBatching {
   std::vector<int64_t> preferred_batch_size;  // ascending, in rows

@@ -9,7 +9,6 @@ constexpr int64_t kMaxRows = 1'000'000;
 constexpr int64_t kMaxMicroseconds = 3'600'000'000;           // an hour
 constexpr int64_t kMaxIdleMicroseconds = 31'536'000'000'000;  // a year: state per card or customer
 constexpr int64_t kMaxQueueSize = 1'000'000;
-constexpr int64_t kMaxPriorityLevels = 1000;
 constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
 
 constexpr int64_t kMaxSequences = 16'777'216;

@@ -122,6 +122,8 @@ TEST(ParseModelConfig, RefusesWhatContradicts) {
             "does not ascend"},
            {"max_batch_size: 8\ndynamic_batching: {preferred_batch_size: [4, 9]}",
             "has 9, more than max_batch_size 8"},
+           {"dynamic_batching:\n  priority_levels: 257\n  default_priority_level: 1",
+            "config.yaml:2:20: key 'dynamic_batching.priority_levels': '257' is out of range"},
            {"max_batch_size: 8\ndynamic_batching: {priority_levels: 2}",
             "needs default_priority_level from 1 to 2"},
            {"max_batch_size: 8\ndynamic_batching: {priority_levels: 2, default_priority_level: 3}",

@@ -62,7 +62,7 @@ BatchRun::~BatchRun() {
 const std::byte* BatchRun::Stored(const Part& part, const StateSlot& slot) const {
   const Sequence* sequence = part.sequence;
   const bool known = sequence != nullptr && sequence->memory != nullptr;
-  return known && !part.job->sequence_start ? sequence->memory.get() + slot.offset : zeros_.data();
+  return known ? sequence->memory.get() + slot.offset : zeros_.data();
 }
 
 /// Fills inputs_ from the parts.

@@ -67,11 +67,7 @@ TEST(BatchRun, CopiesNothingForAJobAlone) {
 
 class StepJob : public RecordedJob {
  public:
-  explicit StepJob(std::vector<float> x, bool start = false)
-      : RecordedJob(std::move(x), Shape{1, 2}) {
-    AddInput({});
-    sequence_start = start;
-  }
+  explicit StepJob(std::vector<float> x) : RecordedJob(std::move(x), Shape{1, 2}) { AddInput({}); }
 };
 
 TEST(BatchRun, FeedsAndKeepsStates) {
@@ -88,10 +84,6 @@ TEST(BatchRun, FeedsAndKeepsStates) {
   EXPECT_THAT(Floats(run->Outputs(1, 1)[1]), ElementsAre(2, 3));
   step({{std::make_shared<StepJob>(std::vector<float>{5, 5}), &b}});
   EXPECT_THAT(Floats(run->Outputs()[1]), ElementsAre(15, 25));
-  step({{std::make_shared<StepJob>(std::vector<float>{7, 7}, /*start=*/true), &b},
-        {std::make_shared<StepJob>(std::vector<float>{0, 0}), &a}});
-  EXPECT_THAT(Floats(run->Outputs(0, 1)[1]), ElementsAre(7, 7)) << "a start forgets";
-  EXPECT_THAT(Floats(run->Outputs(1, 1)[1]), ElementsAre(2, 3));
 }
 
 TEST(BatchRun, TakesAStateThatTheJobBrings) {

@@ -81,6 +81,7 @@ class Job {
   ByTime::iterator in_expiries_;  // if it expires
   Sequence* of_sequence_ = nullptr;
   std::list<Job*>::iterator in_sequence_;
+  bool start_lost_ = false;  // it follows one that was to begin the sequence anew, and did not
 };
 
 }  // namespace verdict

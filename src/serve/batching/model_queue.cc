@@ -13,7 +13,6 @@ namespace {
 using Clock = Job::Clock;
 using std::chrono::nanoseconds;
 
-constexpr uint32_t kMaxPriorityLevels = 256;
 /// An estimate that kept so many jobs out while nothing ran for so long is tried again.
 constexpr uint64_t kRefusalsToDoubt = 8;
 constexpr auto kTimeToDoubt = std::chrono::seconds(1);
@@ -303,6 +302,12 @@ Status ModelQueue::Enter(const std::shared_ptr<Job>& job, Clock::time_point now,
   return OkStatus();
 }
 
+void ModelQueue::LoseStart(const Job& job) {
+  if (!sequences_) return;
+  sequences_->LoseStart(job.sequence);
+  Publish();
+}
+
 const BatchDecision& ModelQueue::Decide(Clock::time_point now) {
   candidates_.clear();
   candidate_jobs_.clear();
@@ -325,6 +330,16 @@ std::shared_ptr<Job> ModelQueue::Remove(Job& job, Clock::time_point now) {
   }
   Publish();
   return taken;
+}
+
+std::shared_ptr<Job> ModelQueue::RemoveDoomed(Job& job, Clock::time_point now) {
+  if (TimedOut(job, now)) {
+    timeout_.Add(1);  // says nothing about the cost of a run
+  } else {
+    cannot_meet_.Add(1);
+    ++refused_;
+  }
+  return Remove(job, now);
 }
 
 void ModelQueue::Begin(Clock::time_point now, std::vector<BatchRun::Part>* parts) {

@@ -45,6 +45,8 @@ class ModelQueue {
 
   const Engine& engine() const { return *engine_; }
   const CostModel& cost() const { return *cost_; }
+  /// Takes a run of the model into account that the scheduler did not see.
+  void Observe(int64_t rows, std::chrono::nanoseconds time) { cost_->Observe(rows, time); }
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
   /// The most rows of one job; 0: whatever the engine takes.
@@ -99,10 +101,18 @@ class ModelQueue {
   /// until_free: as for CheckTime. Errors: as Scheduler::Submit.
   Status Enter(const std::shared_ptr<Job>& job, Job::Clock::time_point now,
                std::chrono::nanoseconds until_free);
+  /// A job that was to begin its sequence anew is not entered.
+  void LoseStart(const Job& job);
   /// Asks the policy; decision_ and candidates_ are then set.
   const BatchDecision& Decide(Job::Clock::time_point now);
   /// Takes a job out that is not to run.
   std::shared_ptr<Job> Remove(Job& job, Job::Clock::time_point now);
+  /// The same of one that Decide found too late, which is counted.
+  std::shared_ptr<Job> RemoveDoomed(Job& job, Job::Clock::time_point now);
+  /// True if the queue's time to wait is over for a job, not the deadline.
+  static bool TimedOut(const Job& job, Job::Clock::time_point now) {
+    return job.ends_by_timeout_ && job.start_by_ <= now;
+  }
   /// Takes the decided batch out.
   void Begin(Job::Clock::time_point now, std::vector<BatchRun::Part>* parts);
   /// A run has ended. The parts' jobs may be gone. rows: negative if there was nothing to run.

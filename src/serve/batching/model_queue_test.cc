@@ -46,10 +46,14 @@ class ModelQueueInFakeTime {
   /// Begins a run if there is one to begin. Returns: its rows, or 0.
   int64_t Begin(Clock::time_point now) {
     while (queue_->TakeExpired(now) != nullptr) ++dropped_;
+    return BeginBeforeWatcher(now);
+  }
+  /// The same, where the compute thread looks before the watching one.
+  int64_t BeginBeforeWatcher(Clock::time_point now) {
     if (!queue_->CanStart()) return 0;
     const BatchDecision decision = queue_->Decide(now);
     for (const size_t index : decision.doomed) {
-      queue_->Remove(*queue_->candidate_jobs_[index], now);
+      queue_->RemoveDoomed(*queue_->candidate_jobs_[index], now);
       ++dropped_;
     }
     if (!decision.run) return 0;
@@ -142,6 +146,18 @@ TEST(ModelQueue, RefusesAtOnceWhatIsTooLate) {
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
   EXPECT_THAT(status.message(), HasSubstr("the deadline is 400 us away"));
   EXPECT_EQ(model.queue().rejected().cannot_meet, 3U);
+}
+
+TEST(ModelQueue, CountsATimeoutAsOneWhoeverSeesIt) {
+  ModelConfig config{.max_batch_size = 64};
+  config.dynamic_batching.emplace().default_queue_policy.default_timeout_microseconds = 1'000;
+  ModelQueueInFakeTime model(config, BatchCost());
+  const Clock::time_point end = kStart + microseconds(1'000);
+  ASSERT_TRUE(model.Submit(RowJob(Clock::time_point::max()), kStart).ok());
+  ASSERT_TRUE(model.Submit(RowJob(kStart + microseconds(500)), kStart).ok());
+  EXPECT_EQ(model.BeginBeforeWatcher(end), 0);
+  EXPECT_EQ(model.queue().rejected().timeout, 1U);
+  EXPECT_EQ(model.queue().rejected().cannot_meet, 1U) << "the other's deadline";
 }
 
 TEST(ModelQueue, DoubtsACostThatKeepsEverythingOut) {

@@ -26,6 +26,8 @@ class ForeseenJob final : public Job {
   void Finish(const Status&, std::span<const TensorView>, const Times&) override {}
 };
 
+const char* const kTimedOut = "the time to wait in the queue was over";
+
 /// Until a thread that found no memory looks again.
 constexpr auto kWithoutMemory = std::chrono::milliseconds(5);
 
@@ -74,7 +76,8 @@ struct Scheduler::Core {
   void WatchFor(Clock::time_point expiry);
   std::vector<std::shared_ptr<ModelQueue>> TakeRetired();
   /// thread: Job::Times::thread.
-  static void FinishAll(const Jobs& jobs, const Status& status, size_t thread);
+  static void FinishAll(std::span<const std::shared_ptr<Job>> jobs, const Status& status,
+                        size_t thread);
 
   std::mutex mutex;
   std::condition_variable work_ready, expiry_changed;
@@ -87,7 +90,8 @@ struct Scheduler::Core {
   std::thread watcher;
 };
 
-void Scheduler::Core::FinishAll(const Jobs& jobs, const Status& status, size_t thread) {
+void Scheduler::Core::FinishAll(std::span<const std::shared_ptr<Job>> jobs, const Status& status,
+                                size_t thread) {
   for (const std::shared_ptr<Job>& job : jobs) {
     job->times_.thread = static_cast<int>(thread);
     job->Finish(status, {}, job->times_);
@@ -107,10 +111,9 @@ std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs*
     const BatchDecision& decision = queue->Decide(now);
     doomed->reserve(doomed->size() + decision.doomed.size());  // nothing that is taken out is lost
     for (const size_t index : decision.doomed) {
-      doomed->push_back(queue->Remove(*queue->candidate_jobs_[index], now));
-      queue->cannot_meet_.Add(1);
-      ++queue->refused_;
+      doomed->push_back(queue->RemoveDoomed(*queue->candidate_jobs_[index], now));
     }
+    if (!decision.doomed.empty()) WatchFor(queue->NextExpiry());  // of a sequence now idle
     if (!decision.run) {
       *wake = std::min(*wake, decision.wake);
       continue;
@@ -201,7 +204,11 @@ void Scheduler::Core::Work(size_t index) {
     }
     if (!doomed.empty()) {
       lock.unlock();
-      FinishAll(doomed, DeadlineExceeded("a run would end after the deadline"), index);
+      const auto timed_out = std::ranges::partition(
+          doomed, [&](const auto& job) { return !ModelQueue::TimedOut(*job, now); });
+      FinishAll({doomed.begin(), timed_out.begin()},
+                DeadlineExceeded("a run would end after the deadline"), index);
+      FinishAll(timed_out, DeadlineExceeded(kTimedOut), index);
       doomed.clear();
       queue.reset();
       lock.lock();
@@ -266,8 +273,7 @@ void Scheduler::Core::Watch() {
       auto gone = TakeRetired();
       lock.unlock();
       if (became_ready) work_ready.notify_one();
-      FinishAll(expired, DeadlineExceeded("the time to wait in the queue was over"),
-                workers.size());
+      FinishAll(expired, DeadlineExceeded(kTimedOut), workers.size());
       expired.clear();
       gone.clear();
       lock.lock();
@@ -404,6 +410,16 @@ Result<std::shared_ptr<ModelQueue>> Scheduler::Add(std::shared_ptr<const Engine>
 
 Status Scheduler::Submit(const std::shared_ptr<ModelQueue>& queue,
                          const std::shared_ptr<Job>& job) {
+  Status status = TrySubmit(queue, job);
+  if (!status.ok() && job->sequence_start) {
+    const std::lock_guard lock(core_->mutex);
+    queue->LoseStart(*job);
+  }
+  return status;
+}
+
+Status Scheduler::TrySubmit(const std::shared_ptr<ModelQueue>& queue,
+                            const std::shared_ptr<Job>& job) {
   bool notify = false;
   try {
     VERDICT_RETURN_IF_ERROR(queue->CheckJob(*job));
@@ -451,6 +467,7 @@ bool Scheduler::Cancel(ModelQueue& queue, Job& job) {
     } catch (const std::bad_alloc&) {
       notify = true;
     }
+    core_->WatchFor(queue.NextExpiry());  // or it is idle from now on
   }
   if (notify) core_->work_ready.notify_one();
   return true;

@@ -44,7 +44,8 @@ class Scheduler {
   /// a sequence that goes on but is unknown; kResourceExhausted: the queue is full, or there is no
   /// memory; kDeadlineExceeded: even an idle engine would be too late; kUnavailable: with what
   /// waits, of this model and of others before it, it would be too late, or the scheduler is
-  /// stopping.
+  /// stopping. What follows a start of a sequence that is not taken, or that does not get to its
+  /// end later, does not go on with the state before it: it is refused until another start.
   Status Submit(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job);
 
   /// Whether a request with this deadline has a chance, asked before any work is put into it: one
@@ -59,6 +60,7 @@ class Scheduler {
  private:
   struct Core;
   explicit Scheduler(int threads);
+  Status TrySubmit(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job);
 
   std::shared_ptr<Core> core_;
 };

@@ -21,10 +21,12 @@ struct Tally {
   std::atomic<int64_t> ok{0}, failed{0}, wrong{0}, alive{0};
 };
 
-/// x of one row of two; with a state input for a sequence.
+/// x of one row of two, {1, ratio} times something; with a state input for a sequence, each of
+/// which has a ratio of its own.
 class StressJob : public Job {
  public:
-  StressJob(Tally* tally, float x, bool stateful) : tally_(tally), values_{x, 2 * x} {
+  StressJob(Tally* tally, float x, float ratio = 2, bool stateful = false)
+      : tally_(tally), values_{x, ratio * x}, ratio_(ratio) {
     views_.push_back({DataType::kFloat32, Shape{1, 2}, values_});
     if (stateful) views_.emplace_back();
     inputs = views_;
@@ -40,8 +42,9 @@ class StressJob : public Job {
     }
     ++tally_->ok;
     const auto y = outputs[0].as<const float>();
-    // A state that adds up multiples of {1, 2} keeps their ratio; without one it is doubled.
-    if (y.size() != 2 || y[1] != 2 * y[0]) ++tally_->wrong;
+    // A state that adds up multiples of {1, ratio} keeps it, and has it from its own sequence
+    // alone; without a state the row is doubled. Sums are whole numbers below 2^24: exact.
+    if (y.size() != 2 || y[1] != ratio_ * y[0]) ++tally_->wrong;
     if (sequence.empty() && y[0] != 2 * values_[0]) ++tally_->wrong;
   }
   int finishes() const { return finishes_; }
@@ -49,6 +52,7 @@ class StressJob : public Job {
  private:
   Tally* tally_;
   float values_[2];
+  float ratio_;
   std::vector<TensorView> views_;
   std::atomic<int> finishes_{0};
 };
@@ -89,10 +93,11 @@ TEST(SchedulerStress, LosesAndRepeatsNothingUnderCancelsAndDeadlines) {
         for (int i = 0; i < kJobs; ++i) {
           const size_t which = random() % queues.size();
           const bool is_stateful = which == 2;
-          const auto job =
-              std::make_shared<StressJob>(&tally, static_cast<float>(random() % 100), is_stateful);
+          const auto key = random() % 16;
+          const auto job = std::make_shared<StressJob>(&tally, static_cast<float>(random() % 100),
+                                                       static_cast<float>(key + 2), is_stateful);
           if (is_stateful) {
-            job->sequence = "key" + std::to_string(random() % 16);
+            job->sequence = "key" + std::to_string(key);
             job->sequence_start = random() % 8 == 0;
             job->sequence_end = random() % 8 == 0;
           }
@@ -144,7 +149,7 @@ TEST(SchedulerStress, AddsAndDropsModelsWhileOthersRun) {
     const auto lasting = scheduler->Add(engine, {.max_batch_size = 8}).value();
     std::thread client([&] {
       while (!stop) {
-        if (scheduler->Submit(lasting, std::make_shared<StressJob>(&tally, 1.0F, false)).ok()) {
+        if (scheduler->Submit(lasting, std::make_shared<StressJob>(&tally, 1.0F)).ok()) {
           ++accepted;
         } else {
           std::this_thread::yield();
@@ -155,7 +160,7 @@ TEST(SchedulerStress, AddsAndDropsModelsWhileOthersRun) {
       // Of other sizes: the shared memory moves under the running sessions.
       const auto queue = scheduler->Add(engine, {.max_batch_size = 8 + 12 * (i % 10)}).value();
       for (int k = 0; k < 20; ++k) {
-        if (scheduler->Submit(queue, std::make_shared<StressJob>(&tally, 2.0F, false)).ok()) {
+        if (scheduler->Submit(queue, std::make_shared<StressJob>(&tally, 2.0F)).ok()) {
           ++accepted;
         }
       }

@@ -222,6 +222,26 @@ TEST_F(SchedulerTest, RefusesAtOnceWhatThereIsNoTimeFor) {
   EXPECT_THAT(status.message(), HasSubstr("a run takes"));
 }
 
+TEST_F(SchedulerTest, CountsWhatOtherModelsHaveWaitingBeforeAJob) {
+  ModelConfig config{.max_batch_size = 8};
+  config.dynamic_batching = {.priority_levels = 2, .default_priority_level = 2};
+  const auto queue = Add(DoublingEngine(), config), slow = Add(SlowEngine(), {});
+  Block();
+  for (int i = 0; i < 100; ++i) {
+    const auto job = std::make_shared<RecordedJob>(std::vector<float>(1024, 0.01F), Shape{1, 1024});
+    ASSERT_TRUE(Submit(slow, job).ok());
+  }
+  const auto run = slow->cost().Estimate(1);
+  const auto submit_low = [&](std::chrono::nanoseconds left) {
+    const auto job = Row(1);
+    job->deadline = Clock::now() + left;
+    return Submit(queue, job);
+  };
+  const Status status = submit_low(50 * run);
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable) << status.ToString();
+  EXPECT_TRUE(submit_low(400 * run).ok());
+}
+
 // Scenario 13.
 TEST_F(SchedulerTest, LetsHighPriorityOvertakeLow) {
   ModelConfig config{.max_batch_size = 1};
@@ -411,6 +431,29 @@ TEST_F(SchedulerTest, RefusesToGoOnWithASequenceThatItDoesNotKnow) {
   EXPECT_EQ(brings->output(1)[0], 101);
 }
 
+TEST_F(SchedulerTest, DoesNotGoOnFromBeforeAStartThatIsRefused) {
+  const auto queue = Add(SummingEngine(), Summing());
+  const auto begin = [&] {
+    const auto job = Step("a", 1);
+    job->sequence_start = true;
+    ASSERT_TRUE(Submit(queue, job).ok());
+    ASSERT_TRUE(job->Wait().ok());
+  };
+  begin();
+  const auto late = Step("a", 2);
+  late->sequence_start = true;
+  late->deadline = Clock::now() - microseconds(1);
+  EXPECT_EQ(Submit(queue, late).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(Submit(queue, Step("a", 3)).message(), HasSubstr("must specify the START flag"));
+  begin();
+  const auto wrong = std::make_shared<RecordedJob>(std::vector<float>{1}, Shape{1, 1});
+  wrong->AddInput({});
+  wrong->sequence = "a";
+  wrong->sequence_start = true;
+  EXPECT_EQ(Submit(queue, wrong).code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(Submit(queue, Step("a", 3)).message(), HasSubstr("must specify the START flag"));
+}
+
 TEST_F(SchedulerTest, NeedsASequenceOfOneRowWhereThereIsAState) {
   const auto queue = Add(SummingEngine(), Summing());
   EXPECT_THAT(Submit(queue, Step("", 1)).message(), HasSubstr("name the sequence"));
@@ -431,6 +474,25 @@ TEST_F(SchedulerTest, ForgetsSequencesThatAreIdleForLong) {
   ASSERT_TRUE(job->Wait().ok());
   while (queue->sequences().expired == 0) std::this_thread::sleep_for(milliseconds(1));
   EXPECT_EQ(queue->sequences().held, 0U);
+}
+
+TEST_F(SchedulerTest, ForgetsASequenceThatIsIdleSinceAJobOfItWasCancelled) {
+  ModelConfig config = Summing();
+  config.sequence_batching->max_sequence_idle_microseconds = 10'000;
+  const auto queue = Add(SummingEngine(), config);
+  const auto start = Step("a", 1), waiting = Step("a", 2);
+  start->sequence_start = true;
+  ASSERT_TRUE(Submit(queue, start).ok());
+  Block();
+  ASSERT_TRUE(Submit(queue, waiting).ok());
+  // Nothing expires meanwhile, and the watching thread lies down for ever.
+  std::this_thread::sleep_for(milliseconds(40));
+  ASSERT_TRUE(scheduler_->Cancel(*queue, *waiting));
+  for (int i = 0; i < 5'000 && queue->sequences().held > 0; ++i) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_EQ(queue->sequences().held, 0U);
+  EXPECT_EQ(queue->sequences().expired, 1U);
 }
 
 TEST_F(SchedulerTest, GivesTheTurnOnWhenASequencesFirstJobIsCancelled) {

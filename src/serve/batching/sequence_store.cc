@@ -39,14 +39,34 @@ Result<bool> SequenceStore::Enter(Job& job, Clock::time_point now) {
     throw;
   }
   job.of_sequence_ = &sequence;
+  job.start_lost_ = std::exchange(sequence.start_lost, false);
   if (!behind) in_use_.splice(in_use_.end(), idle_, sequence.place);
   return behind;
+}
+
+bool SequenceStore::Knows(const std::string& key) const {
+  const auto found = sequences_.find(key);
+  return found != sequences_.end() && !found->second.start_lost;
+}
+
+void SequenceStore::LoseStart(const std::string& key) {
+  const auto found = sequences_.find(key);
+  if (found == sequences_.end()) return;
+  Sequence& sequence = found->second;
+  if (sequence.busy || !sequence.waiting.empty()) {
+    sequence.start_lost = true;  // those that came before it go on
+  } else {
+    Forget(sequence);
+  }
 }
 
 Job* SequenceStore::Leave(Job& job, Clock::time_point now) {
   Sequence& sequence = *std::exchange(job.of_sequence_, nullptr);
   const bool first = sequence.waiting.front() == &job;
-  sequence.waiting.erase(job.in_sequence_);
+  const auto next = sequence.waiting.erase(job.in_sequence_);
+  if (job.sequence_start || job.start_lost_) {
+    (next == sequence.waiting.end() ? sequence.start_lost : (*next)->start_lost_) = true;
+  }
   return first && !sequence.busy ? NextOrIdle(sequence, now) : nullptr;
 }
 
@@ -55,6 +75,7 @@ void SequenceStore::Begin(Job& job) {
   VERDICT_CHECK(!sequence.busy && sequence.waiting.front() == &job);
   sequence.busy = true;
   sequence.waiting.pop_front();
+  if (job.sequence_start || job.start_lost_) sequence.memory.reset();
 }
 
 Job* SequenceStore::End(Sequence& sequence, bool forget, Clock::time_point now) {
@@ -67,7 +88,7 @@ Job* SequenceStore::NextOrIdle(Sequence& sequence, Clock::time_point now) {
   if (!sequence.waiting.empty()) return sequence.waiting.front();
   sequence.last_used = now;
   idle_.splice(idle_.end(), in_use_, sequence.place);
-  if (sequence.memory == nullptr) Forget(sequence);  // there is nothing to remember
+  if (sequence.memory == nullptr || sequence.start_lost) Forget(sequence);  // nothing to remember
   return nullptr;
 }
 

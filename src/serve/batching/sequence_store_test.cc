@@ -112,6 +112,68 @@ TEST_F(StatefulSequenceStoreTest, EvictsTheLongestIdle) {
   EXPECT_TRUE(Remembers("c", 4));
 }
 
+std::unique_ptr<RecordedJob> StartOf(const std::string& key) {
+  auto job = Of(key);
+  job->sequence_start = true;
+  return job;
+}
+
+TEST_F(StatefulSequenceStoreTest, BeginsAnewWithoutTheStateBefore) {
+  Run(*Of("a"), 0);
+  const auto start = StartOf("a");
+  Enter(*start, 1);
+  store_.Begin(*start);
+  Sequence* sequence = SequenceOf(*start);
+  EXPECT_EQ(sequence->memory, nullptr);
+  store_.End(*sequence, false, At(1));  // its run left none: it failed
+  EXPECT_FALSE(store_.Knows("a"));
+}
+
+TEST_F(StatefulSequenceStoreTest, ForgetsTheStateBeforeAStartThatIsRefusedOrLeaves) {
+  Run(*Of("a"), 0);
+  EXPECT_TRUE(store_.Knows("a"));
+  store_.LoseStart("a");
+  EXPECT_FALSE(store_.Knows("a"));
+  store_.LoseStart("a");  // unknown: nothing to forget
+  Run(*Of("a"), 1);
+  const auto start = StartOf("a");
+  Enter(*start, 2);
+  store_.Leave(*start, At(2));
+  EXPECT_EQ(store_.size(), 0U);
+}
+
+TEST_F(StatefulSequenceStoreTest, LetsWhatCameBeforeALostStartGoOn) {
+  Run(*Of("a"), 0);
+  const auto before = Of("a"), start = StartOf("a"), after = Of("a"), behind = Of("a");
+  for (const auto* job : {&before, &start, &after}) Enter(**job, 1);
+  store_.Leave(*start, At(2));
+  EXPECT_TRUE(store_.Knows("a")) << "what comes now follows `after`";
+  store_.Leave(*after, At(2));
+  EXPECT_FALSE(store_.Knows("a")) << "what comes now follows the lost start";
+  Enter(*behind, 3);
+  store_.Begin(*before);
+  Sequence* sequence = SequenceOf(*before);
+  EXPECT_NE(sequence->memory, nullptr);
+  EXPECT_EQ(store_.End(*sequence, false, At(4)), behind.get());
+  store_.Begin(*behind);
+  EXPECT_EQ(sequence->memory, nullptr);
+  store_.End(*sequence, false, At(5));
+  EXPECT_EQ(store_.size(), 0U);
+}
+
+TEST_F(StatefulSequenceStoreTest, ForgetsWhatRunsWhenAStartBehindItIsRefused) {
+  Run(*Of("a"), 0);
+  const auto before = Of("a");
+  Enter(*before, 1);
+  store_.Begin(*before);
+  store_.LoseStart("a");
+  EXPECT_FALSE(store_.Knows("a"));
+  Sequence* sequence = SequenceOf(*before);
+  EXPECT_NE(sequence->memory, nullptr) << "it runs on";
+  store_.End(*sequence, false, At(2));
+  EXPECT_EQ(store_.size(), 0U);
+}
+
 TEST_F(StatefulSequenceStoreTest, ForgetsAnEndedSequence) {
   Run(*Of("a"), 0, /*forget=*/true);
   EXPECT_EQ(store_.size(), 0U);

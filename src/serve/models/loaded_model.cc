@@ -34,7 +34,8 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
   VERDICT_RETURN_IF_ERROR(Engine::CheckGolden(engine));
   std::unique_ptr<LoadedModel> model(new LoadedModel());
   {
-    // Not with a worker's memory, which may be in use.
+    // Not with a worker's memory, which may be in use: what is new of it is touched first by the
+    // worker's own first runs.
     VERDICT_ASSIGN_OR_RETURN(auto session, Session::Create(engine));
     VERDICT_RETURN_IF_ERROR(WarmUp(*session, std::chrono::steady_clock::now() + kWarmUpTime));
   }

@@ -10,6 +10,8 @@
 #include <future>
 #include <thread>
 
+#include "serve/batching/engines_test.h"
+#include "serve/batching/recorded_job_test.h"
 #include "serve/small_engine_test.h"
 
 namespace verdict {
@@ -183,6 +185,49 @@ TEST_F(ModelManagerTest, ANewVersionTakesOverWhenItIsReady) {
   user.join();
   EXPECT_THAT(metrics_.Text({.ready = true}), Not(HasSubstr("version=\"1\"")))
       << "its labels are retired";
+}
+
+TEST_F(ModelManagerTest, ASequenceEndsWithTheVersionThatBeganIt) {
+  const auto put = [&](int version) {
+    fs::create_directories(folder_ / "staged");
+    const fs::path file = folder_ / "staged" / "model.engine";
+    ASSERT_TRUE(WriteEngineFile(file, SummingEngine()->contents()).ok());
+    fs::rename(folder_ / "staged", root() / "m" / std::to_string(version));
+  };
+  const auto step = [](float x, bool start) {
+    auto job = std::make_shared<RecordedJob>(std::vector<float>{x, x}, Shape{1, 2});
+    job->AddInput({});
+    job->sequence = "a";
+    job->sequence_start = start;
+    return job;
+  };
+  Configure("m", std::string(kLatest) +
+                     "sequence_batching: {state: [{input_name: state, output_name: next}]}\n");
+  put(1);
+  Start();
+  auto queue = store_.Current()->Find("m", "").value()->queue();
+  Turnstile gate;
+  const auto running = step(1, true), waiting = step(2, false);
+  running->before_finish = [&] { gate.Enter(); };
+  ASSERT_TRUE(scheduler_->Submit(queue, running).ok());
+  gate.AwaitEntered();
+  ASSERT_TRUE(scheduler_->Submit(queue, waiting).ok());
+  put(2);
+  ASSERT_TRUE(
+      Soon([&] { return store_.Current()->Find("m", "1").status().code() != StatusCode::kOk; }));
+  const auto swapped = store_.Current()->Find("m", "").value()->queue();
+  ASSERT_NE(swapped, queue);
+  queue.reset();
+  EXPECT_THAT(scheduler_->Submit(swapped, step(3, false)).message(),
+              HasSubstr("must specify the START flag"));
+  gate.Open();
+  EXPECT_TRUE(running->Wait().ok());
+  ASSERT_TRUE(waiting->Wait().ok()) << "the old version answers what it has";
+  EXPECT_EQ(waiting->output(1)[0], 3);
+  const auto anew = step(4, true);
+  ASSERT_TRUE(scheduler_->Submit(swapped, anew).ok());
+  ASSERT_TRUE(anew->Wait().ok());
+  EXPECT_EQ(anew->output(1)[0], 4);
 }
 
 TEST_F(ModelManagerTest, AVersionThatFailsLeavesTheOldOneServing) {

@@ -123,7 +123,11 @@ void Recorder::Record(const RequestTimes& times, int ending, std::string_view te
   if (!success) Note(ending, text);
   if (times.intended_ns < begin_ns_ || times.intended_ns >= end_ns_) return;
   ++total_.endings[ending];
-  if (success || ending == kTimedOut || ending == kUnanswered || ending == kDropped) {
+  // A call that its own deadline ended; to the microsecond, as deadlines are sent.
+  const bool overdue = protocol_ != Protocol::kHttp && deadline_ns_ > 0 &&
+                       ending == static_cast<int>(StatusCode::kDeadlineExceeded) &&
+                       latency_ns > deadline_ns_ - 1000;
+  if (success || overdue || ending == kTimedOut || ending == kUnanswered || ending == kDropped) {
     // Leaving out those that were given up would make the slowest the fastest.
     total_.latency.Record(latency_ns);
   } else if (ending >= 0) {

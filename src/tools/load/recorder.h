@@ -44,7 +44,8 @@ struct Measurement {
   Histogram
       latency;  // intended -> done: successes, and requests that were given up (at least that)
   Histogram service;   // sent -> done: successes
-  Histogram rejected;  // intended -> done: answers that are no success
+  Histogram rejected;  // intended -> done: answers that are no success, and no gRPC call whose
+                       // deadline ended it: that was given up
   Histogram lag;       // from when it could be sent to when it was: the generator's own delay
   std::map<int, uint64_t> endings;
   uint64_t in_time = 0;     // successes within the deadline, counted from the intended time

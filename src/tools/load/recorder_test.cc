@@ -88,6 +88,18 @@ TEST(Recorder, RejectionsAreApartAndWhatWasGivenUpIsNot) {
   EXPECT_EQ(total.endings.at(kClosed), 1u);
 }
 
+TEST(Recorder, ACallThatItsDeadlineEndedIsSlowAndNotRejected) {
+  constexpr int kDeadlineExceeded = 4;
+  Recorder recorder(Protocol::kGrpc, 0, INT64_MAX, 50 * kUs, [](int) { return true; });
+  recorder.Record({0, 0, 0, 50 * kUs}, kDeadlineExceeded, "", 0);
+  recorder.Record({0, 0, 0, 20 * kUs}, kDeadlineExceeded, "", 0);  // the server's, at once
+  const Measurement total = recorder.measurement();
+  EXPECT_EQ(total.latency.count(), 1u);
+  EXPECT_EQ(total.latency.max_ns(), 50 * kUs);
+  EXPECT_EQ(total.rejected.count(), 1u);
+  EXPECT_EQ(total.endings.at(kDeadlineExceeded), 2u);
+}
+
 TEST(Recorder, KeepsTheTextOfTheFirstAnswerThatIsNotAllowed) {
   Recorder recorder = Make(0, INT64_MAX);
   recorder.Record({}, 200, "fine", 0);
