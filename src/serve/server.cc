@@ -218,6 +218,7 @@ bool Server::WaitUntilLoaded() {
 
 void Server::Shutdown() {
   manager_->BeginStop();
+  scheduler_->Hurry();
   service_.BeginDrain();
   http_->BeginDrain();
   admin_->BeginDrain();

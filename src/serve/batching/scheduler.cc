@@ -452,6 +452,16 @@ Status Scheduler::Foresee(ModelQueue& queue, Clock::time_point deadline) {
   return queue.CheckTime(job, now, core_->UntilFree(queue, now));
 }
 
+void Scheduler::Hurry(const ModelQueue* queue) {
+  {
+    const std::lock_guard lock(core_->mutex);
+    for (const std::shared_ptr<ModelQueue>& each : core_->queues) {
+      if (queue == nullptr || each.get() == queue) each->limits_.max_delay = nanoseconds(0);
+    }
+  }
+  core_->work_ready.notify_all();
+}
+
 bool Scheduler::Cancel(ModelQueue& queue, Job& job) {
   bool notify = false;
   std::shared_ptr<Job> taken;  // let go of without the lock

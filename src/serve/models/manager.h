@@ -124,7 +124,8 @@ class ModelManager {
   // The deciding thread's.
   using VersionKey = std::pair<std::string, int64_t>;
   std::map<std::string, ModelRecord> models_;
-  std::map<VersionKey, int> alive_;  // models not freed yet
+  std::vector<std::weak_ptr<const LoadedModel>> published_;  // by the last Publish
+  std::map<VersionKey, int> alive_;                          // models not freed yet
   std::vector<std::pair<Done, Status>> answers_;
   bool changed_ = true;  // since the last Publish
   std::vector<std::string> ignored_at_start_;

@@ -2,11 +2,13 @@
 #include <malloc.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "observe/logging.h"
 #include "release/repository/version_policy.h"
@@ -221,6 +223,7 @@ void ModelManager::Commit() {
 
 void ModelManager::Publish() {
   auto set = std::make_shared<ModelSet>();
+  std::vector<std::weak_ptr<const LoadedModel>> published;
   bool any_served = false, all_served = true;
   for (const auto& [name, model] : models_) {
     set->Put(name);
@@ -236,6 +239,7 @@ void ModelManager::Publish() {
         entry.reason = "it is still being loaded";
         entry.unready = ModelState::kLoading;
       }
+      if (version.served != nullptr) published.push_back(version.served);
       served = served || version.served != nullptr;
       set->Put(name, std::move(entry));
     }
@@ -249,6 +253,14 @@ void ModelManager::Publish() {
                          ModelState::kUnloading});
   }
   store_->Replace(std::move(set));
+  for (const auto& before : std::exchange(published_, published)) {
+    const auto same = [&](const auto& now) {
+      return !now.owner_before(before) && !before.owner_before(now);
+    };
+    if (std::ranges::any_of(published, same)) continue;
+    // Nobody joins the batches of what has been withdrawn.
+    if (const auto model = before.lock()) host_.scheduler->Hurry(model->queue().get());
+  }
   on_readiness_(settled_.load() && any_served && (all_served || !options_.strict_readiness));
 }
 
