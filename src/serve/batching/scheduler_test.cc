@@ -111,6 +111,22 @@ TEST_F(SchedulerTest, CombinesEqualShapesOnly) {
   EXPECT_NE(a->times().started, b->times().started);
 }
 
+TEST_F(SchedulerTest, WaitsForNoMoreOnceItIsToHurry) {
+  ModelConfig config{.max_batch_size = 2};
+  config.dynamic_batching.emplace().max_queue_delay_microseconds = 3'600'000'000;
+  const auto one = Add(DoublingEngine(), config), other = Add(DoublingEngine(), config);
+  const auto withdrawn = Row(1), kept = Row(2), late = Row(3);
+  ASSERT_TRUE(Submit(one, withdrawn).ok());
+  ASSERT_TRUE(Submit(other, kept).ok());
+  scheduler_->Hurry(one.get());
+  EXPECT_TRUE(withdrawn->Wait().ok());
+  ASSERT_TRUE(Submit(one, late).ok());
+  EXPECT_TRUE(late->Wait().ok());
+  EXPECT_EQ(kept->finishes(), 0);
+  scheduler_->Hurry();
+  EXPECT_TRUE(kept->Wait().ok());
+}
+
 TEST_F(SchedulerTest, WaitsForMoreNoLongerThanConfigured) {
   ModelConfig config{.max_batch_size = 2};
   config.dynamic_batching.emplace().max_queue_delay_microseconds = 20'000;
