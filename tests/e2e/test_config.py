@@ -440,4 +440,5 @@ def test_a_port_in_use_is_named(key: str, small_repository: pathlib.Path) -> Non
     assert done.returncode == 1
     assert "cannot listen on " in done.stderr and f"127.0.0.1:{port}" in done.stderr
     assert "stop the process that uses it, or choose another" in done.stderr
-    assert key in done.stderr or "--grpc-port" in done.stderr
+    assert (f"--set {key}=PORT" if key != "grpc.port" else "--grpc-port") in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
