@@ -9,6 +9,7 @@
 #include "release/repository/model_config.h"
 #include "release/repository/repository.h"
 #include "runtime/engine.h"
+#include "serve/batching/model_queue.h"
 #include "serve/config/declared_tensors.h"
 
 namespace verdict {
@@ -69,6 +70,7 @@ CheckedVersion CheckVersion(const std::string& model, const VersionFile& file,
   checked.notice = (*engine)->notice();
   checked.status = Engine::CheckGolden(*engine);
   if (checked.status.ok()) checked.status = CheckDeclaredTensors(config, **engine);
+  if (checked.status.ok()) checked.status = ModelQueue::Check(*engine, config);
   checked.status = checked.status.WithContext(file.engine.string());
   return checked;
 }

@@ -82,6 +82,19 @@ TEST_F(CheckRepositoryTest, ReportsEveryProblem) {
   EXPECT_TRUE(check.versions[2].status.ok());
 }
 
+TEST_F(CheckRepositoryTest, ComparesTheConfigurationWithTheEngine) {
+  Write("priorities/1");
+  Configure("priorities", "max_batch_size: 8\ndynamic_batching: {priority_levels: 1000}\n");
+  Write("rows/1");
+  Configure("rows", "max_batch_size: 4096\n");
+  Write("states/1");
+  Configure("states", "sequence_batching: {state: [{input_name: nope, output_name: y}]}\n");
+  EXPECT_THAT(CheckRepository(config_).problems,
+              ElementsAre(HasSubstr("priority_levels"),
+                          HasSubstr("rows/1/model.engine: max_batch_size is 4096"),
+                          HasSubstr("state 'nope' is no input of the engine")));
+}
+
 TEST_F(CheckRepositoryTest, KnowsAnEmptyOrMissingFolder) {
   EXPECT_THAT(CheckRepository(config_).problems, ElementsAre(HasSubstr(root_.string())));
   std::filesystem::create_directories(root_);
