@@ -175,7 +175,8 @@ Status ModelQueue::CheckJob(const Job& job) const {
                            " inputs, got " + std::to_string(job.inputs.size()));
   }
   if (sequences_ && job.sequence.empty()) {
-    return InvalidArgument("the model keeps a state per sequence: name the sequence");
+    return InvalidArgument(
+        "the model keeps a state per sequence: name the sequence (parameters.sequence_id)");
   }
   if (sequences_ && job.rows != 1) {
     return InvalidArgument("a request of a sequence has one row, got " + std::to_string(job.rows));
