@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 std::string BatchingText(const ModelConfig& config) {
   if (config.sequence_batching) return "sequences";
-  if (config.dynamic_batching) return "up to " + std::to_string(config.max_batch_size) + " rows";
+  // Without dynamic_batching too: batches then form of what happens to wait.
+  if (config.max_batch_size > 1) return "up to " + std::to_string(config.max_batch_size) + " rows";
   return "none";
 }
 

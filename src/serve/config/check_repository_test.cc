@@ -47,13 +47,16 @@ TEST_F(CheckRepositoryTest, LoadsEveryVersionThatIsWanted) {
   Write("other/3");
   Write("other/4");
   Configure("other", "version_policy: {specific: {versions: [3]}}");
+  Write("plain/1");
+  Configure("plain", "max_batch_size: 4\n");
   const RepositoryCheck check = CheckRepository(config_);
   EXPECT_THAT(check.problems, IsEmpty());
   EXPECT_EQ(CheckTable(check),
             "MODEL  VERSION  BATCHING      STATUS\n"
             "fraud  2        up to 8 rows  ready\n"
             "fraud  10       up to 8 rows  ready\n"
-            "other  3        none          ready\n");
+            "other  3        none          ready\n"
+            "plain  1        up to 4 rows  ready\n");
 }
 
 TEST_F(CheckRepositoryTest, ReportsEveryProblem) {
