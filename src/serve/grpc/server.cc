@@ -123,8 +123,10 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcOptions& options
   }
   is_binding = true;
   server->server_ = builder.BuildAndStart();
+  const bool bound = server->server_ != nullptr && port != 0;
+  if (!bound) server.reset();  // whose queues complain of ending before the server that never was
   is_binding = false;
-  if (server->server_ == nullptr || port == 0) {
+  if (!bound) {
     return Unavailable("cannot listen on " + AddressOf(options.host, options.port) +
                        " for gRPC: the port is in use or the address is none of this machine; "
                        "stop the process that uses it, or choose another with --grpc-port");
