@@ -41,10 +41,20 @@ const Shape* FindShape(const NamedShapes& shapes, std::string_view name) {
   return nullptr;
 }
 
-/// The flag that a shape came from.
-const char* FlagOf(const Shape* given, const Shape* min, const Shape* opt) {
-  return given == min ? "--minShapes" : given == opt ? "--optShapes" : "--maxShapes";
-}
+/// The names of the flags, for messages: all three the same are what --shapes stands for.
+struct FlagNames {
+  const char* min = "--minShapes";
+  const char* opt = "--optShapes";
+  const char* max = "--maxShapes";
+
+  FlagNames(const NamedShapes& low, const NamedShapes& mid, const NamedShapes& high) {
+    if (low == mid && mid == high) min = opt = max = "--shapes";
+  }
+  /// The flag that a shape came from.
+  const char* Of(const Shape* given, const Shape* low, const Shape* mid) const {
+    return given == low ? min : given == mid ? opt : max;
+  }
+};
 
 /// One of min, opt and max for one input: from its flag, or by filling in the symbols.
 Result<Shape> OneShape(const Graph& graph, const Value& input, const Shape* given, const char* flag,
@@ -123,9 +133,10 @@ Result<NamedShapes> ParseShapes(std::string_view text) {
 
 Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const NamedShapes& opt,
                             const NamedShapes& max) {
-  VERDICT_RETURN_IF_ERROR(CheckNames(graph, min, "--minShapes"));
-  VERDICT_RETURN_IF_ERROR(CheckNames(graph, opt, "--optShapes"));
-  VERDICT_RETURN_IF_ERROR(CheckNames(graph, max, "--maxShapes"));
+  const FlagNames flags(min, opt, max);
+  VERDICT_RETURN_IF_ERROR(CheckNames(graph, min, flags.min));
+  VERDICT_RETURN_IF_ERROR(CheckNames(graph, opt, flags.opt));
+  VERDICT_RETURN_IF_ERROR(CheckNames(graph, max, flags.max));
   std::map<Dim, int64_t> min_symbols, opt_symbols, max_symbols;
   // Inputs that a flag names come first, so that a symbol shared with an unnamed input takes the
   // flag's size.
@@ -148,13 +159,13 @@ Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const Na
     range.name = input.name;
     VERDICT_ASSIGN_OR_RETURN(
         range.min,
-        OneShape(graph, input, given_low, FlagOf(given_low, low, mid), kDefaultMin, min_symbols));
+        OneShape(graph, input, given_low, flags.Of(given_low, low, mid), kDefaultMin, min_symbols));
     VERDICT_ASSIGN_OR_RETURN(
         range.opt,
-        OneShape(graph, input, given_mid, FlagOf(given_mid, low, mid), kDefaultOpt, opt_symbols));
+        OneShape(graph, input, given_mid, flags.Of(given_mid, low, mid), kDefaultOpt, opt_symbols));
     VERDICT_ASSIGN_OR_RETURN(
-        range.max,
-        OneShape(graph, input, given_high, FlagOf(given_high, low, mid), kDefaultMax, max_symbols));
+        range.max, OneShape(graph, input, given_high, flags.Of(given_high, low, mid), kDefaultMax,
+                            max_symbols));
     for (int axis = 0; axis < range.min.rank(); ++axis) {
       if (range.min[axis] > range.opt[axis] || range.opt[axis] > range.max[axis]) {
         return InvalidArgument("input '" + input.name + "': min " + ToString(range.min) + ", opt " +

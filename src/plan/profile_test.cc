@@ -69,6 +69,9 @@ TEST_F(ProfileTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(Make("z:1", "", "").status().message(), HasSubstr("no input 'z'"));
   EXPECT_THAT(Make("x:1", "", "").status().message(), HasSubstr("[N,30]"));
   EXPECT_THAT(Make("x:1x31", "", "").status().message(), HasSubstr("does not fit"));
+  EXPECT_THAT(Make("x:1x31", "", "").status().message(), HasSubstr("--minShapes of input 'x'"));
+  EXPECT_THAT(Make("x:1x31", "x:1x31", "x:1x31").status().message(),
+              HasSubstr("--shapes of input 'x'"));
   EXPECT_THAT(Make("x:8x30", "x:4x30", "x:16x30").status().message(), HasSubstr("not in order"));
   EXPECT_THAT(Make("x:8x30,y:4", "", "").status().message(), HasSubstr("'N'"));
   EXPECT_THAT(Make("x:8x30,x:4x30", "", "").status().message(), HasSubstr("twice"));

@@ -74,6 +74,13 @@ Status CheckTracing(const ServerOptions& options) {
   return CheckCollectorUrl(options.trace_collector.url).WithContext("key 'tracing.endpoint'");
 }
 
+/// Whose port could not be had is for the caller to say; a server does not know its key.
+Result<std::unique_ptr<HttpServer>> WithKey(const char* key,
+                                            Result<std::unique_ptr<HttpServer>> server) {
+  if (server.status().code() != StatusCode::kUnavailable) return server;
+  return Unavailable(server.status().message() + ": --set " + key + "=PORT");
+}
+
 }  // namespace
 
 std::vector<Status> Server::Check(const ServerOptions& options) {
@@ -125,15 +132,20 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   service.SetManager(server->manager_.get());
   VERDICT_ASSIGN_OR_RETURN(server->tls_, MakeTls(complete));
   VERDICT_RETURN_IF_ERROR(server->StartReloader(certificate_stamp, clients_stamp));
-  VERDICT_ASSIGN_OR_RETURN(server->metrics_,
-                           HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
-                                             MetricsLimits(), server->metrics_handler_));
   VERDICT_ASSIGN_OR_RETURN(
-      server->http_, HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
-                                       complete.limits, server->inference_handler_, server->tls_));
+      server->metrics_,
+      WithKey("metrics.port", HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
+                                                MetricsLimits(), server->metrics_handler_)));
   VERDICT_ASSIGN_OR_RETURN(
-      server->admin_, HttpServer::Start(complete.admin_host, complete.admin_port, 1, AdminLimits(),
-                                        server->admin_handler_, server->tls_, complete.io_threads));
+      server->http_,
+      WithKey("http.port",
+              HttpServer::Start(complete.http_host, complete.http_port, complete.io_threads,
+                                complete.limits, server->inference_handler_, server->tls_)));
+  VERDICT_ASSIGN_OR_RETURN(
+      server->admin_,
+      WithKey("admin.port",
+              HttpServer::Start(complete.admin_host, complete.admin_port, 1, AdminLimits(),
+                                server->admin_handler_, server->tls_, complete.io_threads)));
   VERDICT_RETURN_IF_ERROR(server->StartGrpc());
   // An idle worker would else keep the models of its last request. (gRPC's look now and then.)
   service.models().SetListener([&server = *server, &models = service.models()] {

@@ -562,8 +562,7 @@ TEST_F(ServerTest, PortInUseIsSaidSo) {
   const auto server = Server::Start(second);
   ASSERT_FALSE(server.ok());
   EXPECT_THAT(server.status().message(), HasSubstr("cannot listen on http://127.0.0.1:"));
-  EXPECT_THAT(server.status().message(),
-              HasSubstr("choose another port: http.port, metrics.port, admin.port"));
+  EXPECT_THAT(server.status().message(), HasSubstr("choose another port: --set http.port=PORT"));
 }
 
 TEST_F(ServerTest, MissingRepositoryIsSaidSo) {

@@ -237,7 +237,9 @@ std::function<Status()> Declare(CLI::App& app) {
           CLI::Transformer(std::map<std::string, Protocol>{{"http", Protocol::kHttp},
                                                            {"grpc", Protocol::kGrpc},
                                                            {"grpc-stream", Protocol::kGrpcStream}})
-              .description(""));
+              .description(""))
+      // Comes before the other: what it does not know is refused with the list of what there is.
+      ->transform(CLI::IsMember({"http", "grpc", "grpc-stream"}).description(""));
   AddShapesFlag(app, "--shape", flags->shapes, "x:1x10: random values (the default)");
   add("--input-data", flags->inputs, "FILE.npz", "or arrays, whose rows are sent in turn");
   app.add_flag("--json", flags->json, "tensors as JSON instead of binary");

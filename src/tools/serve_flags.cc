@@ -93,7 +93,7 @@ void DeclareServeFlags(CLI::App& app, ServeFlags* flags) {
              flags->settings.push_back({"--set", text.substr(0, equals), text.substr(equals + 1)});
            }
          },
-         "any key of FILE, as http.port=80")
+         "any key of FILE, as admin.port=8013")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)
       ->check(WrongSetting);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/unix_time.h"
 #include "serve/admission/authenticator.h"
 #include "tools/subcommand.h"
 
@@ -45,10 +46,17 @@ std::function<Status()> Declare(CLI::App& app) {
       ->required();
   app.add_option("--roles", flags->roles, "of infer, admin, metrics; default infer")
       ->type_name("ROLE,…")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::IsMember({"infer", "admin", "metrics"}).description(""));
   app.add_option("--expires", flags->expires,
                  "as 2027-06-30 or 2027-06-30T12:00:00Z; default never")
-      ->type_name("TIME");
+      ->type_name("TIME")
+      ->check([](const std::string& text) -> std::string {
+        const auto time = ParseExpiry(text);
+        if (!time)
+          return "'" + text + "' is no time as 2027-06-30T00:00:00Z, nor a day as 2027-06-30";
+        return *time > UnixTime() ? "" : "'" + text + "' is over: no server would take the token";
+      });
   return [flags] { return MakeEntry(*flags); };
 }
 

@@ -121,6 +121,7 @@ def test_version() -> None:
     (["bench", "--onnx", "m", "--duration", "nan"], "--duration"),
     (["bench", "--onnx", "m", "--warmUp", "nan"], "--warmUp"),
     (["bench", "--onnx", "m", "--percentile", "90,nan"], "--percentile"),
+    (["load", "--model", "m", "--protocol", "htp"], "--protocol: htp not in {http,grpc,grpc-stream}"),
     (["build", "--onnx", "m", "--saveEngine", ""], "--saveEngine: the path is empty"),
     (["build", "--onnx", "", "--saveEngine", "e"], "--onnx: the path is empty"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--timingCacheFile", ""],

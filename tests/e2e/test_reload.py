@@ -137,6 +137,17 @@ def test_triton_client_loads_and_unloads(rig: Rig) -> None:
     assert ready.code == 200 and len(ready.json()) == 2
 
 
+def test_a_broken_configuration_leaves_what_was_loaded(rig: Rig) -> None:
+    """The log says that, and why."""
+    rig.put("fraud", 1, rig.engine(1))
+    server = rig.poll()
+    (rig.root / "fraud" / "config.yaml").write_text("max_batchsize: 8")
+    rig.rescan()
+    wait_for(lambda: "model fraud: the change is refused; version 1 as loaded before keeps serving: "
+             in server.log(), "the refusal is logged")
+    assert server.ask(REQUEST).code == 200
+
+
 BATCHING = """max_batch_size: 8
 dynamic_batching:
   preferred_batch_size: [2, 4]

@@ -370,12 +370,15 @@ def test_the_command_makes_tokens_that_the_server_takes(start, tmp_path: pathlib
     clients.write_text("tokens:\n" + "\n".join(rest) + "\n")
     server = start(*auth_settings(clients))
     assert code_of(server.port, "GET", "/v2/models/fraud", bearer(token)) == 200
-    for arguments, message in [(["--name", "a b"], "name: expected"),
-                               (["--name", "a", "--roles", "root"], "no such role"),
-                               (["--name", "a", "--expires", "soon"], "expires: expected a time")]:
+    for arguments, status, message in [
+        (["--name", "a b"], 1, "name: expected"),
+        (["--name", "a", "--roles", "root"], 2, "--roles: root not in {infer,admin,metrics}"),
+        (["--name", "a", "--expires", "soon"], 2, "--expires: 'soon' is no time"),
+        (["--name", "a", "--expires", "2020-01-01"], 2, "--expires: '2020-01-01' is over"),
+    ]:
         wrong = subprocess.run([BINARY, "token", *arguments], capture_output=True, text=True,
                                timeout=60)
-        assert wrong.returncode == 1
+        assert wrong.returncode == status
         assert message in wrong.stderr
         assert wrong.stdout == ""
 

@@ -58,8 +58,16 @@ bool TakeCharacter(std::string_view* text, char c) {
   return true;
 }
 
-/// "2027-06-30" or "2027-06-30T12:00:00Z" as Unix time.
-std::optional<int64_t> ParseTime(std::string_view text) {
+bool IsSubject(std::string_view text) {
+  for (std::string_view kind : {"cn:", "dns:", "uri:", "email:"}) {
+    if (text.starts_with(kind) && text.size() > kind.size()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<int64_t> ParseExpiry(std::string_view text) {
   using namespace std::chrono;
   const auto y = TakeDigits(&text, 4);
   if (!y || !TakeCharacter(&text, '-')) return std::nullopt;
@@ -81,15 +89,6 @@ std::optional<int64_t> ParseTime(std::string_view text) {
   if (!second || text != "Z" || *hours > 23 || *minutes > 59 || *second > 59) return std::nullopt;
   return midnight + *hours * 3600 + *minutes * 60 + *second;
 }
-
-bool IsSubject(std::string_view text) {
-  for (std::string_view kind : {"cn:", "dns:", "uri:", "email:"}) {
-    if (text.starts_with(kind) && text.size() > kind.size()) return true;
-  }
-  return false;
-}
-
-}  // namespace
 
 /// Turns YAML's nodes into a table.
 class ClientsFileReader {
@@ -191,7 +190,7 @@ class ClientsFileReader {
     token.sha256 = *digest;
     if (map["expires"]) {
       VERDICT_ASSIGN_OR_RETURN(const std::string text, ReadText(map, "expires"));
-      const auto time = ParseTime(text);
+      const auto time = ParseExpiry(text);
       if (!time.has_value()) {
         return BadLine(map["expires"].Mark(),
                        "expires: expected a time as 2027-06-30T00:00:00Z or a day as 2027-06-30");

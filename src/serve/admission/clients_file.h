@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,6 +34,9 @@ namespace verdict {
 /// Two tokens of one name let a token be replaced without a gap.
 inline constexpr size_t kMaxClientsFileBytes = size_t{4} << 20;
 inline constexpr size_t kMaxClientNameBytes = 64;
+
+/// "2027-06-30" or "2027-06-30T12:00:00Z" as Unix time; none if it is neither.
+std::optional<int64_t> ParseExpiry(std::string_view text);
 
 /// A token of the file: only its hash is known.
 struct TokenEntry {

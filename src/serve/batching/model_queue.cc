@@ -38,10 +38,13 @@ DynamicBatching BatchingOf(const ModelConfig& config) {
 ModelQueue::ModelQueue(const ModelConfig& config, std::string name)
     : config_(config), name_(std::move(name)), queue_(BatchingOf(config)) {}
 
-Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Engine> engine,
-                                                       const ModelConfig& config,
-                                                       std::span<const Arenas> threads,
-                                                       std::string name) {
+Status ModelQueue::Check(std::shared_ptr<const Engine> engine, const ModelConfig& config) {
+  return Configure(std::move(engine), config, {}).status();
+}
+
+Result<std::shared_ptr<ModelQueue>> ModelQueue::Configure(std::shared_ptr<const Engine> engine,
+                                                          const ModelConfig& config,
+                                                          std::string name) {
   if (BatchingOf(config).priority_levels > kMaxPriorityLevels) {
     return InvalidArgument("priority_levels is over " + std::to_string(kMaxPriorityLevels));
   }
@@ -50,6 +53,15 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
   queue->rows_ = RowsOf(*queue->engine_);
   VERDICT_RETURN_IF_ERROR(queue->SetLimits());
   VERDICT_RETURN_IF_ERROR(queue->SetStates());
+  return queue;
+}
+
+Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Engine> engine,
+                                                       const ModelConfig& config,
+                                                       std::span<const Arenas> threads,
+                                                       std::string name) {
+  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<ModelQueue> queue,
+                           Configure(std::move(engine), config, std::move(name)));
   const auto num_threads = static_cast<int>(threads.size());
   queue->limit_ = static_cast<int>(
       std::min<uint32_t>(config.instance_count == 0 ? UINT32_MAX : config.instance_count,
@@ -162,7 +174,8 @@ Status ModelQueue::CheckJob(const Job& job) const {
                            " inputs, got " + std::to_string(job.inputs.size()));
   }
   if (sequences_ && job.sequence.empty()) {
-    return InvalidArgument("the model keeps a state per sequence: name the sequence");
+    return InvalidArgument(
+        "the model keeps a state per sequence: name the sequence (parameters.sequence_id)");
   }
   if (sequences_ && job.rows != 1) {
     return InvalidArgument("a request of a sequence has one row, got " + std::to_string(job.rows));

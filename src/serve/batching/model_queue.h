@@ -57,6 +57,10 @@ class ModelQueue {
   /// no sequences.
   std::span<const StateSlot> states() const { return states_; }
 
+  /// Whether an engine can be served with a configuration: limits, priorities, states. Nothing is
+  /// run. Errors: kInvalidArgument, as of Scheduler::Add.
+  static Status Check(std::shared_ptr<const Engine> engine, const ModelConfig& config);
+
   Rejected rejected() const;
   /// Runs by their number of rows; the times of tensors are not known here.
   BatchSizes::Totals batch_sizes() const;
@@ -70,6 +74,9 @@ class ModelQueue {
   struct Arenas {
     std::shared_ptr<Arena> work, staging;
   };
+  /// A queue that cannot run yet. Errors: as Check.
+  static Result<std::shared_ptr<ModelQueue>> Configure(std::shared_ptr<const Engine> engine,
+                                                       const ModelConfig& config, std::string name);
   static Result<std::shared_ptr<ModelQueue>> Create(std::shared_ptr<const Engine> engine,
                                                     const ModelConfig& config,
                                                     std::span<const Arenas> threads,

@@ -9,6 +9,7 @@
 #include "release/repository/model_config.h"
 #include "release/repository/repository.h"
 #include "runtime/engine.h"
+#include "serve/batching/model_queue.h"
 #include "serve/config/declared_tensors.h"
 
 namespace verdict {
@@ -18,7 +19,8 @@ namespace fs = std::filesystem;
 
 std::string BatchingText(const ModelConfig& config) {
   if (config.sequence_batching) return "sequences";
-  if (config.dynamic_batching) return "up to " + std::to_string(config.max_batch_size) + " rows";
+  // Without dynamic_batching too: batches then form of what happens to wait.
+  if (config.max_batch_size > 1) return "up to " + std::to_string(config.max_batch_size) + " rows";
   return "none";
 }
 
@@ -69,6 +71,7 @@ CheckedVersion CheckVersion(const std::string& model, const VersionFile& file,
   checked.notice = (*engine)->notice();
   checked.status = Engine::CheckGolden(*engine);
   if (checked.status.ok()) checked.status = CheckDeclaredTensors(config, **engine);
+  if (checked.status.ok()) checked.status = ModelQueue::Check(*engine, config);
   checked.status = checked.status.WithContext(file.engine.string());
   return checked;
 }

@@ -26,7 +26,7 @@ struct RepositoryCheck {
 
 /// Does what a server does with its repository before it is ready, but serves nothing: lists it,
 /// reads every config.yaml, loads every version that is wanted, one after another, and checks its
-/// golden vectors.
+/// golden vectors and what config.yaml asks of the engine.
 RepositoryCheck CheckRepository(const RepositoryConfig& repository);
 
 /// A table: model, version, batching, status; a line each, safe for terminals.

@@ -47,13 +47,16 @@ TEST_F(CheckRepositoryTest, LoadsEveryVersionThatIsWanted) {
   Write("other/3");
   Write("other/4");
   Configure("other", "version_policy: {specific: {versions: [3]}}");
+  Write("plain/1");
+  Configure("plain", "max_batch_size: 4\n");
   const RepositoryCheck check = CheckRepository(config_);
   EXPECT_THAT(check.problems, IsEmpty());
   EXPECT_EQ(CheckTable(check),
             "MODEL  VERSION  BATCHING      STATUS\n"
             "fraud  2        up to 8 rows  ready\n"
             "fraud  10       up to 8 rows  ready\n"
-            "other  3        none          ready\n");
+            "other  3        none          ready\n"
+            "plain  1        up to 4 rows  ready\n");
 }
 
 TEST_F(CheckRepositoryTest, ReportsEveryProblem) {
@@ -80,6 +83,19 @@ TEST_F(CheckRepositoryTest, ReportsEveryProblem) {
   ASSERT_EQ(check.versions.size(), 4u);
   EXPECT_EQ(check.versions[0].status.code(), StatusCode::kDataLoss);
   EXPECT_TRUE(check.versions[2].status.ok());
+}
+
+TEST_F(CheckRepositoryTest, ComparesTheConfigurationWithTheEngine) {
+  Write("priorities/1");
+  Configure("priorities", "max_batch_size: 8\ndynamic_batching: {priority_levels: 1000}\n");
+  Write("rows/1");
+  Configure("rows", "max_batch_size: 4096\n");
+  Write("states/1");
+  Configure("states", "sequence_batching: {state: [{input_name: nope, output_name: y}]}\n");
+  EXPECT_THAT(CheckRepository(config_).problems,
+              ElementsAre(HasSubstr("priority_levels"),
+                          HasSubstr("rows/1/model.engine: max_batch_size is 4096"),
+                          HasSubstr("state 'nope' is no input of the engine")));
 }
 
 TEST_F(CheckRepositoryTest, KnowsAnEmptyOrMissingFolder) {

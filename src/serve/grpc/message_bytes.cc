@@ -135,6 +135,9 @@ Status InflateMessage(const grpc::ByteBuffer& compressed, size_t max_bytes, Body
   Status status =
       Inflate({reinterpret_cast<const char*>(whole.begin()), whole.size()}, max_bytes, memory);
   if (status.code() == StatusCode::kOutOfRange) return TooLarge(max_bytes);
+  if (status.code() == StatusCode::kInvalidArgument) {
+    return InvalidArgument("the message is not what its grpc-encoding says, or cut off");
+  }
   VERDICT_RETURN_IF_ERROR(std::move(status));
   const std::string_view text = memory->text();
   const grpc::Slice slice(text.data(), text.size(), grpc::Slice::STATIC_SLICE);

@@ -26,9 +26,12 @@ constexpr int kMaxPingStrikes = 3;
 /// Threads that gRPC may start for itself: timers, executors.
 constexpr int kLibraryThreads = 8;
 
+/// While this thread binds a port: what fails then is told by GrpcServer::Start, in one line.
+thread_local bool is_binding = false;
+
 /// gRPC's errors in our log, at most one a second: a client must not be able to fill the disk.
 void LogGrpcError(gpr_log_func_args* args) {
-  if (args->severity < GPR_LOG_SEVERITY_ERROR) return;
+  if (args->severity < GPR_LOG_SEVERITY_ERROR || is_binding) return;
   static std::atomic<int64_t> next_log_ms{0};
   const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::steady_clock::now().time_since_epoch())
@@ -120,8 +123,12 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcOptions& options
     server->workers_.push_back(std::make_unique<GrpcWorker>(
         options.first_worker + i, server->shared_, builder.AddCompletionQueue()));
   }
+  is_binding = true;
   server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || port == 0) {
+  const bool bound = server->server_ != nullptr && port != 0;
+  if (!bound) server.reset();  // whose queues complain of ending before the server that never was
+  is_binding = false;
+  if (!bound) {
     return Unavailable("cannot listen on " + AddressOf(options.host, options.port) +
                        " for gRPC: the port is in use or the address is none of this machine; "
                        "stop the process that uses it, or choose another with --grpc-port");

@@ -43,7 +43,7 @@ Status Inflate(std::string_view compressed, size_t max_bytes, BodyBuffer* out) {
     if (result != Z_OK && result != Z_STREAM_END) {
       return InvalidArgument(result == Z_BUF_ERROR
                                  ? "the compressed body is cut off"
-                                 : "the compressed body is neither gzip nor deflate");
+                                 : "the body is not what its Content-Encoding says");
     }
     const size_t produced = sizeof(chunk) - stream.avail_out;
     if (produced > max_bytes - std::min(max_bytes, out->size())) {

@@ -87,11 +87,9 @@ Status HttpServer::Listen(const std::string& host, uint16_t port) {
   if (!error) acceptor_.listen(kBacklog, error);
   if (error) {
     std::string message = "cannot listen on " + UrlOf(endpoint) + ": " + error.message();
-    if (error == asio::error::address_in_use) {
-      message +=
-          "; stop the process that uses it, or choose another port: http.port, metrics.port, "
-          "admin.port";
-    }
+    message += error == asio::error::address_in_use
+                   ? "; stop the process that uses it, or choose another port"
+                   : "; choose another address or port";
     return Unavailable(std::move(message));
   }
   const tcp::endpoint local = acceptor_.local_endpoint(error);

@@ -48,9 +48,12 @@ void LogLoaded(const LoadedModel& model, double seconds) {
 void LogFailed(const std::string& name, int64_t number, const VersionRecord& version) {
   const LogScope model_field("model", name);
   const LogScope version_field("version", std::to_string(number));
-  spdlog::error("model {} version {} is not served{}: {}", name, number,
-                version.served != nullptr ? " as it is now; what was loaded before still is" : "",
-                version.error.message());
+  if (version.served != nullptr) {
+    spdlog::error("model {}: the change is refused; version {} as loaded before keeps serving: {}",
+                  name, number, version.error.message());
+  } else {
+    spdlog::error("model {} version {} is not served: {}", name, number, version.error.message());
+  }
 }
 
 }  // namespace
