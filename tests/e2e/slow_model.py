@@ -16,11 +16,11 @@ LAYERS = 200
 MAX_ROWS = 70_000
 
 
-def build_slow(engine: pathlib.Path) -> None:
+def build_slow(engine: pathlib.Path, layers: int = LAYERS) -> None:
     """y[N,1] of x[N,256], through a multiplication a layer."""
     nodes = []
     name = "x"
-    for layer in range(LAYERS):
+    for layer in range(layers):
         nodes.append(helper.make_node("MatMul", [name, "w"], [f"product{layer}"]))
         nodes.append(helper.make_node("Relu", [f"product{layer}"], [f"layer{layer}"]))
         name = f"layer{layer}"

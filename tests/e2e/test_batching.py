@@ -276,7 +276,7 @@ def test_sigterm_answers_what_is_queued(
         shutil.copytree(models / model, root / model)
     running = start(root, tmp_path / "log", drain_ms=int(drain_s * 1000))
     rows = Rows("batched", "x", ROWS, "y", {"1": [WANTED]}.__getitem__)
-    with held_up(running, 3000), Traffic(running, rows) as traffic:
+    with held_up(running, 8000), Traffic(running, rows) as traffic:
         wait_for(lambda: pending(running, "batched") >= 50, "many wait")
         refusing_s = time.monotonic() + drain_s
         running.process.terminate()

@@ -161,7 +161,7 @@ def test_an_open_stream_does_not_hold_the_server(
 def test_a_run_that_does_not_end_is_ended_by_force(tmp_path: pathlib.Path) -> None:
     """Exit status 3, said in the log, some 15 s after the signal; the run would take longer."""
     root = tmp_path / "repository"
-    build_slow(root / "slow" / "1" / "model.engine")
+    build_slow(root / "slow" / "1" / "model.engine", layers=1000)  # a minute, on a fast machine
     running = Server(root, tmp_path / "log", "--drain-ms", 0, "--set", "compute.threads=1")
     labels = '{model="slow",version="1"}'
     waiting = "nv_inference_pending_request_count" + labels
