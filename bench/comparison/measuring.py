@@ -20,7 +20,7 @@ SHARES = (0.3, 0.7, 0.9)  # of each server's own maximum
 GOODPUT_DEADLINE_US = 20_000
 SUSTAINED_SHARE = 0.99  # of the requests in time
 # Of a row's maximum, tried in turn as the rate that it sustains.
-SUSTAINED_TRIES = (1.0, 0.9, 0.8, 0.7, 0.5, 0.3)
+SUSTAINED_TRIES = (1.0, 0.9, 0.8, 0.7, 0.5, 0.3, 0.2, 0.1)
 INPUT_ROWS = 64  # different requests
 IDLE_S = 1.0
 SETTLE_S = 0.5
