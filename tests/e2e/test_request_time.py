@@ -136,7 +136,7 @@ def test_a_long_run_leaves_its_io_thread_to_others(tmp_path: pathlib.Path) -> No
                                   "data": quick[0].tolist()}]}
         client, other = server.client(), server.client()
         overtaken = 0
-        for _ in range(200):
+        for _ in range(2000):
             client.send(post("/v2/models/slow/infer", slow_body))
             client.send(post("/v2/models/quick/infer", quick_body))  # behind it, on one connection
             time.sleep(0.001)  # until it has been read

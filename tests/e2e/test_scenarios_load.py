@@ -132,7 +132,7 @@ def test_a_full_queue_refuses_the_excess_at_once(loaded: Server) -> None:
     """As many as the queue holds get 200 or OK; all others 503 or RESOURCE_EXHAUSTED while the
     engine is still busy, and are counted."""
     rejected, executed = failures(loaded, "short", "REJECTED"), count(loaded, "short")
-    with held_up(loaded) as still_held, Shots(loaded) as shots:
+    with held_up(loaded, LONG) as still_held, Shots(loaded) as shots:
         asked = []
         for number in poisson(200, 10, 0.5):
             row = number % len(ROWS)
