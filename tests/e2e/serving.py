@@ -83,13 +83,14 @@ class Server:
         raise KeyError(name_and_labels)
 
     def resident_bytes(self) -> int:
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(kilobytes.split()[1]) * 1024
+        return self._memory("VmRSS:")
 
     def peak_resident_bytes(self) -> int:
+        return self._memory("VmHWM:")
+
+    def _memory(self, key: str) -> int:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        kilobytes = next(line for line in status.splitlines() if line.startswith(key))
         return int(kilobytes.split()[1]) * 1024
 
     def reset_peak_resident_bytes(self) -> None:
