@@ -79,12 +79,7 @@ Status ReadRunParameter(std::string_view key, const dom::element& value, const s
     if (value.get(number) == simdjson::SUCCESS) {
       request->sequence = number == 0 ? "" : std::to_string(number);
     } else if (value.get(text) == simdjson::SUCCESS) {
-      if (text.size() > kMaxSequenceIdBytes) {
-        return InvalidArgument("field " + field + ".sequence_id has " +
-                               std::to_string(text.size()) + " bytes, at most " +
-                               std::to_string(kMaxSequenceIdBytes) + " are taken");
-      }
-      request->sequence = text;
+      return ReadSequenceId(text, field, &request->sequence);
     } else {
       return WrongType(field + ".sequence_id", "a string or a whole number that is not negative");
     }

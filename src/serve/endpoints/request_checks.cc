@@ -7,6 +7,7 @@
 
 #include "base/checked_math.h"
 #include "serve/endpoints/datatype.h"
+#include "serve/endpoints/infer_request.h"
 #include "serve/endpoints/json_text.h"
 #include "serve/endpoints/tensor_binary.h"
 
@@ -201,6 +202,15 @@ Status ReadPriority(uint64_t value, const std::string& field, uint32_t* priority
                            " is no priority level");
   }
   *priority = static_cast<uint32_t>(value);
+  return OkStatus();
+}
+
+Status ReadSequenceId(std::string_view text, const std::string& field, std::string* sequence) {
+  if (text.size() > kMaxSequenceIdBytes) {
+    return InvalidArgument("field " + field + ".sequence_id has " + std::to_string(text.size()) +
+                           " bytes, at most " + std::to_string(kMaxSequenceIdBytes) + " are taken");
+  }
+  *sequence = text;
   return OkStatus();
 }
 

@@ -94,4 +94,7 @@ Status ClassificationNotOffered(const std::string& field);
 /// Reads "priority": 0 (none) or a level. Errors: over what 32 bits hold.
 Status ReadPriority(uint64_t value, const std::string& field, uint32_t* priority);
 
+/// Reads "sequence_id" where it is a text. Errors: over kMaxSequenceIdBytes.
+Status ReadSequenceId(std::string_view text, const std::string& field, std::string* sequence);
+
 }  // namespace verdict

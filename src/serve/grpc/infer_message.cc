@@ -37,9 +37,9 @@ std::optional<uint64_t> WholeNumber(const InferParameter& parameter) {
 }
 
 /// field: whose parameter it is, "inputs[0]"; empty: the request's.
-Status WrongType(const std::string& field, const std::string& key, std::string_view wanted) {
+Status WrongType(const std::string& field, const std::string& key, const char* wanted) {
   return InvalidArgument("field " + (field.empty() ? field : field + ".") + "parameters." + key +
-                         " must be " + std::string(wanted));
+                         " must be " + wanted);
 }
 
 /// The parameters of the request that say how it is run; others are passed over.
@@ -57,10 +57,8 @@ Status ReadRunParameters(const Parameters& parameters, InferRequest* request) {
       if (number.has_value()) {
         request->sequence = *number == 0 ? "" : std::to_string(*number);
       } else if (value.parameter_choice_case() == InferParameter::kStringParam) {
-        if (value.string_param().size() > kMaxSequenceIdBytes) {
-          return WrongType("", key, "at most " + std::to_string(kMaxSequenceIdBytes) + " bytes");
-        }
-        request->sequence = value.string_param();
+        VERDICT_RETURN_IF_ERROR(
+            ReadSequenceId(value.string_param(), "parameters", &request->sequence));
       } else {
         return WrongType("", key, "a string or a whole number that is not negative");
       }
