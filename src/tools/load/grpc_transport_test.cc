@@ -181,6 +181,19 @@ TEST_P(GrpcTransport, AnOpenLoopSendsAtItsTimes) {
   EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 100}}));
 }
 
+TEST_P(GrpcTransport, APlaceThatComesFreeWaitsForTheTimeOfTheNextRequestOnly) {
+  const FakeServer server;
+  const LoadFlags flags = FlagsFor(server, "m", GetParam());
+  RunOptions options = Options(flags, 100);
+  options.worker.connections = options.worker.concurrency = 1;  // each request finds it in use
+  options.arrivals = ArrivalKind::kConstant;
+  options.rate_per_s = 500;
+  const auto result = Measured(flags, options);
+  ASSERT_TRUE(result.ok()) << result.status().ToString();
+  EXPECT_EQ(result->total.endings, (std::map<int, uint64_t>{{0, 100}}));
+  EXPECT_LT(result->total.latency.Percentile(50), 5'000'000);
+}
+
 /// Four requests in as many milliseconds, for which there is one place.
 RunOptions FourBehindEachOther(const LoadFlags& flags) {
   RunOptions options = Options(flags, 4);

@@ -98,7 +98,7 @@ void GrpcWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& sto
   while (true) {
     int64_t wake_ns = 0;
     {
-      const std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
       const int64_t now = Now();
       if (stop.load(std::memory_order_relaxed) && give_up_ns > now + kNsPerSecond) {
         pacer_.StopAt(now);
@@ -112,9 +112,14 @@ void GrpcWorker::Run(SteadyClock::time_point start, const std::atomic<bool>& sto
         Sweep(now);
         next_sweep_ns = now + kSweepNs;
       }
-      // Where all slots are in use, the thread of the completions sends what is due.
-      wake_ns = idle_.empty() ? next_sweep_ns : std::min(next_sweep_ns, pacer_.next_ns());
-      if (pacer_.ended(now)) wake_ns = std::min(wake_ns, now + kSweepNs / 20);
+      wake_ns = pacer_.ended(now) ? std::min(next_sweep_ns, now + kSweepNs / 20) : next_sweep_ns;
+      if (idle_.empty() && !options_.spin) {
+        // The thread of the completions sends what is due, until it has more slots than requests.
+        slot_free_.wait_until(lock, start_ + std::chrono::nanoseconds(wake_ns),
+                              [this] { return !idle_.empty(); });
+        continue;
+      }
+      wake_ns = std::min(wake_ns, pacer_.next_ns());
     }
     if (!options_.spin) {
       std::this_thread::sleep_until(start_ + std::chrono::nanoseconds(wake_ns));
@@ -291,6 +296,7 @@ void GrpcWorker::Free(uint32_t index, int64_t now_ns) {
   const auto due = pacer_.Take(now_ns);
   if (!due) {
     idle_.push_back(index);
+    slot_free_.notify_one();
     return;
   }
   if (!idle_.empty()) slots_[index]->times.free_ns = INT64_MIN;
