@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from comparison import measuring, targets
+import statistics
+
+from comparison import measuring, noise, targets
 from comparison.servers import PROTOCOLS
 
 MODELS = {"R1": "scaler and logistic regression, 30 features",
@@ -97,10 +99,21 @@ def _goodput(placement: dict, model: str) -> list[str]:
                      "of it"], table)]
 
 
+def _noise(placement: dict) -> list[str]:
+    found = placement["noise"]
+    share = statistics.median(of_turn["share"] for of_turn in found)
+    return [f"Noise of the machine: a process that only spins on each of the cores, before each turn "
+            f"of the open loops, lost {100 * share:.2f} % of its time (median; at most "
+            f"{100 * max(of_turn['share'] for of_turn in found):.2f} %) in gaps over "
+            f"{1e6 * noise.GAP_S:.0f} us, the longest "
+            f"{max(of_turn['longest_ms'] for of_turn in found):.1f} ms. Such gaps of the server's "
+            "core and of the client's are in every row's p99 and p99.9."]
+
+
 def _placement(title: str, text: str, placement: dict, models: list[str]) -> list[str]:
     cells = _Cells(placement)
     maxima = {tuple(entry[:3]): entry[3] for entry in placement["maxima"]}
-    lines = [f"## {title}", "", text, ""]
+    lines = [f"## {title}", "", text, "", *_noise(placement), ""]
     for model in models:
         lines += [f"### {model}: {MODELS[model]}", "", *_model_tables(cells, model, maxima),
                   *_goodput(placement, model)]
@@ -146,7 +159,7 @@ def write(results: dict) -> str:
         "machine. Each cell is the median of "
         f"{extent['repeats']} turn(s) of {extent['closed_s']:g} s (closed loop) or "
         f"{extent['open_s']:g} s (open loop); the servers take turns in each, so that noise hits "
-        "all alike. Before anything is timed, each answer is compared with ONNX Runtime's (1e-5). "
+        "all alike, and all but the one under load are stopped (SIGSTOP). Before anything is timed, each answer is compared with ONNX Runtime's (1e-5). "
         "`verdict load` is the client of all of them; requests hold one row. CPU time is the "
         "kernel's accounting of the server's whole process tree, divided by the answers.", "",
         f"Machine: {machine['processor']}, {machine['cpus']} cores. "

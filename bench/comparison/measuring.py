@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from comparison import answers, environment, process_tree
+from comparison import answers, environment, noise, process_tree
 from comparison.environment import say
 from comparison.generator import Generator, Measured, RunFailed
 from comparison.servers import Peer, Server, StartFailed
@@ -68,6 +68,7 @@ class Cells:
         self.runs: dict[tuple, list[Measured]] = {}
         self.failures: dict[tuple, str] = {}
         self.second_tries: dict[tuple, str] = {}
+        self.noise: list[noise.Noise] = []
 
     def measure(self, generator: Generator, key: tuple, server: Server, model: str,
                 connections: int, duration_s: float, rate: float | None = None) -> None:
@@ -158,25 +159,35 @@ def _start_all(peers: list[Peer], folders: environment.Folders, cpus: list[int],
     return servers
 
 
-def _measure_model(servers: list[Server], generator: Generator, placement: str, model: str,
+def _alone(server: Server, servers: list[Server]) -> contextlib.AbstractContextManager[None]:
+    """The others do nothing meanwhile: what they do now and then would be seen in its tail."""
+    return process_tree.paused([other.tree() for other in servers if other is not server])
+
+
+def _measure_model(servers: list[Server], generator: Generator, placement: Placement, model: str,
                    extent: Extent, cells: Cells) -> dict[tuple[str, str, str], float]:
     """All loads of one model. Returns each row's greatest throughput in a closed loop."""
     rows = [(server, (server.peer.name, protocol, model))
             for server in servers for protocol in server.peer.protocols]
     for turn in range(extent.repeats):
-        say(f"  {placement}, {model}: closed loop, {turn + 1} of {extent.repeats}")
+        say(f"  {placement.name}, {model}: closed loop, {turn + 1} of {extent.repeats}")
         for connections in extent.connections:
             for server, row in rows:
-                cells.measure(generator, (*row, f"closed {connections}"), server, model,
-                              connections, extent.closed_s)
+                with _alone(server, servers):
+                    cells.measure(generator, (*row, f"closed {connections}"), server, model,
+                                  connections, extent.closed_s)
     most = _maxima(cells, model)
     for turn in range(extent.repeats):
-        say(f"  {placement}, {model}: open loop, {turn + 1} of {extent.repeats}")
+        say(f"  {placement.name}, {model}: open loop, {turn + 1} of {extent.repeats}")
+        with process_tree.paused([server.tree() for server in servers]):
+            cells.noise.append(noise.measure(sorted({*placement.server_cpus,
+                                                     *placement.load_cpus})))
         for share in extent.shares:
             for server, row in rows:
                 if row in most:
-                    cells.measure(generator, (*row, f"open {100 * share:.0f}"), server, model,
-                                  OPEN_LOOP_CONNECTIONS, extent.open_s, share * most[row])
+                    with _alone(server, servers):
+                        cells.measure(generator, (*row, f"open {100 * share:.0f}"), server, model,
+                                      OPEN_LOOP_CONNECTIONS, extent.open_s, share * most[row])
     return most
 
 
@@ -193,8 +204,9 @@ def _measure_goodput(servers: list[Server], generator: Generator, model: str, ex
                 continue
 
             def run(rate: float) -> tuple[float, float]:
-                return generator.goodput(server, protocol, model, OPEN_LOOP_CONNECTIONS,
-                                         extent.open_s, rate, GOODPUT_DEADLINE_US)
+                with _alone(server, servers):
+                    return generator.goodput(server, protocol, model, OPEN_LOOP_CONNECTIONS,
+                                             extent.open_s, rate, GOODPUT_DEADLINE_US)
             try:
                 for share in SUSTAINED_TRIES:
                     rate = share * most[row]
@@ -231,7 +243,7 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
         try:
             _check_all(servers, model, cells, out)
             idle[model] = _idle_cpu(servers)
-            most |= _measure_model(servers, generator, placement.name, model, extent, cells)
+            most |= _measure_model(servers, generator, placement, model, extent, cells)
             if goodput:
                 sustained += _measure_goodput(servers, generator, model, extent, cells, most)
             loaded[model] = {server.peer.name: server.pss_bytes() / MIB for server in servers}
@@ -239,7 +251,9 @@ def measure_placement(peers: list[Peer], verdict: pathlib.Path, generator_binary
             for server in servers:
                 server.stop()
     return {"placement": dataclasses.asdict(placement), "cells": cells.documents(),
-            "goodput": sustained, "maxima": [[*row, most[row]] for row in most], "idle_cpu": idle, "loaded_mib": loaded,
+            "noise": [dataclasses.asdict(of_turn) for of_turn in cells.noise],
+            "goodput": sustained, "maxima": [[*row, most[row]] for row in most],
+            "idle_cpu": idle, "loaded_mib": loaded,
             "failures": [[*row, text] for row, text in cells.failures.items()],
             "second_tries": [[*row, text] for row, text in cells.second_tries.items()]}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import signal
+from collections.abc import Iterable, Iterator
 
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 
@@ -42,6 +45,23 @@ def pids(root: int) -> list[int]:
     for pid in found:
         found += children.get(pid, [])
     return found
+
+
+@contextlib.contextmanager
+def paused(trees: list[list[int]]) -> Iterator[None]:
+    """Stops the processes meanwhile: a parent before its children, which it may watch, and lets
+    it go on after them."""
+    stopped = [pid for tree in trees for pid in tree]
+
+    def send(number: signal.Signals, targets: Iterable[int]) -> None:
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    try:
+        send(signal.SIGSTOP, stopped)
+        yield
+    finally:
+        send(signal.SIGCONT, reversed(stopped))
 
 
 def cpu_time(tree: list[int]) -> CpuTime:
