@@ -89,9 +89,9 @@ class GrpcWorker : public Worker {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::deque<uint32_t> idle_;
   std::condition_variable slot_free_;  // idle_ is not empty any more
-  int64_t last_alive_ns_ = 0;  // when a channel was last seen connected
-  int open_ = 0;               // calls and streams that have not finished
-  bool ending_ = false;        // nothing is opened any more
+  int64_t last_alive_ns_ = 0;          // when a channel was last seen connected
+  int open_ = 0;                       // calls and streams that have not finished
+  bool ending_ = false;                // nothing is opened any more
 };
 
 }  // namespace verdict::load
