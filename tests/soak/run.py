@@ -30,6 +30,8 @@ SANITIZERS = {"libtsan": "TSan", "libasan": "ASan"}
 # sanitizers' own memory grows for long, by several MiB a minute, where the release build stays as it
 # is: that one, which runs beside them, is held to little.
 GROWTH = {"release": (8 << 20, 0.05), "TSan": (128 << 20, 0.25), "ASan": (128 << 20, 0.25)}
+# Whoever started us with nohup has SIGHUP ignored, in the servers too.
+DEFAULT_HUP = ("env", "--default-signal=HUP")
 # Descriptors that may be open at the end and were not before the load.
 DESCRIPTORS = 16
 
@@ -94,8 +96,7 @@ class Watched:
                             "quarantine_size_mb=32",
             "UBSAN_OPTIONS": f"{common}:print_stacktrace=1",
         }
-        # Whoever started us with nohup has SIGHUP ignored, in the servers too.
-        launcher = ["env", "--default-signal=HUP"]
+        launcher = list(DEFAULT_HUP)
         if self.sanitizer != "release":
             launcher += ["setarch", "-R"]  # their shadow memory does not fit every random layout
         self.server = serving.Server(
@@ -263,8 +264,8 @@ def scenarios(release: pathlib.Path, out: pathlib.Path) -> dict:
     environment = os.environ | {"SOAK": "1", "TESTED_BINARY": str(release)}
     begin = time.monotonic()
     with (out / "scenarios.log").open("wb") as log:
-        status = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rA", "-m", "scenario",
-                                 "tests/e2e"], cwd=ROOT, env=environment, stdout=log,
+        status = subprocess.run([*DEFAULT_HUP, sys.executable, "-m", "pytest", "-q", "-rA", "-m",
+                                 "scenario", "tests/e2e"], cwd=ROOT, env=environment, stdout=log,
                                 stderr=subprocess.STDOUT).returncode
     text = (out / "scenarios.log").read_text(errors="replace")
     findings = re.findall(r"^(?:FAILED|ERROR) .*", text, re.MULTILINE)
