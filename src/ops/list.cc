@@ -97,6 +97,7 @@ std::span<const OpDef* const> AllOps() {
         &kPostTransformOp,
         &kPowOp,
         &kQuantizeLinearOp,
+        &kQuantizedGemmOp,
         &kRangeOp,
         &kReciprocalOp,
         &kReduceL1Op,

@@ -94,6 +94,7 @@ extern const OpDef kPadOp;
 extern const OpDef kPostTransformOp;
 extern const OpDef kPowOp;
 extern const OpDef kQuantizeLinearOp;
+extern const OpDef kQuantizedGemmOp;
 extern const OpDef kRangeOp;
 extern const OpDef kReciprocalOp;
 extern const OpDef kReduceL1Op;

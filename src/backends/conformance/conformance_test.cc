@@ -86,23 +86,31 @@ void ExpectClose(const Constant& want, const Constant& got) {
   }
 }
 
+/// All that accept the graph's one node.
+std::vector<const Tactic*> CandidatesOf(const Graph& graph) {
+  std::vector<const Tactic*> accepting;
+  for (const Backend* backend : AllBackends()) {
+    if (!backend->available().ok()) continue;
+    for (const Tactic* tactic : backend->candidates(graph.nodes[0].op)) {
+      if (tactic->accepts(graph, graph.nodes[0]).ok()) accepting.push_back(tactic);
+    }
+  }
+  return accepting;
+}
+
 /// Every candidate of every backend against the reference kernel. Returns how many accepted.
 int CheckAllTactics(const Graph& graph, std::span<const TensorView> inputs) {
   const Node& node = graph.nodes[0];
   const auto want = EvaluateNode(node, inputs);
   EXPECT_TRUE(want.ok()) << want.status().ToString();
   int accepted = 0;
-  for (const Backend* backend : AllBackends()) {
-    if (!backend->available().ok()) continue;
-    for (const Tactic* tactic : backend->candidates(node.op)) {
-      if (!tactic->accepts(graph, node).ok()) continue;
-      SCOPED_TRACE(std::string(tactic->id) + " on " + TargetFingerprint());
-      const auto got = RunTactic(*tactic, graph, inputs);
-      for (size_t i = 0; i < got.size(); ++i) {
-        if (node.outputs[i] != kNoValue) ExpectClose((*want)[i], got[i]);
-      }
-      ++accepted;
+  for (const Tactic* tactic : CandidatesOf(graph)) {
+    SCOPED_TRACE(std::string(tactic->id) + " on " + TargetFingerprint());
+    const auto got = RunTactic(*tactic, graph, inputs);
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (node.outputs[i] != kNoValue) ExpectClose((*want)[i], got[i]);
     }
+    ++accepted;
   }
   return accepted;
 }
@@ -384,21 +392,98 @@ TEST(Conformance, RecurrentTacticsDeclineWhatTheyDoNotCompute) {
   EXPECT_EQ(CheckAllTactics(infinite, NodeInputs(infinite, step)), 1) << "0 * inf is not 0";
 }
 
+Graph QuantizedGemmGraph(int64_t k, int64_t n, int64_t zero_point, bool bias,
+                         const std::string& activation) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", DataType::kFloat32, Shape{graph.Symbol("M"), k});
+  std::mt19937 random(7);
+  std::vector<int8_t> weights(static_cast<size_t>(k * n));
+  for (int8_t& weight : weights) weight = static_cast<int8_t>(random() % 256 - 128);
+  Node node{.name = "gemm", .op = "QuantizedGemm", .inputs = {x}};
+  node.inputs.push_back(graph.AddConstant("w", Constant::Of<int8_t>(Shape{k, n}, weights)));
+  const float scale = 0.02F;
+  node.inputs.push_back(
+      graph.AddConstant("scale", Constant::Of<float>(Shape{}, std::span(&scale, 1))));
+  node.inputs.push_back(graph.AddConstant("scales", Random({n}, 2, 0.01F)));
+  if (bias) node.inputs.push_back(graph.AddConstant("b", Random({n}, 3)));
+  node.outputs = {graph.AddValue("y", DataType::kFloat32, Shape{})};
+  node.attributes["zero_point"] = zero_point;
+  node.attributes["activation"] = activation;
+  graph.outputs = node.outputs;
+  graph.nodes.push_back(std::move(node));
+  return graph;
+}
+
+/// Random rows with what is hard to round: the middle between two quanta, infinities, NaN.
+Constant HardToQuantize(int64_t m, int64_t k) {
+  Constant x = Random({m, k}, 5, 3.0F);
+  float* const values = const_cast<float*>(x.view().as<const float>().data());
+  for (int64_t i = 0; i < m * k; i += 3) values[i] = 0.02F * (static_cast<float>(i % 199) - 99.5F);
+  const float odd[] = {kInfinity, -kInfinity, NAN, 1e30F, -1e-30F, 0.0F};
+  for (int64_t i = 0; i < m * k; ++i) {
+    if (i % 11 == 10) values[i] = odd[static_cast<size_t>(i) / 11 % std::size(odd)];
+  }
+  return x;
+}
+
+TEST(Conformance, QuantizedGemmIsTheReferenceToTheBit) {
+  for (int64_t m : {1, 2, 3, 4, 5, 7, 16, 17, 33}) {
+    for (int64_t k : {1, 3, 4, 63, 64, 65, 100, 257}) {
+      for (int64_t n : {1, 7, 16, 17, 40, 64, 70, 130}) {
+        const int64_t zero_point = k % 2 == 0 ? 128 : k == 1 ? 0 : 255;
+        const Graph graph = QuantizedGemmGraph(k, n, zero_point, m != 2, n % 2 == 0 ? "" : "Relu");
+        SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n));
+        const std::vector<Constant> free = {HardToQuantize(m, k)};
+        const auto inputs = NodeInputs(graph, free);
+        const auto want = EvaluateNode(graph.nodes[0], inputs);
+        ASSERT_TRUE(want.ok()) << want.status().ToString();
+        for (const Tactic* tactic : CandidatesOf(graph)) {
+          const auto got = RunTactic(*tactic, graph, inputs);
+          ASSERT_EQ(0, std::memcmp((*want)[0].data, got[0].data,
+                                   static_cast<size_t>(m * n) * sizeof(float)))
+              << tactic->id;
+        }
+      }
+    }
+  }
+}
+
+TEST(Conformance, QuantizedGemmActivations) {
+  for (const char* activation : {"LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu"}) {
+    SCOPED_TRACE(activation);
+    const Graph graph = QuantizedGemmGraph(30, 37, 128, true, activation);
+    const std::vector<Constant> free = {Random({5, 30}, 9, 2.0F)};
+    EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+  }
+}
+
+TEST(Conformance, QuantizedGemmDeclinesAScaleThatHasNoReciprocal) {
+  Graph graph = QuantizedGemmGraph(4, 4, 128, true, "");
+  const float tiny = 1e-40F;
+  graph.nodes[0].inputs[2] =
+      graph.AddConstant("tiny", Constant::Of<float>(Shape{}, std::span(&tiny, 1)));
+  EXPECT_TRUE(CandidatesOf(graph).size() == 1 && CandidatesOf(graph)[0]->id == "reference");
+}
+
 // The runs of this suite on lower instruction sets must not be runs on the best one.
 TEST(Isa, IsTheOneAskedForOrTheBest) {
   const cpu::Isa hardware = cpu::HardwareIsa();
   const char* asked = std::getenv("VERDICT_CPU_ISA");
   const std::string wanted(asked == nullptr ? cpu::IsaName(hardware) : asked);
-  for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
-    if (cpu::IsaName(level) == wanted && level > hardware) {
-      GTEST_SKIP() << "this processor has no " << wanted << ", only " << cpu::IsaName(hardware);
-    }
+  const auto level = cpu::ParseIsa(wanted);
+  ASSERT_TRUE(level.has_value());
+  if (*level > hardware) {
+    GTEST_SKIP() << "this processor has no " << wanted << ", only " << cpu::IsaName(hardware);
   }
-  EXPECT_EQ(TargetFingerprint(), "cpu:" + wanted);
+  EXPECT_EQ(cpu::IsaName(cpu::CurrentIsa()), wanted);
+  // Plans are the same for all levels from AVX-512 on.
+  EXPECT_EQ(TargetFingerprint(),
+            "cpu:" + std::string(cpu::IsaName(std::min(*level, cpu::Isa::kAvx512))));
 }
 
 TEST(Isa, NamesAreParsed) {
-  for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+  for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512,
+                         cpu::Isa::kAvx512Vnni, cpu::Isa::kAmx}) {
     EXPECT_EQ(cpu::ParseIsa(cpu::IsaName(level)), level);
   }
   for (const char* other : {"", "AVX2", "avx", "avx22"}) {
@@ -415,7 +500,8 @@ TEST(IsaDeathTest, MisspeltValueIsSaidOnceAndTheBestIsTaken) {
         std::exit(best && cpu::CurrentIsa() == cpu::HardwareIsa() ? 0 : 1);
       },
       testing::ExitedWithCode(0),
-      "^verdict: VERDICT_CPU_ISA=avx-2 is ignored: it is none of baseline, avx2, avx512\n$");
+      "^verdict: VERDICT_CPU_ISA=avx-2 is ignored: it is none of baseline, avx2, avx512, "
+      "avx512_vnni, amx\n$");
 }
 
 TEST(Registry, ReferenceComesLastAndHasEveryOperator) {

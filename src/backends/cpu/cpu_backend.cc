@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <array>
 
 #include "backends/cpu/isa.h"
@@ -9,7 +10,8 @@ namespace verdict {
 namespace {
 
 std::vector<const Tactic*> Candidates(std::string_view op) {
-  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru, &cpu::kLstm};
+  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru, &cpu::kLstm,
+                                          &cpu::kQuantizedGemm};
   cpu::CurrentIsa();  // before any kernel is dispatched
   std::vector<const Tactic*> candidates;
   for (const Tactic* tactic : kTactics) {
@@ -23,7 +25,9 @@ std::vector<const Tactic*> Candidates(std::string_view op) {
 const Backend kCpuBackend = {
     .name = "cpu",
     .available = [] { return OkStatus(); },
-    .fingerprint = [] { return std::string(cpu::IsaName(cpu::CurrentIsa())); },
+    // What is packed for int8 is the same from the first level to the last.
+    .fingerprint =
+        [] { return std::string(cpu::IsaName(std::min(cpu::CurrentIsa(), cpu::Isa::kAvx512))); },
     .candidates = Candidates};
 
 }  // namespace verdict

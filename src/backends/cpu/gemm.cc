@@ -262,6 +262,15 @@ HWY_INLINE void ForEachVector(int64_t count, Body body) {
   }
 }
 
+void ActivateImpl(const Activation& activation, std::span<float> values) {
+  if (activation.kind == ActivationKind::kNone) return;
+  if (!IsVectorised(activation.kind)) return Apply(activation, values);
+  const D d;
+  ForEachVector(static_cast<int64_t>(values.size()), [&](int64_t, auto load, auto store) HWY_ATTR {
+    store(ActivateV(d, load(values.data()), activation), values.data());
+  });
+}
+
 /// A value as p / q with q >= 1, so that a cell's divisions can be shared and overlap.
 struct Ratio {
   V p, q;
@@ -342,6 +351,7 @@ HWY_EXPORT(PaddedColumnsImpl);
 HWY_EXPORT(PackedFloatsImpl);
 HWY_EXPORT(PackImpl);
 HWY_EXPORT(GemmImpl);
+HWY_EXPORT(ActivateImpl);
 HWY_EXPORT(LstmCellImpl);
 HWY_EXPORT(GruCellImpl);
 
@@ -355,6 +365,10 @@ void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t k, 
 }
 
 void Gemm(const GemmArgs& args) { HWY_DYNAMIC_DISPATCH(GemmImpl)(args); }
+
+void Activate(const Activation& activation, std::span<float> values) {
+  HWY_DYNAMIC_DISPATCH(ActivateImpl)(activation, values);
+}
 
 void LstmCell(const float* gates, int64_t hidden, float* cell, float* h) {
   HWY_DYNAMIC_DISPATCH(LstmCellImpl)(gates, hidden, cell, h);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ops/activation_functions.h"
 
@@ -39,6 +40,9 @@ struct GemmArgs {
   Activation activation;
 };
 void Gemm(const GemmArgs& args);
+
+/// Applies the activation in place.
+void Activate(const Activation& activation, std::span<float> values);
 
 /// One LSTM step, elementwise. gates [4 * hidden] in ONNX's order i, o, f, c, before activation;
 /// cell [hidden] is updated; h [hidden] is written. h may not overlap the others.

@@ -2,6 +2,11 @@
 
 #define HWY_BROKEN_EMU128 1  // as gemm.cc
 #include <hwy/targets.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +14,34 @@
 
 namespace verdict::cpu {
 namespace {
+
+#if defined(__x86_64__)
+
+/// One bit of cpuid's leaf 7, of register ebx, ecx or edx.
+bool HasFeature(char which, int bit) {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  const unsigned value = which == 'b' ? ebx : which == 'c' ? ecx : edx;
+  return (value >> bit & 1U) != 0;
+}
+
+/// With BW and VL. That the kernel keeps AVX-512's registers, Highway has asked.
+bool HasVnni() { return HasFeature('b', 30) && HasFeature('b', 31) && HasFeature('c', 11); }
+
+/// Tiles and their products of int8, if the kernel lets this process have them.
+bool HasAmx() {
+  constexpr int64_t kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int64_t kTileData = 18;
+  return HasFeature('d', 24) && HasFeature('d', 25) &&
+         ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+#else
+
+bool HasVnni() { return false; }
+bool HasAmx() { return false; }
+
+#endif
 
 Isa Choose() {
   const Isa hardware = HardwareIsa();
@@ -19,7 +52,7 @@ Isa Choose() {
     } else {
       std::fprintf(stderr,
                    "verdict: VERDICT_CPU_ISA=%.40s is ignored: it is none of baseline, avx2, "
-                   "avx512\n",
+                   "avx512, avx512_vnni, amx\n",
                    wanted);
     }
   }
@@ -41,13 +74,16 @@ Isa CurrentIsa() {
 Isa HardwareIsa() {
   // Read once: Choose makes Highway report fewer.
   static const int64_t targets = hwy::SupportedTargets();
-  if ((targets & HWY_AVX3) != 0) return Isa::kAvx512;
+  if ((targets & HWY_AVX3) != 0) {
+    static const bool has_vnni = HasVnni(), has_amx = has_vnni && HasAmx();
+    return has_amx ? Isa::kAmx : has_vnni ? Isa::kAvx512Vnni : Isa::kAvx512;
+  }
   if ((targets & HWY_AVX2) != 0) return Isa::kAvx2;
   return Isa::kBaseline;
 }
 
 std::optional<Isa> ParseIsa(std::string_view name) {
-  for (Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAmx}) {
     if (IsaName(level) == name) return level;
   }
   return std::nullopt;
@@ -61,6 +97,10 @@ std::string_view IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Vnni:
+      return "avx512_vnni";
+    case Isa::kAmx:
+      return "amx";
   }
   return "baseline";
 }

@@ -9,5 +9,6 @@ namespace verdict::cpu {
 extern const Tactic kFusedGemm;
 extern const Tactic kGru;
 extern const Tactic kLstm;
+extern const Tactic kQuantizedGemm;
 
 }  // namespace verdict::cpu

@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/activation_functions.h"
+#include "ops/dispatch.h"
+#include "ops/extents.h"
+#include "ops/list.h"
+#include "ops/quantized_gemm.h"
+
+namespace verdict {
+namespace {
+
+constexpr AttributeSpec kAttributes[] = {{"zero_point", AttributeType::kInt},
+                                         {"activation", AttributeType::kString},
+                                         {"alpha", AttributeType::kFloat}};
+
+Status Infer(InferContext& context) {
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 0, Types<float>{}));
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 1, Types<int8_t>{}));
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 2, Types<float>{}));
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 3, Types<float>{}));
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "A", 2));
+  const Shape& a = context.inputs[0].shape;
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "B", 2, 2));
+  const Dim columns = context.inputs[1].shape[1];
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "B", {a[a.rank() - 1], columns}));
+  if (context.inputs[2].shape != Shape{1}) {
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, 2, "A's scale", {}));
+  }
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, 3, "B's scales", {columns}));
+  if (context.has_input(4)) {
+    VERDICT_RETURN_IF_ERROR(RequireType(context, 4, Types<float>{}));
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, 4, "bias", {columns}));
+  }
+  if (!IsSymbol(context.inputs[1].shape[0]) && context.inputs[1].shape[0] > kMaxQuantizedDepth) {
+    return context.Error("more than " + std::to_string(kMaxQuantizedDepth) +
+                         " products a sum: int32 might overflow");
+  }
+  const auto attributes = context.attributes();
+  const int64_t zero_point = attributes.Int("zero_point", kSignedZeroPoint);
+  if (zero_point < 0 || zero_point > 255) return context.Error("zero_point is not in 0..255");
+  if (!ActivationFromName(attributes.String("activation", "")).has_value()) {
+    return context.Error("unknown activation '" + std::string(attributes.String("activation", "")) +
+                         "'");
+  }
+  Shape output = a;
+  output[a.rank() - 1] = columns;
+  context.SetOutput(0, DataType::kFloat32, output);
+  return OkStatus();
+}
+
+/// round(x / scale), ties to even, within what a uint8 with the zero point can be; NaN is the
+/// least.
+int32_t Quantize(float x, float scale, int32_t zero_point) {
+  const float value = std::nearbyint(x / scale);
+  if (!(value > static_cast<float>(-zero_point))) return -zero_point;
+  return static_cast<int32_t>(std::min(value, static_cast<float>(255 - zero_point)));
+}
+
+Status Run(KernelContext& context) {
+  const int64_t k = context.inputs[1].shape[0], n = context.inputs[1].shape[1];
+  const auto y = context.out<float>(0);
+  if (y.empty()) return OkStatus();
+  const auto a = context.in<float>(0);
+  const auto b = context.in<int8_t>(1);
+  const float a_scale = context.in<float>(2)[0];
+  const auto b_scales = context.in<float>(3);
+  const auto attributes = context.attributes();
+  const auto zero_point = static_cast<int32_t>(attributes.Int("zero_point", kSignedZeroPoint));
+  const int64_t m = static_cast<int64_t>(y.size()) / n;
+  for (int64_t row = 0; row < m; ++row) {
+    for (int64_t column = 0; column < n; ++column) {
+      int32_t sum = 0;
+      for (int64_t p = 0; p < k; ++p) {
+        sum += Quantize(a[static_cast<size_t>(row * k + p)], a_scale, zero_point) *
+               b[static_cast<size_t>(p * n + column)];
+      }
+      const auto at = static_cast<size_t>(column);
+      const float bias = context.has_input(4) ? context.in<float>(4)[at] : 0.0F;
+      // As the kernels do it, to the bit.
+      y[static_cast<size_t>(row * n + column)] =
+          std::fma(static_cast<float>(sum), b_scales[at] * a_scale, bias);
+    }
+  }
+  Activation activation = *ActivationFromName(attributes.String("activation", ""));
+  activation.alpha = attributes.Float("alpha", activation.alpha);
+  Apply(activation, y);
+  return OkStatus();
+}
+
+}  // namespace
+
+const OpDef kQuantizedGemmOp = {.name = "QuantizedGemm",
+                                .min_inputs = 4,
+                                .max_inputs = 5,
+                                .min_outputs = 1,
+                                .max_outputs = 1,
+                                .attributes = kAttributes,
+                                .infer = Infer,
+                                .run = Run};
+
+}  // namespace verdict
