@@ -26,6 +26,8 @@ struct CompileOptions {
   std::filesystem::path timing_cache;
   bool error_on_timing_cache_miss = false;
   uint64_t golden_seed = 1;
+  /// Called with the graph when the passes have run; may quantize it. May be empty.
+  std::function<Status(Graph& graph)> after_passes;
   std::function<void(const std::string&)> log;  // --verbose lines; may be empty
 };
 

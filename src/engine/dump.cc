@@ -89,7 +89,7 @@ std::string Profiles(const EngineContents& contents) {
 }
 
 std::string Nodes(const EngineContents& contents) {
-  const Graph& graph = contents.graph;
+  const Graph& graph = contents.executable();
   Columns columns;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
@@ -173,7 +173,7 @@ void Profiles(const EngineContents& contents, JsonWriter& json) {
 }
 
 void Nodes(const EngineContents& contents, JsonWriter& json) {
-  const Graph& graph = contents.graph;
+  const Graph& graph = contents.executable();
   json.BeginArray();
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];

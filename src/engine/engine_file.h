@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ struct SectionInfo {
 /// All that an engine file holds. After reading, constants and `packed` point into the mapped file.
 struct EngineContents {
   Graph graph;
+  /// What is planned and run instead: Lower(graph), where that is another one. Not stored.
+  std::optional<Graph> lowered;
+  const Graph& executable() const { return lowered ? *lowered : graph; }
   std::vector<Profile> profiles;
   Plan plan;
   std::span<const std::byte> packed;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "engine/container.h"
 #include "engine/sections.h"
+#include "plan/lower.h"
 
 namespace verdict {
 namespace {
@@ -155,6 +156,7 @@ Result<EngineContents> Parse(Bytes bytes, const std::shared_ptr<const void>& own
     VERDICT_ASSIGN_OR_RETURN(const auto graph,
                              ParseSection<proto::Graph>(container, section, kMaxMessageBytes));
     VERDICT_ASSIGN_OR_RETURN(contents.graph, ReadGraph(graph, constants, owner));
+    VERDICT_ASSIGN_OR_RETURN(contents.lowered, Lower(contents.graph));
     section = kProfilesSection;
     VERDICT_ASSIGN_OR_RETURN(const auto profiles,
                              ParseSection<proto::Profiles>(container, section, kMaxMessageBytes));
@@ -162,8 +164,9 @@ Result<EngineContents> Parse(Bytes bytes, const std::shared_ptr<const void>& own
     section = kPlanSection;
     VERDICT_ASSIGN_OR_RETURN(const auto plan,
                              ParseSection<proto::Plan>(container, section, kMaxMessageBytes));
-    VERDICT_ASSIGN_OR_RETURN(contents.plan, ReadPlan(plan, contents.graph, contents.profiles.size(),
-                                                     contents.packed.size()));
+    VERDICT_ASSIGN_OR_RETURN(
+        contents.plan,
+        ReadPlan(plan, contents.executable(), contents.profiles.size(), contents.packed.size()));
     section = kGoldenSection;
     VERDICT_ASSIGN_OR_RETURN(const auto golden,
                              ParseSection<proto::Golden>(container, section, kMaxGoldenBytes));

@@ -28,6 +28,10 @@ bool DependsOnConstantsOnly(const Graph& graph, const Node& node) {
     const Value& input = graph.value(node.inputs[0]);
     if (input.dtype != DataType::kUndefined && input.shape.IsStatic()) return true;
   }
+  // Quantized weights stay small.
+  if (node.op == "DequantizeLinear" && ElementSize(graph.value(node.inputs[0]).dtype) == 1) {
+    return false;
+  }
   return std::ranges::all_of(node.inputs, [&](ValueId id) { return IsConstant(graph, id); });
 }
 

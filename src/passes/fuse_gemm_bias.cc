@@ -15,14 +15,79 @@ struct Linear {
 
 bool IsF32(const Graph& graph, ValueId id) { return graph.value(id).dtype == DataType::kFloat32; }
 
-/// MatMul(x, W) with a constant [K, N] matrix.
-bool MatchMatMul(const Graph& graph, const Node& node, Linear& linear) {
+/// The DequantizeLinear of a constant that makes `id`, or null.
+const Node* Dequantized(const Graph& graph, const Uses& uses, ValueId id) {
+  const Node* node = uses.Producer(id);
+  const bool constant = node != nullptr && node->op == "DequantizeLinear" &&
+                        std::ranges::all_of(node->inputs, [&](ValueId input) {
+                          return input == kNoValue || graph.constant(input) != nullptr;
+                        });
+  return constant ? node : nullptr;
+}
+
+/// MatMul(x, W) with a [K, N] matrix that is constant, maybe quantized.
+bool MatchMatMul(const Graph& graph, const Uses& uses, const Node& node, Linear& linear) {
   if (node.op != "MatMul") return false;
   const ValueId weights = node.inputs[1];
-  if (graph.constant(weights) == nullptr || graph.value(weights).shape.rank() != 2) return false;
+  if (graph.value(weights).shape.rank() != 2) return false;
+  if (graph.constant(weights) == nullptr && Dequantized(graph, uses, weights) == nullptr) {
+    return false;
+  }
   if (graph.value(node.inputs[0]).shape.rank() < 2) return false;
   if (!IsF32(graph, weights) || !IsF32(graph, node.inputs[0])) return false;
   linear = {node.inputs[0], weights, kNoValue};
+  return true;
+}
+
+/// The bias of a Gemm, times beta; nothing if it is none, or not the same for every row.
+bool MatchBias(Graph& graph, const Node& node, int64_t n, double beta, Linear& linear) {
+  if (node.inputs.size() < 3 || node.inputs[2] == kNoValue) return true;
+  auto channels = ChannelConstant(graph, node.inputs[2], n);
+  if (!channels) return false;
+  for (double& value : *channels) value *= beta;
+  linear.bias = AddFloats(graph, graph.value(node.inputs[2]).name, Shape{n}, *channels);
+  return true;
+}
+
+/// An int8 constant [N, K] the other way round.
+Constant Transposed(const Constant& constant) {
+  const int64_t rows = constant.shape[0], columns = constant.shape[1];
+  auto [result, data] = Constant::Allocate(constant.dtype, Shape{columns, rows});
+  const auto* from = static_cast<const uint8_t*>(constant.data);
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t column = 0; column < columns; ++column) {
+      static_cast<uint8_t*>(data)[column * rows + row] = from[row * columns + column];
+    }
+  }
+  return std::move(result);
+}
+
+/// Gemm(x, DequantizeLinear(W), c): where W is transposed, its DequantizeLinear gets it the right
+/// way round.
+bool MatchQuantizedGemm(Graph& graph, const Uses& uses, const Node& node, Linear& linear) {
+  const AttributeReader attributes(node);
+  if (node.op != "Gemm" || Dequantized(graph, uses, node.inputs[1]) == nullptr) return false;
+  if (attributes.Float("alpha", 1.0F) != 1.0F || attributes.Int("transA", 0) != 0) return false;
+  const ValueId weights = node.inputs[1];
+  const bool transposed = attributes.Int("transB", 0) != 0;
+  Node& dequantize = graph.nodes[static_cast<size_t>(uses.ProducerIndex(weights))];
+  const Constant* values = graph.constant(dequantize.inputs[0]);
+  if (values->shape.rank() != 2 || ElementSize(values->dtype) != 1) return false;
+  if (transposed && !uses.HasSingleUse(weights)) return false;
+  const int64_t n = values->shape[transposed ? 0 : 1];
+  if (!MatchBias(graph, node, n, static_cast<double>(attributes.Float("beta", 1.0F)), linear)) {
+    return false;
+  }
+  linear.x = node.inputs[0];
+  linear.weights = weights;
+  if (transposed) {
+    const int64_t axis = AttributeReader(dequantize).Int("axis", 1);
+    const std::string name = graph.value(dequantize.inputs[0]).name;
+    Constant turned = Transposed(*values);
+    graph.value(weights).shape = turned.shape;
+    dequantize.inputs[0] = graph.AddConstant(name, std::move(turned));
+    dequantize.attributes["axis"] = axis < 0 ? -3 - axis : 1 - axis;
+  }
   return true;
 }
 
@@ -41,13 +106,7 @@ bool MatchGemm(Graph& graph, const Node& node, Linear& linear) {
   const Shape& shape = graph.value(node.inputs[1]).shape;
   const int64_t k = shape[transposed ? 1 : 0];
   const int64_t n = shape[transposed ? 0 : 1];
-  std::vector<double> bias;
-  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
-    auto channels = ChannelConstant(graph, node.inputs[2], n);
-    if (!channels) return false;
-    bias = *std::move(channels);
-    for (double& value : bias) value *= beta;
-  }
+  if (!MatchBias(graph, node, n, beta, linear)) return false;
   linear.x = node.inputs[0];
   linear.weights = node.inputs[1];
   if (transposed || alpha != 1.0) {
@@ -60,9 +119,6 @@ bool MatchGemm(Graph& graph, const Node& node, Linear& linear) {
       }
     }
     linear.weights = AddFloats(graph, graph.value(node.inputs[1]).name, Shape{k, n}, matrix);
-  }
-  if (!bias.empty()) {
-    linear.bias = AddFloats(graph, graph.value(node.inputs[2]).name, Shape{n}, bias);
   }
   return true;
 }
@@ -106,9 +162,13 @@ bool FuseAdd(Graph& graph, Uses& uses, Node& add) {
 
 Result<bool> Run(Graph& graph) {
   bool changed = false;
+  const Uses before(graph);
   for (Node& node : graph.nodes) {
     Linear linear;
-    if (!MatchMatMul(graph, node, linear) && !MatchGemm(graph, node, linear)) continue;
+    if (!MatchMatMul(graph, before, node, linear) && !MatchGemm(graph, node, linear) &&
+        !MatchQuantizedGemm(graph, before, node, linear)) {
+      continue;
+    }
     MakeFusedGemm(node, linear);
     changed = true;
   }

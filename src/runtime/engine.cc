@@ -29,21 +29,22 @@ std::string PlanMismatch(const EngineContents& contents, std::vector<const Tacti
   if (contents.plan.target != here) {
     return "the stored plan is for '" + contents.plan.target + "', this machine is '" + here + "'";
   }
-  if (contents.plan.steps.size() != contents.graph.nodes.size()) {
+  if (contents.plan.steps.size() != contents.executable().nodes.size()) {
     return "the stored plan leaves nodes out";
   }
   for (size_t index = 0; index < contents.plan.steps.size(); ++index) {
     const Step& step = contents.plan.steps[index];
     if (step.node != static_cast<int32_t>(index)) return "the stored plan is out of order";
-    const Node& node = contents.graph.nodes[index];
+    const Node& node = contents.executable().nodes[index];
     const Tactic* tactic = FindTactic(node.op, step.tactic);
     if (tactic == nullptr) {
       return "the stored plan uses tactic '" + step.tactic + "', which this build does not have";
     }
-    if (const Status status = tactic->accepts(contents.graph, node); !status.ok()) {
+    if (const Status status = tactic->accepts(contents.executable(), node); !status.ok()) {
       return "tactic '" + step.tactic + "' declines a node: " + status.message();
     }
-    const size_t packed = tactic->pack == nullptr ? 0 : tactic->packed_bytes(contents.graph, node);
+    const size_t packed =
+        tactic->pack == nullptr ? 0 : tactic->packed_bytes(contents.executable(), node);
     if (packed != step.packed_bytes) {
       return "tactic '" + step.tactic + "' packs " + std::to_string(packed) +
              " bytes, the stored plan has " + std::to_string(step.packed_bytes);
@@ -132,26 +133,26 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
 
 Result<std::shared_ptr<const Engine>> Engine::FromContents(EngineContents contents) {
   std::shared_ptr<Engine> engine(new Engine());
-  VERDICT_RETURN_IF_ERROR(CheckShapesResolve(contents.graph, contents.profiles));
+  VERDICT_RETURN_IF_ERROR(CheckShapesResolve(contents.executable(), contents.profiles));
   std::vector<const Tactic*> tactics;
   if (std::string why = PlanMismatch(contents, tactics); !why.empty()) {
     VERDICT_ASSIGN_OR_RETURN(PlannedGraph planned,
-                             PlanGraph(contents.graph, contents.profiles, {}));
+                             PlanGraph(contents.executable(), contents.profiles, {}));
     contents.plan = std::move(planned.plan);
     contents.packed = planned.packed;
     contents.packed_owner = std::move(planned.packed_owner);
     engine->notice_ = why + "; planned again from the IR";
     tactics.clear();
     for (const Step& step : contents.plan.steps) {
-      const Node& node = contents.graph.nodes[static_cast<size_t>(step.node)];
+      const Node& node = contents.executable().nodes[static_cast<size_t>(step.node)];
       tactics.push_back(FindTactic(node.op, step.tactic));
     }
   }
   // Which values share memory follows from the graph; a stored answer is not trusted.
-  PlanStorage(contents.graph, contents.plan);
+  PlanStorage(contents.executable(), contents.plan);
   engine->contents_ = std::move(contents);
   engine->tactics_ = std::move(tactics);
-  const Graph& graph = engine->contents_.graph;
+  const Graph& graph = engine->contents_.executable();
   for (ValueId id : graph.inputs) engine->inputs_.push_back(SpecOf(graph.value(id)));
   for (ValueId id : graph.outputs) engine->outputs_.push_back(SpecOf(graph.value(id)));
   return std::shared_ptr<const Engine>(std::move(engine));

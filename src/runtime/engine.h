@@ -34,7 +34,8 @@ class Engine {
 
   std::span<const TensorSpec> inputs() const { return inputs_; }
   std::span<const TensorSpec> outputs() const { return outputs_; }
-  const Graph& graph() const { return contents_.graph; }
+  /// What runs: lowered from the graph that the file holds.
+  const Graph& graph() const { return contents_.executable(); }
   const Plan& plan() const { return contents_.plan; }
   std::span<const Profile> profiles() const { return contents_.profiles; }
   const EngineContents& contents() const { return contents_; }

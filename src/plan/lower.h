@@ -1,0 +1,17 @@
+#pragma once
+
+#include <optional>
+
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// The graph that is planned and run in place of `graph`, or nothing where that is the same one:
+/// operators between QuantizeLinear and DequantizeLinear become operators that compute with int8.
+/// What they compute stays the same but for rounding. Quantized constants that no such operator
+/// takes are dequantized. The graph has passed VerifyGraph, and its shapes are inferred; value ids
+/// stay, further constants follow them. The same graph is lowered to the same graph always: engine
+/// files hold the one, and the plan of the other. Errors: none for a graph as said. Threads: pure.
+Result<std::optional<Graph>> Lower(const Graph& graph);
+
+}  // namespace verdict

@@ -1,0 +1,113 @@
+#include "plan/lower.h"
+
+#include <gmock/gmock.h>
+
+#include "ir/text.h"
+#include "ops/evaluate.h"
+#include "ops/infer.h"
+#include "ops/verify.h"
+
+namespace verdict {
+namespace {
+
+Graph Parse(const std::string& text) {
+  auto graph = ParseGraph(text);
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString();
+  EXPECT_TRUE(InferShapes(*graph).ok());
+  return std::move(*graph);
+}
+
+/// A layer between Q and DQ. scale, zero: of the DequantizeLinear of the activations.
+std::string Layer(const std::string& zero_type = "i8", const std::string& zero = "0",
+                  const std::string& weight_scales = "const %ws: f32[2] = [0.5, 0.25]",
+                  const std::string& second_scale = "%s", const std::string& axis = "1") {
+  return R"(graph "g" {
+  input %x: f32[N,3]
+  const %s: f32[] = [0.1]
+  const %other: f32[] = [0.2]
+  const %z: )" +
+         zero_type + "[] = [" + zero + R"(]
+  const %w: i8[3,2] = [1, -2, 3, 4, -128, 127]
+  )" + weight_scales +
+         R"(
+  const %b: f32[2] = [1, -1]
+  %q = QuantizeLinear(%x, %s, %z)
+  %d = DequantizeLinear(%q, )" +
+         second_scale + R"(, %z)
+  %dw = DequantizeLinear(%w, %ws) {axis=)" +
+         axis + R"(}
+  %y = FusedGemm(%d, %dw, %b) {activation="Relu"}
+  output %y
+})";
+}
+
+std::vector<std::string> Ops(const Graph& graph) {
+  std::vector<std::string> ops;
+  for (const Node& node : graph.nodes) ops.push_back(node.op);
+  return ops;
+}
+
+void ExpectSameValues(const Graph& before, const Graph& after) {
+  ASSERT_TRUE(VerifyGraph(after).ok()) << VerifyGraph(after).ToString();
+  const std::vector<float> values = {0.31F, -2.0F, 0.05F, 100.0F, -100.0F, 0.149F};
+  const Constant x = Constant::Of<float>(Shape{2, 3}, values);
+  const std::vector<TensorView> inputs = {x.view()};
+  const auto want = Evaluate(before, inputs), got = Evaluate(after, inputs);
+  ASSERT_TRUE(want.ok()) << want.status().ToString();
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  for (size_t i = 0; i < 4; ++i) {
+    const float value = (*want)[0].view().as<const float>()[i];
+    EXPECT_NEAR((*got)[0].view().as<const float>()[i], value, 1e-5 * (1 + std::abs(value)));
+  }
+}
+
+TEST(Lower, ALayerBetweenQuantizeAndDequantizeBecomesOneNode) {
+  for (const auto& [type, zero] : {std::pair{"i8", "0"}, {"i8", "-5"}, {"u8", "0"}, {"u8", "77"}}) {
+    SCOPED_TRACE(std::string(type) + " " + zero);
+    const Graph graph = Parse(Layer(type, zero));
+    const auto lowered = Lower(graph);
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedGemm"));
+    ExpectSameValues(graph, **lowered);
+  }
+}
+
+TEST(Lower, OneScaleForAllWeightsIsRepeated) {
+  const Graph graph = Parse(Layer("i8", "0", "const %ws: f32[] = [0.5]"));
+  const auto lowered = Lower(graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedGemm"));
+  ExpectSameValues(graph, **lowered);
+}
+
+TEST(Lower, WhatNoKernelTakesIsKeptWithItsWeightsDequantized) {
+  for (const std::string& text :
+       {Layer("i8", "0", "const %ws: f32[2] = [0.5, 0.25]", "%other"),
+        Layer("i8", "0", "const %ws: f32[3] = [0.5, 0.25, 1]", "%s", "0")}) {
+    const Graph graph = Parse(text);
+    const auto lowered = Lower(graph);
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered),
+                testing::ElementsAre("QuantizeLinear", "DequantizeLinear", "FusedGemm"));
+    ExpectSameValues(graph, **lowered);
+  }
+}
+
+TEST(Lower, AGraphWithoutQuantizationIsItself) {
+  const auto lowered =
+      Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));
+  ASSERT_TRUE(lowered.ok());
+  EXPECT_FALSE(lowered->has_value());
+}
+
+TEST(Lower, ValuesKeepTheirNumbers) {
+  const Graph graph = Parse(Layer());
+  const auto lowered = Lower(graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  for (ValueId id = 0; id < graph.num_values(); ++id) {
+    EXPECT_EQ(graph.value(id).name, (*lowered)->value(id).name);
+  }
+}
+
+}  // namespace
+}  // namespace verdict
