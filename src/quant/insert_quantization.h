@@ -1,0 +1,44 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ir/graph.h"
+
+namespace verdict {
+
+/// What samples showed of a tensor.
+struct TensorRange {
+  /// Values beyond it, in size, are clipped; finite, > 0.
+  float threshold = 0;
+  /// Of each column of the last axis; empty if unknown.
+  std::vector<double> means;
+};
+/// By the tensor's name.
+using TensorRanges = std::map<std::string, TensorRange, std::less<>>;
+
+/// A layer that can compute with int8 weights and activations.
+struct QuantizableLayer {
+  int32_t node = 0;     // index in graph.nodes
+  ValueId input = 0;    // the activations, whose range is needed
+  ValueId weights = 0;  // a f32 constant [K, N]
+};
+
+/// The layers of a graph that the passes have gone over, in their order.
+std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph);
+
+/// Writes weights as int8 with a scale for each output column (largest |w| / 127) behind a
+/// DequantizeLinear, and puts a QuantizeLinear and a DequantizeLinear before each layer's
+/// activations (scale threshold / 127, zero point 0), once where several layers read them. Where
+/// means are known, what rounding the weights does to the mean output goes into the bias. Types and
+/// shapes of the new values are set.
+/// Errors: kInvalidArgument if weights are not finite, or a tensor has no range.
+/// Source of the correction: Nagel et al., "Data-Free Quantization through Weight Equalization and
+/// Bias Correction", 2019, with the samples' means.
+Status InsertQuantization(Graph& graph, std::span<const QuantizableLayer> layers,
+                          const TensorRanges& ranges);
+
+}  // namespace verdict

@@ -1,0 +1,109 @@
+#include "quant/insert_quantization.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "ir/text.h"
+#include "ops/evaluate.h"
+#include "ops/infer.h"
+#include "ops/verify.h"
+
+namespace verdict {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// Two layers that read x, and one that reads the first's output.
+Graph ThreeLayers(const std::string& first_weights = "0.5, -1, 2, 0.25, 1, -0.125") {
+  auto graph = ParseGraph(R"(graph "g" {
+  input %x: f32[N,3]
+  const %w0: f32[3,2] = [)" +
+                          first_weights + R"(]
+  const %b0: f32[2] = [0.5, -0.5]
+  const %w1: f32[3,2] = [1, 0, 0, 1, 0.5, 0.5]
+  const %w2: f32[2,1] = [1, -2]
+  %a = FusedGemm(%x, %w0, %b0) {activation="Relu"}
+  %c = FusedGemm(%x, %w1)
+  %y = FusedGemm(%a, %w2)
+  %z = Add(%y, %c)
+  output %z
+})");
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString();
+  EXPECT_TRUE(InferShapes(*graph).ok());
+  return std::move(*graph);
+}
+
+std::vector<std::string> Ops(const Graph& graph) {
+  std::vector<std::string> ops;
+  for (const Node& node : graph.nodes) ops.push_back(node.op);
+  return ops;
+}
+
+std::vector<float> Evaluated(const Graph& graph) {
+  const std::vector<float> values = {0.3F, -0.7F, 1.1F, -1.5F, 0.2F, 0.9F};
+  const Constant x = Constant::Of<float>(Shape{2, 3}, values);
+  const auto result = Evaluate(graph, std::vector{x.view()});
+  EXPECT_TRUE(result.ok()) << result.status().ToString();
+  const auto z = (*result)[0].view().as<const float>();
+  return {z.begin(), z.end()};
+}
+
+const TensorRanges kRanges = {{"x", {.threshold = 1.5F}}, {"a", {.threshold = 4.0F}}};
+
+TEST(InsertQuantization, PutsQAndDqOnceBeforeEachTensorAndKeepsTheValues) {
+  Graph graph = ThreeLayers();
+  const auto layers = FindQuantizableLayers(graph);
+  ASSERT_EQ(layers.size(), 3u);
+  const std::vector<float> want = Evaluated(graph);
+  ASSERT_TRUE(InsertQuantization(graph, layers, kRanges).ok());
+  ASSERT_TRUE(VerifyGraph(graph).ok()) << VerifyGraph(graph).ToString();
+  EXPECT_THAT(Ops(graph),
+              ElementsAre("DequantizeLinear", "QuantizeLinear", "DequantizeLinear", "FusedGemm",
+                          "DequantizeLinear", "FusedGemm", "DequantizeLinear", "QuantizeLinear",
+                          "DequantizeLinear", "FusedGemm", "Add"));
+  const std::vector<float> got = Evaluated(graph);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 0.05) << i;
+}
+
+TEST(InsertQuantization, LeavesOtherLayersAlone) {
+  Graph graph = ThreeLayers();
+  const std::vector<QuantizableLayer> layers = {FindQuantizableLayers(graph)[2]};
+  ASSERT_TRUE(InsertQuantization(graph, layers, kRanges).ok());
+  EXPECT_THAT(Ops(graph), ElementsAre("FusedGemm", "FusedGemm", "DequantizeLinear",
+                                      "QuantizeLinear", "DequantizeLinear", "FusedGemm", "Add"));
+}
+
+TEST(InsertQuantization, EachColumnHasItsScale) {
+  Graph graph = ThreeLayers("127, 0, -254, 0, 1, 0");
+  ASSERT_TRUE(InsertQuantization(graph, FindQuantizableLayers(graph), kRanges).ok());
+  const auto scales = graph.constant(graph.FindValue("w0.scale"))->view().as<const float>();
+  EXPECT_THAT(scales, ElementsAre(2.0F, 1.0F)) << "1 for a column of zeros";
+  const auto values = graph.constant(graph.FindValue("w0.int8"))->view().as<const int8_t>();
+  // 127 / 2 and 1 / 2 lie in the middle: to the even one.
+  EXPECT_THAT(values, ElementsAre(64, 0, -127, 0, 0, 0));
+}
+
+TEST(InsertQuantization, TheBiasTakesWhatRoundingDoesToTheMean) {
+  Graph graph = ThreeLayers("127, 0, -254, 0, 1, 0");
+  TensorRanges ranges = kRanges;
+  ranges["x"].means = {1.0, 0.0, 2.0};
+  ASSERT_TRUE(InsertQuantization(graph, FindQuantizableLayers(graph), ranges).ok());
+  const Node& gemm = graph.nodes[3];
+  ASSERT_EQ(gemm.op, "FusedGemm");
+  // 1 * (127 - 128) + 2 * (1 - 0) more than 0.5.
+  EXPECT_THAT(graph.constant(gemm.inputs[2])->view().as<const float>(), ElementsAre(1.5F, -0.5F));
+}
+
+TEST(InsertQuantization, RefusesWhatInt8CannotHold) {
+  Graph graph = ThreeLayers("inf, 0, 1, 0, 1, 0");
+  EXPECT_THAT(InsertQuantization(graph, FindQuantizableLayers(graph), kRanges).message(),
+              HasSubstr("weights 'w0' hold inf"));
+  graph = ThreeLayers();
+  EXPECT_THAT(InsertQuantization(graph, FindQuantizableLayers(graph), {}).message(),
+              HasSubstr("tensor 'x' has no range"));
+}
+
+}  // namespace
+}  // namespace verdict
