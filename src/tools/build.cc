@@ -1,11 +1,16 @@
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <memory>
 #include <set>
+#include <sstream>
 
 #include "backends/registry.h"
+#include "base/file.h"
 #include "base/terminal_text.h"
 #include "compile/pipeline.h"
+#include "tools/help_all.h"
+#include "tools/int8_build.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
 #include "tools/target_file.h"
@@ -21,8 +26,81 @@ struct Flags {
   std::string backend;
   std::string timing_cache;
   bool error_on_timing_cache_miss = false;
+  bool int8 = false, best = false;
+  std::string calibration, labels, label_column, observer = "auto", calibration_cache, score;
+  std::string report;
+  bool allow_nan = false;
+  double max_auc_drop = 0.001;
   bool verbose = false;
 };
+
+/// What only says how to calibrate means nothing without calibrating.
+Status CheckTogether(const Flags& flags) {
+  const bool quantizes = flags.int8 || flags.best;
+  if (quantizes && flags.calibration.empty()) {
+    return InvalidArgument(
+        "--int8 and --best need --calib FILE: samples of the model's inputs (.npz, .csv, .jsonl), "
+        "or a calibration cache");
+  }
+  if (!quantizes && !flags.calibration.empty()) {
+    return InvalidArgument("--calib is for --int8 or --best; neither is given");
+  }
+  return OkStatus();
+}
+
+Result<Int8Options> Int8OptionsOf(const Flags& flags) {
+  Int8Options options{.calibration = flags.calibration,
+                      .data = {.labels = flags.labels,
+                               .label_column = flags.label_column,
+                               .allow_nan = flags.allow_nan},
+                      .max_auc_drop = flags.max_auc_drop,
+                      .score = flags.score,
+                      .best = flags.best};
+  VERDICT_ASSIGN_OR_RETURN(options.observer, ParseObserver(flags.observer));
+  const std::initializer_list<std::pair<std::string_view, std::filesystem::path>> read = {
+      {"the model", flags.onnx}, {"the samples", flags.calibration}, {"the labels", flags.labels}};
+  if (!flags.calibration_cache.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(options.cache,
+                             CheckTarget("--saveCalib", flags.calibration_cache, read));
+  }
+  return options;
+}
+
+/// The build in int8: what was found goes to the terminal, into the metadata and to --report.
+Result<CompileResult> CompileInt8(const Flags& flags, const ImportedModel& model,
+                                  const CompileOptions& options) {
+  VERDICT_ASSIGN_OR_RETURN(const Int8Options int8, Int8OptionsOf(flags));
+  std::filesystem::path report_path;
+  if (!flags.report.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(report_path, CheckTarget("--report", flags.report,
+                                                      {{"the model", flags.onnx},
+                                                       {"the samples", flags.calibration},
+                                                       {"the labels", flags.labels}}));
+  }
+  VERDICT_ASSIGN_OR_RETURN(Int8Build build, BuildInt8(model, flags.onnx, options, int8));
+  if (build.report) {
+    std::istringstream table(ToTable(*build.report));
+    for (std::string line; std::getline(table, line);) {
+      std::printf("%s\n", TerminalText(line).c_str());
+    }
+    build.compiled.contents.metadata["precision_report"] = ToJson(*build.report);
+    if (!report_path.empty()) {
+      const std::string page = ToHtml(*build.report);
+      const std::array parts = {std::as_bytes(std::span(page))};
+      VERDICT_RETURN_IF_ERROR(WriteFileAtomically(report_path, parts));
+    }
+  }
+  for (const SpeedComparison& times : build.speeds) {
+    std::printf("  %s: float32 %.4g us, int8 %.4g us: %.2f times as fast\n",
+                ToString(times.first_input).c_str(), times.baseline_us, times.candidate_us,
+                times.baseline_us / times.candidate_us);
+  }
+  for (const std::string& note : build.notes) {
+    std::fprintf(stderr, "verdict build: note: %s\n", TerminalText(note).c_str());
+  }
+  if (!build.refusal.empty()) return FailedPrecondition(build.refusal);
+  return std::move(build.compiled);
+}
 
 Result<CompileOptions> OptionsOf(const Flags& flags) {
   CompileOptions options;
@@ -80,12 +158,15 @@ Status Build(const Flags& flags) {
       const auto target,
       CheckTarget("--saveEngine", flags.engine,
                   {{"the model", flags.onnx}, {"the timing cache", options.timing_cache}}));
+  VERDICT_RETURN_IF_ERROR(CheckTogether(flags));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
   if (flags.verbose) {
     std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
   }
   VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
-                           CompileImported(std::move(model), flags.onnx, options));
+                           flags.calibration.empty()
+                               ? CompileImported(std::move(model), flags.onnx, options)
+                               : CompileInt8(flags, model, options));
   if (flags.verbose) PrintPasses(compiled.passes);
   VERDICT_RETURN_IF_ERROR(WriteEngineFile(target, compiled.contents));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -116,17 +197,39 @@ std::function<Status()> Declare(CLI::App& app) {
   AddShapesFlag(app, "--optShapes", flags->opt_shapes, "shapes to be fastest at");
   AddShapesFlag(app, "--maxShapes", flags->max_shapes, "largest input shapes");
   AddShapesFlag(app, "--shapes", flags->shapes, "all three at once");
+  app.add_flag("--int8", flags->int8, "quantize: four times smaller, faster");
+  app.add_option("--calib", flags->calibration, "samples of the inputs, or a calibration cache")
+      ->type_name("FILE");
+  app.add_option("--labels", flags->labels, "0 or 1 a sample: the ROC-AUC must be kept")
+      ->type_name("FILE");
+  app.add_flag("--best", flags->best, "as --int8, or float32 where that is not better");
+  const auto add_rare = [&app](const char* flag, auto& value, const char* type, const char* help) {
+    return app.add_option(flag, value, help)->type_name(type)->group("");
+  };
+  add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
+      ->check(CLI::Range(0.0, 1.0).description(""));
+  add_rare("--label-column", flags->label_column, "NAME", "of the samples; default label");
+  add_rare("--observer", flags->observer, "NAME",
+           "finds the ranges: auto (the default), entropy, minmax, mse, percentile-99.9, …");
+  add_rare("--saveCalib", flags->calibration_cache, "FILE", "keep the ranges, as TensorRT does");
+  add_rare("--score", flags->score, "OUTPUT", "its last column is the score; default the last");
+  add_rare("--report", flags->report, "FILE.html", "accuracy and what was kept in float32");
+  app.add_flag("--allow-nan", flags->allow_nan, "samples may lack values")->group("");
   app.add_option("--disable-pass", flags->disabled_passes, "leave a pass out; may be repeated")
+      ->group("")
       ->type_name("NAME")
       ->take_all()
       ->check(CLI::IsMember(std::move(passes)).description(""));
   app.add_option("--backend", flags->backend, "compute on this backend alone")
+      ->group("")
       ->type_name("NAME")
       ->check(CLI::IsMember(std::move(backends)).description(""));
   app.add_option("--timingCacheFile", flags->timing_cache, "measured times, kept between builds")
       ->type_name("FILE");
   app.add_flag("--errorOnTimingCacheMiss", flags->error_on_timing_cache_miss,
-               "measure nothing: what the cache lacks is an error");
+               "measure nothing: what the cache lacks is an error")
+      ->group("");
+  AddHelpAll(app, "the other flags too: how to calibrate, passes, …");
   app.add_flag("--verbose", flags->verbose, "show passes, tactics and why others declined");
   return [flags] { return Build(*flags); };
 }

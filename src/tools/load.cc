@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/terminal_text.h"
+#include "tools/help_all.h"
 #include "tools/latency_summary.h"
 #include "tools/load/plot.h"
 #include "tools/load/report.h"
@@ -283,16 +284,7 @@ std::function<Status()> Declare(CLI::App& app) {
   add_rare("--cert", flags->cert, "FILE", "PEM of the client's certificate");
   add_rare("--key", flags->key, "FILE", "PEM of its private key");
   app.add_flag("--spin", flags->spin, "never sleeps: exact times, a whole core")->group("");
-  app.add_flag_callback(
-         "--help-all",
-         [&app] {
-           for (CLI::Option* option : app.get_options()) {
-             if (option->get_group().empty()) option->group("More options");
-           }
-           throw CLI::CallForHelp();
-         },
-         "the other flags too: TLS, tokens, seed, threads, …")
-      ->trigger_on_parse();
+  AddHelpAll(app, "the other flags too: TLS, tokens, seed, threads, …");
   app.parse_complete_callback([flags, &app] {
     flags->has_duration = app.count("--duration") > 0;
     CheckTogether(*flags);

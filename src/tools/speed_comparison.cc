@@ -1,0 +1,57 @@
+#include "tools/speed_comparison.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "runtime/session.h"
+
+namespace verdict {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kRounds = 10;
+constexpr double kRoundUs = 2000;
+
+double Microseconds(Clock::duration elapsed) {
+  return std::chrono::duration<double, std::micro>(elapsed).count();
+}
+
+Result<std::unique_ptr<Session>> Open(const EngineContents& contents) {
+  VERDICT_ASSIGN_OR_RETURN(auto engine, Engine::FromContents(contents));
+  return Session::Create(std::move(engine));
+}
+
+/// The mean of so many runs that they take kRoundUs, or of one.
+Result<double> Round(Session& session, std::span<const TensorView> inputs) {
+  const auto begin = Clock::now();
+  for (int runs = 1;; ++runs) {
+    VERDICT_RETURN_IF_ERROR(session.Run(inputs).status());
+    const double elapsed = Microseconds(Clock::now() - begin);
+    if (elapsed >= kRoundUs) return elapsed / runs;
+  }
+}
+
+}  // namespace
+
+Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline,
+                                                  const EngineContents& candidate) {
+  VERDICT_ASSIGN_OR_RETURN(const auto first, Open(baseline));
+  VERDICT_ASSIGN_OR_RETURN(const auto second, Open(candidate));
+  std::vector<SpeedComparison> compared;
+  for (const GoldenVector& golden : baseline.golden) {
+    std::vector<TensorView> inputs;
+    for (const Constant& input : golden.inputs) inputs.push_back(input.view());
+    SpeedComparison times{.first_input = inputs.empty() ? Shape() : inputs[0].shape};
+    for (int round = 0; round < kRounds; ++round) {
+      VERDICT_ASSIGN_OR_RETURN(const double one, Round(*first, inputs));
+      VERDICT_ASSIGN_OR_RETURN(const double other, Round(*second, inputs));
+      times.baseline_us = round == 0 ? one : std::min(times.baseline_us, one);
+      times.candidate_us = round == 0 ? other : std::min(times.candidate_us, other);
+    }
+    compared.push_back(times);
+  }
+  return compared;
+}
+
+}  // namespace verdict

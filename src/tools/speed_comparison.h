@@ -1,0 +1,22 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/engine_file.h"
+
+namespace verdict {
+
+/// How long one run of each takes, on the same inputs.
+struct SpeedComparison {
+  Shape first_input;  // its shape, to tell the batches apart
+  double baseline_us = 0;
+  double candidate_us = 0;
+};
+
+/// Times two engines on the golden vectors of the first, in turns, so that both meet the same
+/// noise; each time is the least of some rounds. Empty where there are no vectors. Errors: as
+/// Engine::FromContents and Session::Run. Cost: about 50 ms a vector.
+Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline,
+                                                  const EngineContents& candidate);
+
+}  // namespace verdict

@@ -1,0 +1,194 @@
+"""INT8 by `verdict build`: calibrated on samples, held to an accuracy, served like any other engine."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from test_cli import fail, succeed, verdict
+
+FEATURES = 40
+ROWS = 2_000
+
+
+def network(path: pathlib.Path, widths: tuple[int, ...] = (FEATURES, 256, 128, 1), *,
+            spoil: int | None = None) -> pathlib.Path:
+    """A network with a sigmoid at its end. spoil: a layer whose first two inputs have weights so
+    large, and so cancel each other out, that int8 has nothing left for the others."""
+    random = np.random.default_rng(3)
+    nodes, weights, tensor = [], [], "x"
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
+        w = random.normal(0, 1 / np.sqrt(fan_in), (fan_in, fan_out)).astype(np.float32)
+        if i == spoil:
+            w[0] = 400
+            w[1] = -400
+        b = random.normal(0, 0.1, fan_out).astype(np.float32)
+        weights += [numpy_helper.from_array(w, f"w{i}"), numpy_helper.from_array(b, f"b{i}")]
+        last = i == len(widths) - 2
+        nodes += [helper.make_node("Gemm", [tensor, f"w{i}", f"b{i}"], [f"h{i}"], f"dense{i}"),
+                  helper.make_node("Sigmoid" if last else "Relu", [f"h{i}"],
+                                   ["score" if last else f"a{i}"])]
+        tensor = f"a{i}"
+    graph = helper.make_graph(
+        nodes, "mlp", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", widths[0]])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N", widths[-1]])], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def inputs(rows: int = ROWS) -> np.ndarray:
+    x = np.random.default_rng(5).normal(0, 1, (rows, FEATURES)).astype(np.float32)
+    x[:, 1] = x[:, 0]  # what a spoiled layer cancels out
+    return x
+
+
+def scores(model: pathlib.Path, x: np.ndarray, tmp_path: pathlib.Path) -> np.ndarray:
+    """By the engine or, for an ONNX file, by ONNX Runtime."""
+    if model.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return session.run(None, {"x": x})[0].ravel()
+    np.savez(tmp_path / "in.npz", x=x)
+    succeed("run", model, "--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz")
+    return np.load(tmp_path / "out.npz")["score"].ravel()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """m.onnx, samples.npz with labels that follow the model's scores with some noise."""
+    folder = tmp_path_factory.mktemp("int8")
+    model = network(folder / "m.onnx")
+    x = inputs()
+    score = scores(model, x, folder)
+    random = np.random.default_rng(7)
+    noisy = score + random.normal(0, score.std(), ROWS)
+    np.savez(folder / "samples.npz", x=x, label=(noisy > np.quantile(noisy, 0.9)).astype(np.int64))
+    return folder
+
+
+def build(folder: pathlib.Path, engine: pathlib.Path, *flags: object,
+          model: str = "m.onnx") -> str:
+    return succeed("build", "--onnx", folder / model, "--saveEngine", engine, "--int8", "--calib",
+                   folder / "samples.npz", *flags)
+
+
+def test_scores_are_close_and_the_engine_is_small(folder: pathlib.Path,
+                                                  tmp_path: pathlib.Path) -> None:
+    engine, in_float = tmp_path / "int8.engine", tmp_path / "float.engine"
+    text = build(folder, engine, "--max-auc-drop", 0.01)
+    assert "PASSED" in text and "times as fast" in text
+    x = inputs(128)
+    want = scores(folder / "m.onnx", x, tmp_path)
+    got = scores(engine, x, tmp_path)
+    assert not np.array_equal(got, want)
+    np.testing.assert_allclose(got, want, atol=0.03)
+    succeed("build", "--onnx", folder / "m.onnx", "--saveEngine", in_float)
+    assert engine.stat().st_size < 0.35 * in_float.stat().st_size
+    ops = [node["op"] for node in json.loads(succeed("inspect", "--json", engine))["nodes"]]
+    assert ops == ["QuantizedGemm"] * 3
+
+
+def test_the_report_is_in_the_engine_and_in_a_page(folder: pathlib.Path,
+                                                   tmp_path: pathlib.Path) -> None:
+    build(folder, tmp_path / "m.engine", "--report", tmp_path / "r.html")
+    metadata = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["metadata"]
+    report = json.loads(metadata["precision_report"])
+    assert report["verdict"] == "passed"
+    page = (tmp_path / "r.html").read_text()
+    assert "<svg" in page and "dense0" in page
+
+
+def test_a_layer_that_int8_cannot_hold_keeps_float32(folder: pathlib.Path,
+                                                     tmp_path: pathlib.Path) -> None:
+    network(folder / "spoiled.onnx", spoil=0, widths=(FEATURES, 64, 64, 64, 1))
+    x = inputs()
+    score = scores(folder / "spoiled.onnx", x, tmp_path)
+    np.savez(tmp_path / "s.npz", x=x, label=(score > np.quantile(score, 0.9)).astype(np.int64))
+    text = succeed("build", "--onnx", folder / "spoiled.onnx", "--saveEngine",
+                   tmp_path / "m.engine", "--int8", "--calib", tmp_path / "s.npz")
+    ops = [node["op"] for node in json.loads(succeed("inspect", "--json",
+                                                     tmp_path / "m.engine"))["nodes"]]
+    assert "FusedGemm" in ops and "QuantizedGemm" in ops
+    assert re.search(r"float32", text)
+
+
+def test_a_gate_that_nothing_passes_writes_no_engine(folder: pathlib.Path,
+                                                     tmp_path: pathlib.Path) -> None:
+    x = inputs()
+    score = scores(folder / "m.onnx", x, tmp_path)
+    # Float32 orders all of these rows rightly: any change of the order costs.
+    np.savez(tmp_path / "s.npz", x=x, label=(score > np.median(score)).astype(np.int64))
+    engine = tmp_path / "m.engine"
+    engine.write_bytes(b"as it was")
+    arguments = ("build", "--onnx", folder / "m.onnx", "--saveEngine", engine, "--calib",
+                 tmp_path / "s.npz", "--max-auc-drop", "0")
+    done = verdict(*arguments, "--int8", "--report", tmp_path / "r.html")
+    assert done.returncode == 1
+    assert "ROC-AUC" in done.stderr and "--best" in done.stderr
+    assert "FAILED: the ROC-AUC falls by" in done.stdout
+    assert "FAILED" in (tmp_path / "r.html").read_text()
+    assert engine.read_bytes() == b"as it was"
+    done = verdict(*arguments, "--best")
+    assert done.returncode == 0, done.stderr
+    assert "float32 is kept" in done.stderr
+
+
+def test_the_cache_makes_the_same_engine_without_samples(folder: pathlib.Path,
+                                                         tmp_path: pathlib.Path) -> None:
+    cache = tmp_path / "m.cache"
+    build(folder, tmp_path / "a.engine", "--saveCalib", cache, "--max-auc-drop", 1)
+    lines = cache.read_text().splitlines()
+    assert lines[0] == "TRT-8503-EntropyCalibration2"
+    assert len(lines) == 4 and all(re.fullmatch(r".+: [0-9a-f]{8}", line) for line in lines[1:])
+    done = verdict("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "b.engine",
+                   "--int8", "--calib", cache)
+    assert done.returncode == 0, done.stderr
+    assert "the accuracy was not checked" in done.stderr
+    x = inputs(64)
+    np.testing.assert_allclose(scores(tmp_path / "b.engine", x, tmp_path),
+                               scores(tmp_path / "a.engine", x, tmp_path), atol=0.02)
+    network(tmp_path / "other.onnx", widths=(FEATURES, 32, 1))
+    text = fail(1, "build", "--onnx", tmp_path / "other.onnx", "--saveEngine",
+                tmp_path / "c.engine", "--int8", "--calib", cache)
+    assert "was made for another model" in text
+    assert not (tmp_path / "c.engine").exists()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda x, y: {"x": np.where(np.arange(x.size).reshape(x.shape) == 77, np.nan, x), "label": y},
+     "nan"),
+    (lambda x, y: {"x": np.where(np.arange(x.size).reshape(x.shape) == 77, np.inf, x), "label": y},
+     "inf"),
+    (lambda x, y: {"x": np.ones_like(x), "label": y}, "in every sample"),
+    (lambda x, y: {"x": x[:5], "label": y[:5] * 0 + [0, 1, 0, 1, 0]}, "5 samples"),
+    (lambda x, y: {"z": x, "label": y}, "'x'"),
+    (lambda x, y: {"x": x[:, :-1], "label": y}, "39"),
+    (lambda x, y: {"x": x, "label": y * 0}, "all 2000 labels are 0"),
+    (lambda x, y: {"x": x, "label": y[:-1]}, "label"),
+])
+def test_bad_samples_are_named_and_nothing_is_written(folder: pathlib.Path, tmp_path: pathlib.Path,
+                                                      change, message: str) -> None:
+    samples = np.load(folder / "samples.npz")
+    np.savez(tmp_path / "bad.npz", **change(samples["x"], samples["label"]))
+    engine = tmp_path / "m.engine"
+    engine.write_bytes(b"as it was")
+    text = fail(1, "build", "--onnx", folder / "m.onnx", "--saveEngine", engine, "--int8",
+                "--calib", tmp_path / "bad.npz")
+    assert message in text.lower()
+    assert engine.read_bytes() == b"as it was"
+
+
+def test_flags_that_belong_together(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    arguments = ("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine")
+    assert "--calib FILE" in fail(1, *arguments, "--int8")
+    assert "--int8" in fail(1, *arguments, "--calib", folder / "samples.npz")
+    assert "entropy" in fail(1, *arguments, "--int8", "--calib", folder / "samples.npz",
+                             "--observer", "kl")
