@@ -93,10 +93,18 @@ Result<CalibrationCache> CalibrationCache::Parse(std::string_view text, const st
 
 Status WriteCalibrationCache(const std::filesystem::path& path, const CalibrationCache& cache,
                              const std::filesystem::path& model, std::string_view model_sha256) {
-  // First the digest: a cache without its own must not stand beside another's.
-  VERDICT_RETURN_IF_ERROR(WriteText(
-      DigestPath(path), std::string(model_sha256) + "  " + model.filename().string() + "\n"));
-  return WriteText(path, cache.Print());
+  for (const auto& [name, scale] : cache.scales) {
+    if (name.find_first_of("\r\n") != std::string::npos) {
+      return InvalidArgument(
+          "a tensor's name has a line break, which a calibration cache cannot hold");
+    }
+  }
+  // In this order a cache never stands beside the digest of another model.
+  std::error_code error;
+  std::filesystem::remove(DigestPath(path), error);
+  VERDICT_RETURN_IF_ERROR(WriteText(path, cache.Print()));
+  return WriteText(DigestPath(path),
+                   std::string(model_sha256) + "  " + model.filename().string() + "\n");
 }
 
 Result<LoadedCalibrationCache> ReadCalibrationCache(const std::filesystem::path& path,

@@ -24,7 +24,8 @@ struct CalibrationCache {
 
 /// Writes the cache, and beside it FILE.sha256: the digest of the model that it was made for, as
 /// `sha256sum` writes it, because TensorRT's reader takes nothing else into the cache itself.
-/// model: path of the ONNX file. Each is written atomically. Errors: as WriteFileAtomically.
+/// model: path of the ONNX file. Each is written atomically. Errors: as WriteFileAtomically;
+/// kInvalidArgument for a name with a line break.
 Status WriteCalibrationCache(const std::filesystem::path& path, const CalibrationCache& cache,
                              const std::filesystem::path& model, std::string_view model_sha256);
 

@@ -75,6 +75,14 @@ TEST_F(CalibrationCacheFile, IsBoundToItsModel) {
   EXPECT_THAT(other.status().message(), HasSubstr("was made for another model"));
 }
 
+TEST_F(CalibrationCacheFile, ANameWithALineBreakIsRefused) {
+  CalibrationCache cache;
+  cache.scales = {{"x: 3f800000\ny", 0.5F}};
+  EXPECT_THAT(WriteCalibrationCache(path_, cache, "m.onnx", kDigest).message(),
+              HasSubstr("line break"));
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
 TEST_F(CalibrationCacheFile, OfTensorRtIsBoundToNone) {
   std::ofstream(path_) << "TRT-8503-EntropyCalibration2\nx: 3f800000\n";
   const auto loaded = ReadCalibrationCache(path_, kDigest);
