@@ -220,7 +220,7 @@ Status GraphBuilder::AddNode(const onnx::NodeProto& node, Scope& scope) {
   const std::string domain = Canonical(node.domain());
   const auto function = functions_.find(FunctionKey(domain, node.op_type(), node.overload()));
   if (function != functions_.end()) return ExpandFunction(node, *function->second, scope);
-  if (domain != kOnnxDomain && domain != kMlDomain) {
+  if (domain != kOnnxDomain && domain != kMlDomain && domain != kMicrosoftDomain) {
     return Unimplemented(DescribeProto(node) + ": the operator domain '" + domain +
                          "' is not supported, and the model has no function of that name; export "
                          "with the standard operators only");

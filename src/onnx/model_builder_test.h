@@ -97,6 +97,17 @@ inline onnx::TensorProto IntTensor(const std::string& name, const std::vector<in
   tensor.mutable_int64_data()->Add(values.begin(), values.end());
   return tensor;
 }
+/// Of any integer type that int32_data holds: onnx::TensorProto::INT8, UINT8, INT32, …
+inline onnx::TensorProto ByteTensor(const std::string& name, int32_t type,
+                                    const std::vector<int64_t>& dims,
+                                    const std::vector<int32_t>& values) {
+  onnx::TensorProto tensor;
+  tensor.set_name(name);
+  tensor.set_data_type(type);
+  tensor.mutable_dims()->Add(dims.begin(), dims.end());
+  tensor.mutable_int32_data()->Add(values.begin(), values.end());
+  return tensor;
+}
 inline onnx::TensorProto BoolTensor(const std::string& name, bool value) {
   onnx::TensorProto tensor;
   tensor.set_name(name);

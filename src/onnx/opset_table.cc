@@ -47,15 +47,22 @@ const Entry kEntries[] = {
     {kOnnxDomain, "Clip", 1, 10, TranslateClip6},
     {kOnnxDomain, "Constant", 1, kAnyVersion, TranslateConstant},
     {kOnnxDomain, "ConstantOfShape", 1, kAnyVersion, TranslateConstantOfShape},
+    {kOnnxDomain, "ConvInteger", 10, kAnyVersion, LowerConvInteger},
+    {kOnnxDomain, "DequantizeLinear", 10, kAnyVersion, TranslateDequantizeLinear},
     {kOnnxDomain, "Dropout", 1, 11, TranslateDropout7},
     {kOnnxDomain, "Dropout", 12, kAnyVersion, TranslateDropout12},
+    {kOnnxDomain, "DynamicQuantizeLinear", 11, kAnyVersion, LowerDynamicQuantizeLinear},
     {kOnnxDomain, "GroupNormalization", 18, 20, TranslateGroupNormalization18},
     {kOnnxDomain, "Hardmax", 1, 12, TranslateSoftmax1},
     {kOnnxDomain, "If", 1, kAnyVersion, RefuseSubgraph},
     {kOnnxDomain, "LogSoftmax", 1, 12, TranslateSoftmax1},
     {kOnnxDomain, "Loop", 1, kAnyVersion, RefuseSubgraph},
+    {kOnnxDomain, "MatMulInteger", 10, kAnyVersion, LowerMatMulInteger},
     {kOnnxDomain, "Multinomial", 1, kAnyVersion, RefuseRandom},
     {kOnnxDomain, "Pad", 1, 10, TranslatePad2},
+    {kOnnxDomain, "QLinearConv", 10, kAnyVersion, LowerQLinearConv},
+    {kOnnxDomain, "QLinearMatMul", 10, kAnyVersion, LowerQLinearMatMul},
+    {kOnnxDomain, "QuantizeLinear", 10, kAnyVersion, TranslateQuantizeLinear},
     {kOnnxDomain, "RandomNormal", 1, kAnyVersion, RefuseRandom},
     {kOnnxDomain, "RandomNormalLike", 1, kAnyVersion, RefuseRandom},
     {kOnnxDomain, "RandomUniform", 1, kAnyVersion, RefuseRandom},
@@ -98,6 +105,20 @@ const Entry kEntries[] = {
     {kMlDomain, "TreeEnsembleClassifier", 1, kAnyVersion, LowerTreeEnsembleClassifier},
     {kMlDomain, "TreeEnsembleRegressor", 1, kAnyVersion, LowerTreeEnsembleRegressor},
     {kMlDomain, "ZipMap", 1, kAnyVersion, TranslateZipMap},
+
+    {kMicrosoftDomain, "DequantizeLinear", 1, kAnyVersion, TranslateDequantizeLinear},
+    {kMicrosoftDomain, "DynamicQuantizeLSTM", 1, kAnyVersion, LowerDynamicQuantizeLstm},
+    {kMicrosoftDomain, "DynamicQuantizeMatMul", 1, kAnyVersion, LowerDynamicQuantizeMatMul},
+    {kMicrosoftDomain, "MatMulIntegerToFloat", 1, kAnyVersion, LowerMatMulIntegerToFloat},
+    {kMicrosoftDomain, "QGemm", 1, kAnyVersion, LowerQGemm},
+    {kMicrosoftDomain, "QLinearAdd", 1, kAnyVersion, LowerQLinearAdd},
+    {kMicrosoftDomain, "QLinearConcat", 1, kAnyVersion, LowerQLinearConcat},
+    {kMicrosoftDomain, "QLinearConv", 1, kAnyVersion, LowerQLinearConv},
+    {kMicrosoftDomain, "QLinearLeakyRelu", 1, kAnyVersion, LowerQLinearLeakyRelu},
+    {kMicrosoftDomain, "QLinearMul", 1, kAnyVersion, LowerQLinearMul},
+    {kMicrosoftDomain, "QLinearSigmoid", 1, kAnyVersion, LowerQLinearSigmoid},
+    {kMicrosoftDomain, "QLinearSoftmax", 1, kAnyVersion, LowerQLinearSoftmax},
+    {kMicrosoftDomain, "QuantizeLinear", 1, kAnyVersion, TranslateQuantizeLinear},
 };
 
 std::string FullName(std::string_view domain, std::string_view op) {
@@ -107,6 +128,16 @@ std::string FullName(std::string_view domain, std::string_view op) {
 }  // namespace
 
 Result<NodeHandler> FindHandler(std::string_view domain, std::string_view op, int64_t version) {
+  const auto entry = std::ranges::find_if(kEntries, [&](const Entry& candidate) {
+    return candidate.domain == domain && candidate.op == op && candidate.first <= version &&
+           version <= candidate.last;
+  });
+  if (domain == kMicrosoftDomain) {
+    if (entry != std::end(kEntries)) return entry->handler;
+    return Unimplemented("of the operator domain 'com.microsoft', " + std::string(op) +
+                         " is not supported; export with the standard operators only, and do not "
+                         "save a model that ONNX Runtime has optimized");
+  }
   const int64_t first = FirstVersion(domain, op);
   if (first == 0) {
     return Unimplemented("there is no operator " + FullName(domain, op) +
@@ -117,10 +148,6 @@ Result<NodeHandler> FindHandler(std::string_view domain, std::string_view op, in
                            std::to_string(first) + ", but the model imports " +
                            std::to_string(version));
   }
-  const auto entry = std::ranges::find_if(kEntries, [&](const Entry& candidate) {
-    return candidate.domain == domain && candidate.op == op && candidate.first <= version &&
-           version <= candidate.last;
-  });
   if (entry != std::end(kEntries)) return entry->handler;
   if (FindOp(op) == nullptr) {
     return Unimplemented("the operator " + FullName(domain, op) + " is not supported");

@@ -14,13 +14,15 @@ inline constexpr int64_t kMaxOpset = 23;
 inline constexpr int64_t kMaxMlOpset = 5;
 inline constexpr std::string_view kOnnxDomain = "";  // also written "ai.onnx"
 inline constexpr std::string_view kMlDomain = "ai.onnx.ml";
+inline constexpr std::string_view kMicrosoftDomain = "com.microsoft";  // ONNX Runtime's own
 
-/// The operator set version in which an operator appeared (0: ONNX up to the versions above does
-/// not have it). Source: the operator registry of ONNX 1.23.
+/// The operator set version in which an operator of ai.onnx or ai.onnx.ml appeared (0: ONNX up to
+/// the versions above does not have it). Source: the operator registry of ONNX 1.23.
 int64_t FirstVersion(std::string_view domain, std::string_view op);
 
 /// The handler for an operator at a version of its domain's operator set. Operators that mean the
-/// same in every version and are among ours need no entry in the table: they are copied.
+/// same in every version and are among ours need no entry in the table: they are copied. Of
+/// com.microsoft only what the table has is supported.
 /// Errors: kUnimplemented where there is no such operator, or the reason why it is refused.
 Result<NodeHandler> FindHandler(std::string_view domain, std::string_view op, int64_t version);
 
@@ -44,6 +46,27 @@ Status TranslateBatchNormalization(NodeTranslation& translation);
 Status TranslateGroupNormalization18(NodeTranslation& translation);
 Status TranslateScatter9(NodeTranslation& translation);
 Status TranslateZipMap(NodeTranslation& translation);
+// translate_quantization.cc
+Status TranslateQuantizeLinear(NodeTranslation& translation);
+Status TranslateDequantizeLinear(NodeTranslation& translation);
+// lower_quantized.cc: operators whose inputs and output are quantized.
+Status LowerQLinearMatMul(NodeTranslation& translation);
+Status LowerQLinearConv(NodeTranslation& translation);
+Status LowerQGemm(NodeTranslation& translation);
+Status LowerQLinearAdd(NodeTranslation& translation);
+Status LowerQLinearMul(NodeTranslation& translation);
+Status LowerQLinearSigmoid(NodeTranslation& translation);
+Status LowerQLinearLeakyRelu(NodeTranslation& translation);
+Status LowerQLinearSoftmax(NodeTranslation& translation);
+Status LowerQLinearConcat(NodeTranslation& translation);
+// lower_integer_products.cc: activations quantized at run time.
+Status LowerDynamicQuantizeLinear(NodeTranslation& translation);
+Status LowerMatMulInteger(NodeTranslation& translation);
+Status LowerConvInteger(NodeTranslation& translation);
+Status LowerMatMulIntegerToFloat(NodeTranslation& translation);
+Status LowerDynamicQuantizeMatMul(NodeTranslation& translation);
+// lower_quantized_lstm.cc
+Status LowerDynamicQuantizeLstm(NodeTranslation& translation);
 // lower_linear.cc
 Status LowerLinearClassifier(NodeTranslation& translation);
 Status LowerLinearRegressor(NodeTranslation& translation);

@@ -1,5 +1,5 @@
 #pragma once
 
 // The classes generated from third_party/onnx/onnx-ml.proto. Only files of this folder include it:
-// nothing of protobuf leaves the importer.
+// nothing of protobuf leaves it.
 #include "onnx-ml.pb.h"

@@ -155,6 +155,29 @@ std::string OnnxTypeName(int32_t onnx_type) {
   return onnx::TensorProto::DataType_Name(static_cast<onnx::TensorProto::DataType>(onnx_type));
 }
 
+int32_t OnnxTypeOf(DataType dtype) {
+  for (int32_t number = 1; number <= onnx::TensorProto::DataType_MAX; ++number) {
+    if (DataTypeFromOnnx(number) == dtype) return dtype == DataType::kUndefined ? 0 : number;
+  }
+  return 0;
+}
+
+onnx::TensorProto TensorFromConstant(const std::string& name, const Constant& constant) {
+  onnx::TensorProto tensor;
+  tensor.set_name(name);
+  tensor.set_data_type(OnnxTypeOf(constant.dtype));
+  for (Dim dim : constant.shape.dims()) tensor.add_dims(dim);
+  if (constant.dtype == DataType::kString) {
+    for (const std::string_view text : constant.view().as<const std::string_view>()) {
+      tensor.add_string_data(text.data(), text.size());
+    }
+  } else {
+    const size_t size = ByteSize(constant.dtype, constant.shape).value();
+    tensor.set_raw_data(size == 0 ? "" : constant.data, size);
+  }
+  return tensor;
+}
+
 Result<Constant> ConstantFromProto(const onnx::TensorProto& tensor, ExternalData& external) {
   auto constant = Convert(tensor, external);
   if (!constant.ok()) return constant.status().WithContext("tensor '" + tensor.name() + "'");

@@ -18,8 +18,8 @@ constexpr int kUsage = 2;
 constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
-    &kBuildCommand, &kRunCommand,  &kInspectCommand, &kBenchCommand,
-    &kServeCommand, &kLoadCommand, &kTokenCommand,
+    &kBuildCommand, &kRunCommand,   &kInspectCommand, &kExportCommand,
+    &kBenchCommand, &kServeCommand, &kLoadCommand,    &kTokenCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {

@@ -20,6 +20,7 @@ struct Subcommand {
 
 extern const Subcommand kBenchCommand;
 extern const Subcommand kBuildCommand;
+extern const Subcommand kExportCommand;
 extern const Subcommand kInspectCommand;
 extern const Subcommand kLoadCommand;
 extern const Subcommand kRunCommand;

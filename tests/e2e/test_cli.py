@@ -24,7 +24,7 @@ BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict"
 MLP = GOLDEN / "skl_mlp_binary.onnx"  # x f32[N,10] -> label i64[N], probabilities f32[N,2]
 TIMEOUT_S = 120
 USAGE, FAILURE = 2, 1
-SUBCOMMANDS = ("build", "run", "inspect", "bench", "serve", "load", "token")
+SUBCOMMANDS = ("build", "run", "inspect", "export", "bench", "serve", "load", "token")
 
 
 def verdict(*arguments: object, stdout=subprocess.PIPE) -> subprocess.CompletedProcess[str]:
@@ -112,6 +112,9 @@ def test_version() -> None:
     (["run"], "model is required"),
     (["run", "m.onnx", "--inputs", "in.npz"], "--outputs is required"),
     (["inspect"], "file is required"),
+    (["export", "--onnx", "m.onnx"], "--qdq is required"),
+    (["export", "--qdq", "q.onnx"], "--engine or --onnx"),
+    (["export", "--engine", "e", "--onnx", "m", "--qdq", "q"], "--engine or --onnx"),
     (["bench"], "--loadEngine or --onnx"),
     (["bench", "--loadEngine", "e", "--onnx", "m"], "--loadEngine or --onnx"),
     (["bench", "--onnx", "m", "--shapes", "x:1", "--loadInputs", "i"], "--shapes or --loadInputs"),

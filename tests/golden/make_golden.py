@@ -19,7 +19,7 @@ import onnx
 from golden_case import graphs_of, write
 
 FAMILIES = {"skl": "sklearn_models", "lgb": "sklearn_models", "xgb": "sklearn_models",
-            "torch": "torch_models"}
+            "torch": "torch_models", "ort": "quantized_models"}
 # An ONNX IR version every reader of the last years accepts; newer tools stamp newer ones.
 MAX_IR_VERSION = 10
 
