@@ -27,9 +27,11 @@ struct Flags {
   std::string timing_cache;
   bool error_on_timing_cache_miss = false;
   bool int8 = false, best = false;
-  std::string calibration, labels, label_column, observer = "auto", calibration_cache, score;
+  std::string calibration, evaluation, labels, label_column, observer = "auto", calibration_cache,
+                                                             score;
   std::string report;
   bool allow_nan = false;
+  std::string precision_constraints = "none";
   double max_auc_drop = 0.001;
   bool verbose = false;
 };
@@ -53,12 +55,17 @@ Result<Int8Options> Int8OptionsOf(const Flags& flags) {
                       .data = {.labels = flags.labels,
                                .label_column = flags.label_column,
                                .allow_nan = flags.allow_nan},
+                      .evaluation = flags.evaluation,
                       .max_auc_drop = flags.max_auc_drop,
                       .score = flags.score,
-                      .best = flags.best};
+                      .best = flags.best,
+                      .obey = flags.precision_constraints == "obey"};
   VERDICT_ASSIGN_OR_RETURN(options.observer, ParseObserver(flags.observer));
   const std::initializer_list<std::pair<std::string_view, std::filesystem::path>> read = {
-      {"the model", flags.onnx}, {"the samples", flags.calibration}, {"the labels", flags.labels}};
+      {"the model", flags.onnx},
+      {"the samples", flags.calibration},
+      {"the labelled samples", flags.evaluation},
+      {"the labels", flags.labels}};
   if (!flags.calibration_cache.empty()) {
     VERDICT_ASSIGN_OR_RETURN(options.cache,
                              CheckTarget("--saveCalib", flags.calibration_cache, read));
@@ -75,6 +82,7 @@ Result<CompileResult> CompileInt8(const Flags& flags, const ImportedModel& model
     VERDICT_ASSIGN_OR_RETURN(report_path, CheckTarget("--report", flags.report,
                                                       {{"the model", flags.onnx},
                                                        {"the samples", flags.calibration},
+                                                       {"the labelled samples", flags.evaluation},
                                                        {"the labels", flags.labels}}));
   }
   VERDICT_ASSIGN_OR_RETURN(Int8Build build, BuildInt8(model, flags.onnx, options, int8));
@@ -200,7 +208,7 @@ std::function<Status()> Declare(CLI::App& app) {
   app.add_flag("--int8", flags->int8, "quantize: four times smaller, faster");
   app.add_option("--calib", flags->calibration, "samples of the inputs, or a calibration cache")
       ->type_name("FILE");
-  app.add_option("--labels", flags->labels, "0 or 1 a sample: the ROC-AUC must be kept")
+  app.add_option("--evaluate", flags->evaluation, "samples with labels to keep the ROC-AUC on")
       ->type_name("FILE");
   app.add_flag("--best", flags->best, "as --int8, or float32 where that is not better");
   const auto add_rare = [&app](const char* flag, auto& value, const char* type, const char* help) {
@@ -208,6 +216,10 @@ std::function<Status()> Declare(CLI::App& app) {
   };
   add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
       ->check(CLI::Range(0.0, 1.0).description(""));
+  add_rare("--precisionConstraints", flags->precision_constraints, "KIND",
+           "obey: int8 even if it is slower; default none")
+      ->check(CLI::IsMember({"none", "obey"}).description(""));
+  add_rare("--labels", flags->labels, "FILE", "0 or 1 a sample, where the samples have none");
   add_rare("--label-column", flags->label_column, "NAME", "of the samples; default label");
   add_rare("--observer", flags->observer, "NAME",
            "finds the ranges: auto (the default), entropy, minmax, mse, percentile-99.9, …");

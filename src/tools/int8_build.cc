@@ -48,6 +48,7 @@ class Builder {
     VERDICT_RETURN_IF_ERROR(FindRanges(in_float.contents.metadata.at("source_sha256")));
 
     keep_.assign(layers_.size(), false);
+    VERDICT_RETURN_IF_ERROR(OpenEvaluation());
     if (source_ != nullptr && source_->has_labels()) {
       VERDICT_ASSIGN_OR_RETURN(const bool passes, PassGate());
       if (!passes) {
@@ -57,7 +58,8 @@ class Builder {
       }
     } else {
       build_.notes.push_back(
-          "the accuracy was not checked: there are no labels (--labels, or a column \"label\")");
+          "the accuracy was not checked: there are no labels (a column \"label\", --labels, or "
+          "--evaluate)");
     }
     CompileOptions compile = compile_;
     compile.after_passes = [&](Graph& graph) { return Quantize(graph, keep_); };
@@ -68,11 +70,13 @@ class Builder {
     for (const SpeedComparison& times : build_.speeds) {
       ratio += times.candidate_us / times.baseline_us / static_cast<double>(build_.speeds.size());
     }
-    if (ratio > 1) {
-      return OrFloat(std::move(in_float),
-                     "int8 takes " + Number(ratio) + " times as long as float32 on this machine");
-    }
     if (!options_.cache.empty()) VERDICT_RETURN_IF_ERROR(SaveCache());
+    if (ratio > 1) {
+      const std::string slower =
+          "int8 takes " + Number(ratio) + " times as long as float32 on this machine";
+      if (!options_.obey) return KeepFloat(std::move(in_float), slower);
+      build_.notes.push_back(slower);
+    }
     return std::move(build_);
   }
 
@@ -90,6 +94,10 @@ class Builder {
                        "; build it without --int8, or with --best, which then takes float32";
       return std::move(build_);
     }
+    return KeepFloat(std::move(in_float), why);
+  }
+
+  Result<Int8Build> KeepFloat(CompileResult in_float, const std::string& why) {
     build_.compiled = std::move(in_float);
     build_.notes.push_back("float32 is kept: " + why);
     return std::move(build_);
@@ -117,8 +125,9 @@ class Builder {
       }
       return OkStatus();
     }
-    VERDICT_ASSIGN_OR_RETURN(source_,
-                             OpenCalibrationData(options_.calibration, graph_, options_.data));
+    CalibrationDataOptions data = options_.data;
+    if (!options_.evaluation.empty()) data.labels.clear();
+    VERDICT_ASSIGN_OR_RETURN(source_, OpenCalibrationData(options_.calibration, graph_, data));
     VERDICT_ASSIGN_OR_RETURN(
         CalibrationResult calibrated,
         Calibrate(graph_, layers_, *source_, MakeRunner(),
@@ -126,6 +135,16 @@ class Builder {
     ranges_ = std::move(calibrated.ranges);
     observers_ = std::move(calibrated.observers);
     return OkStatus();
+  }
+
+  /// From here on, source_ is what the model is held to.
+  Status OpenEvaluation() {
+    if (options_.evaluation.empty()) return OkStatus();
+    VERDICT_ASSIGN_OR_RETURN(source_,
+                             OpenCalibrationData(options_.evaluation, graph_, options_.data));
+    if (source_->has_labels()) return OkStatus();
+    return InvalidArgument(options_.evaluation.string() +
+                           " has no labels: a column \"label\", or --labels FILE");
   }
 
   MakeGraphRunner MakeRunner() const {

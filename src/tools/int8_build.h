@@ -18,14 +18,19 @@ struct Int8Options {
   /// Samples (.npz, .csv, .jsonl), or a calibration cache: it begins as TensorRT's do.
   std::filesystem::path calibration;
   CalibrationDataOptions data;
+  /// Labelled samples that the model is held to; empty: those of the calibration. `data` is of
+  /// these too; a file of labels is for these alone.
+  std::filesystem::path evaluation;
   Observer observer = Observer::kAuto;
   /// Where the scales go; empty: nowhere.
   std::filesystem::path cache;
   /// With labels: what may be lost of the ROC-AUC.
   double max_auc_drop = 0.001;
   std::string score;  // output; empty: see FindScore
-  /// Float32 where int8 does not pass or is not faster, instead of an error.
+  /// Float32 where int8 does not pass, instead of an error.
   bool best = false;
+  /// Int8 also where it is not faster.
+  bool obey = false;
 };
 
 struct Int8Build {
@@ -42,9 +47,8 @@ struct Int8Build {
 
 /// Compiles a model with the layers in int8 that keep its ROC-AUC, and of these only if that is
 /// faster than float32 on this machine. path: of the ONNX file. Errors: as CompileImported,
-/// OpenCalibrationData, Calibrate and ReadCalibrationCache. Where no layer can be quantized, the
-/// gate is not passed or int8 is slower, and `best` is not set, that is the refusal beside what was
-/// found.
+/// OpenCalibrationData, Calibrate and ReadCalibrationCache. Where no layer can be quantized or
+/// the gate is not passed, and `best` is not set, that is the refusal beside what was found.
 Result<Int8Build> BuildInt8(const ImportedModel& model, const std::filesystem::path& path,
                             const CompileOptions& compile, const Int8Options& options);
 

@@ -14,8 +14,8 @@ struct SpeedComparison {
 };
 
 /// Times two engines on the golden vectors of the first, in turns, so that both meet the same
-/// noise; each time is the least of some rounds. Empty where there are no vectors. Errors: as
-/// Engine::FromContents and Session::Run. Cost: about 50 ms a vector.
+/// noise; each time is the least of many short rounds. Empty where there are no vectors. Errors: as
+/// Engine::FromContents and Session::Run. Cost: about 100 ms a vector.
 Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline,
                                                   const EngineContents& candidate);
 

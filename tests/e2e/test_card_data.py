@@ -7,6 +7,7 @@ skipped.
 from __future__ import annotations
 
 import pathlib
+import re
 import subprocess
 from dataclasses import dataclass
 
@@ -84,15 +85,30 @@ def _mlp(cards: Cards):
 TRAINERS = {"logistic": _logistic, "trees": _trees, "mlp": _mlp}
 
 
+@dataclass
+class Trained:
+    """NAME.onnx in a folder, and the scores of the libraries that trained them."""
+
+    folder: pathlib.Path
+    expected: dict[str, np.ndarray]
+
+
 @pytest.fixture(scope="module")
-def served(cards: Cards, tmp_path_factory: pytest.TempPathFactory):
-    """A server of the three models, and the scores of the libraries that trained them."""
-    root = tmp_path_factory.mktemp("cards")
-    expected = {}
+def trained(cards: Cards, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    trained = Trained(tmp_path_factory.mktemp("cards"), {})
     for name, train in TRAINERS.items():
-        model, expected[name] = train(cards)
+        model, trained.expected[name] = train(cards)
+        (trained.folder / f"{name}.onnx").write_bytes(
+            to_onnx(model, name, 30).SerializeToString())
+    return trained
+
+
+@pytest.fixture(scope="module")
+def served(trained: Trained):
+    """A server of the three models, and the scores of the libraries that trained them."""
+    root = trained.folder
+    for name in TRAINERS:
         onnx_path = root / f"{name}.onnx"
-        onnx_path.write_bytes(to_onnx(model, name, 30).SerializeToString())
         engine = root / "repository" / name / "1" / "model.engine"
         engine.parent.mkdir(parents=True)
         command = [BINARY, "build", "--onnx", onnx_path, "--saveEngine", engine,
@@ -101,7 +117,7 @@ def served(cards: Cards, tmp_path_factory: pytest.TempPathFactory):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
     server = Server(root / "repository", root / "server.log", "--drain-ms", 0)
-    yield server, expected
+    yield server, trained.expected
     assert server.stop() == 0, server.log()
 
 
@@ -132,6 +148,32 @@ def test_scores_equal_the_library(cards: Cards, served, model: str) -> None:
     assert difference.max() <= 1e-5
     assert abs(auc - library_auc) <= 1e-6
     assert library_auc > 0.95  # it learned something
+
+
+def test_int8_keeps_the_auc_on_transactions_it_has_not_seen(cards: Cards, trained: Trained,
+                                                            tmp_path: pathlib.Path) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    # Every 50th transaction, and so frauds as they come.
+    np.savez(tmp_path / "samples.npz", float_input=cards.train_x[::50])
+    np.savez(tmp_path / "held-out.npz", float_input=cards.test_x, label=cards.test_y)
+    engine = tmp_path / "mlp.engine"
+    done = subprocess.run(
+        [BINARY, "build", "--onnx", trained.folder / "mlp.onnx", "--saveEngine", engine, "--int8",
+         "--calib", tmp_path / "samples.npz", "--evaluate", tmp_path / "held-out.npz",
+         "--minShapes", "float_input:1x30", "--optShapes", "float_input:8x30", "--maxShapes",
+         "float_input:16384x30", "--precisionConstraints", "obey"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr + done.stdout
+    print(done.stdout)
+    np.savez(tmp_path / "in.npz", float_input=cards.test_x)
+    subprocess.run([BINARY, "run", engine, "--inputs", tmp_path / "in.npz", "--outputs",
+                    tmp_path / "out.npz"], check=True, timeout=120)
+    scores = np.load(tmp_path / "out.npz")["probabilities"][:, 1]
+    drop = roc_auc_score(cards.test_y, trained.expected["mlp"]) - roc_auc_score(cards.test_y, scores)
+    assert drop <= 0.001
+    assert not np.array_equal(scores, trained.expected["mlp"].astype(np.float32))
+    shown = float(re.search(r"falls by (-?[\d.]+)", done.stdout)[1])
+    assert shown == pytest.approx(drop, abs=2e-5)
 
 
 def test_one_row_scores_as_in_a_batch(cards: Cards, served) -> None:

@@ -14,6 +14,7 @@ from test_cli import fail, succeed, verdict
 
 FEATURES = 40
 ROWS = 2_000
+OBEY = ("--precisionConstraints", "obey")  # whatever is faster on this machine
 
 
 def network(path: pathlib.Path, widths: tuple[int, ...] = (FEATURES, 256, 128, 1), *,
@@ -77,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def build(folder: pathlib.Path, engine: pathlib.Path, *flags: object,
           model: str = "m.onnx") -> str:
     return succeed("build", "--onnx", folder / model, "--saveEngine", engine, "--int8", "--calib",
-                   folder / "samples.npz", *flags)
+                   folder / "samples.npz", *OBEY, *flags)
 
 
 def test_scores_are_close_and_the_engine_is_small(folder: pathlib.Path,
@@ -106,6 +107,23 @@ def test_the_report_is_in_the_engine_and_in_a_page(folder: pathlib.Path,
     assert "<svg" in page and "dense0" in page
 
 
+def test_other_rows_than_those_of_the_calibration_decide(folder: pathlib.Path,
+                                                         tmp_path: pathlib.Path) -> None:
+    samples = np.load(folder / "samples.npz")
+    np.savez(tmp_path / "x.npz", x=samples["x"][:300])
+    np.savez(tmp_path / "held-out.npz", x=samples["x"][300:], label=samples["label"][300:])
+    arguments = ("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine",
+                 "--int8", "--max-auc-drop", 0.01, *OBEY)
+    text = succeed(*arguments, "--calib", tmp_path / "x.npz", "--evaluate",
+                   tmp_path / "held-out.npz", "--saveCalib", tmp_path / "m.cache")
+    assert "1700, of which" in text and "PASSED" in text
+    # Without samples, but with what decides.
+    assert "1700, of which" in succeed(*arguments, "--calib", tmp_path / "m.cache", "--evaluate",
+                                       tmp_path / "held-out.npz")
+    assert "has no labels" in fail(1, *arguments, "--calib", tmp_path / "x.npz", "--evaluate",
+                                   tmp_path / "x.npz")
+
+
 def test_a_layer_that_int8_cannot_hold_keeps_float32(folder: pathlib.Path,
                                                      tmp_path: pathlib.Path) -> None:
     network(folder / "spoiled.onnx", spoil=0, widths=(FEATURES, 64, 64, 64, 1))
@@ -113,7 +131,7 @@ def test_a_layer_that_int8_cannot_hold_keeps_float32(folder: pathlib.Path,
     score = scores(folder / "spoiled.onnx", x, tmp_path)
     np.savez(tmp_path / "s.npz", x=x, label=(score > np.quantile(score, 0.9)).astype(np.int64))
     text = succeed("build", "--onnx", folder / "spoiled.onnx", "--saveEngine",
-                   tmp_path / "m.engine", "--int8", "--calib", tmp_path / "s.npz")
+                   tmp_path / "m.engine", "--int8", "--calib", tmp_path / "s.npz", *OBEY)
     ops = [node["op"] for node in json.loads(succeed("inspect", "--json",
                                                      tmp_path / "m.engine"))["nodes"]]
     assert "FusedGemm" in ops and "QuantizedGemm" in ops
@@ -149,7 +167,7 @@ def test_the_cache_makes_the_same_engine_without_samples(folder: pathlib.Path,
     assert lines[0] == "TRT-8503-EntropyCalibration2"
     assert len(lines) == 4 and all(re.fullmatch(r".+: [0-9a-f]{8}", line) for line in lines[1:])
     done = verdict("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "b.engine",
-                   "--int8", "--calib", cache)
+                   "--int8", "--calib", cache, *OBEY)
     assert done.returncode == 0, done.stderr
     assert "the accuracy was not checked" in done.stderr
     x = inputs(64)
@@ -184,6 +202,22 @@ def test_bad_samples_are_named_and_nothing_is_written(folder: pathlib.Path, tmp_
                 "--calib", tmp_path / "bad.npz")
     assert message in text.lower()
     assert engine.read_bytes() == b"as it was"
+
+
+def test_what_is_slower_is_not_kept(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """One tiny layer: quantizing its input takes longer than the product."""
+    network(tmp_path / "tiny.onnx", widths=(FEATURES, 1))
+    arguments = ("build", "--onnx", tmp_path / "tiny.onnx", "--saveEngine", tmp_path / "m.engine",
+                 "--int8", "--max-auc-drop", 1, "--calib", folder / "samples.npz")
+    done = verdict(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"float32 is kept: int8 takes [\d.]+ times as long", done.stderr)
+    nodes = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["nodes"]
+    assert [node["op"] for node in nodes] == ["FusedGemm"]
+    done = verdict(*arguments, *OBEY)
+    assert done.returncode == 0, done.stderr
+    nodes = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["nodes"]
+    assert [node["op"] for node in nodes] == ["QuantizedGemm"]
 
 
 def test_flags_that_belong_together(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
