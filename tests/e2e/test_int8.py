@@ -204,6 +204,20 @@ def test_bad_samples_are_named_and_nothing_is_written(folder: pathlib.Path, tmp_
     assert engine.read_bytes() == b"as it was"
 
 
+def test_onnx_runtime_computes_the_same_from_the_exported_engine(folder: pathlib.Path,
+                                                                 tmp_path: pathlib.Path) -> None:
+    build(folder, tmp_path / "m.engine", "--max-auc-drop", 1)
+    succeed("export", "--engine", tmp_path / "m.engine", "--qdq", tmp_path / "qdq.onnx")
+    x = inputs(128)
+    np.testing.assert_allclose(scores(tmp_path / "qdq.onnx", x, tmp_path),
+                               scores(tmp_path / "m.engine", x, tmp_path), atol=0.01)
+    assert (tmp_path / "qdq.onnx").stat().st_size < 0.3 * (folder / "m.onnx").stat().st_size
+    # And back: quantized as it was.
+    succeed("build", "--onnx", tmp_path / "qdq.onnx", "--saveEngine", tmp_path / "again.engine")
+    np.testing.assert_allclose(scores(tmp_path / "again.engine", x, tmp_path),
+                               scores(tmp_path / "m.engine", x, tmp_path), atol=1e-5)
+
+
 def test_what_is_slower_is_not_kept(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """One tiny layer: quantizing its input takes longer than the product."""
     network(tmp_path / "tiny.onnx", widths=(FEATURES, 1))
