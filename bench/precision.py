@@ -99,7 +99,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
                    "--evaluate", args.out / "held-out.npz", "--report", args.out / f"{name}.html")
         report = None
         metadata = json.loads(run(args.verdict, "inspect", "--json", engine).stdout)["metadata"]
-        if "precision_report" in metadata and "float32 is kept" not in done.stderr:
+        if "precision_report" in metadata:
             report = json.loads(metadata["precision_report"])
         results.append({
             "name": name, "what": what, "report": report,

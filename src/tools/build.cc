@@ -91,7 +91,9 @@ Result<CompileResult> CompileInt8(const Flags& flags, const ImportedModel& model
     for (std::string line; std::getline(table, line);) {
       std::printf("%s\n", TerminalText(line).c_str());
     }
-    build.compiled.contents.metadata["precision_report"] = ToJson(*build.report);
+    if (!build.in_float32) {
+      build.compiled.contents.metadata["precision_report"] = ToJson(*build.report);
+    }
     if (!report_path.empty()) {
       const std::string page = ToHtml(*build.report);
       const std::array parts = {std::as_bytes(std::span(page))};

@@ -99,6 +99,7 @@ class Builder {
 
   Result<Int8Build> KeepFloat(CompileResult in_float, const std::string& why) {
     build_.compiled = std::move(in_float);
+    build_.in_float32 = true;
     build_.notes.push_back("float32 is kept: " + why);
     return std::move(build_);
   }

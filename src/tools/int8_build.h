@@ -37,6 +37,7 @@ struct Int8Build {
   /// Why there is no engine; empty if there is one.
   std::string refusal;
   CompileResult compiled;
+  bool in_float32 = false;  // the engine: int8 was not worth it
   /// Where there are labels.
   std::optional<PrecisionReport> report;
   /// Float32 and int8, for each golden vector.

@@ -226,8 +226,9 @@ def test_what_is_slower_is_not_kept(folder: pathlib.Path, tmp_path: pathlib.Path
     done = verdict(*arguments)
     assert done.returncode == 0, done.stderr
     assert re.search(r"float32 is kept: int8 takes [\d.]+ times as long", done.stderr)
-    nodes = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["nodes"]
-    assert [node["op"] for node in nodes] == ["FusedGemm"]
+    engine = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))
+    assert [node["op"] for node in engine["nodes"]] == ["FusedGemm"]
+    assert "precision_report" not in engine["metadata"]
     done = verdict(*arguments, *OBEY)
     assert done.returncode == 0, done.stderr
     nodes = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["nodes"]
