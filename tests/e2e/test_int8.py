@@ -18,11 +18,16 @@ OBEY = ("--precisionConstraints", "obey")  # whatever is faster on this machine
 
 
 def network(path: pathlib.Path, widths: tuple[int, ...] = (FEATURES, 256, 128, 1), *,
-            spoil: int | None = None) -> pathlib.Path:
+            spoil: int | None = None, scales: np.ndarray | None = None) -> pathlib.Path:
     """A network with a sigmoid at its end. spoil: a layer whose first two inputs have weights so
-    large, and so cancel each other out, that int8 has nothing left for the others."""
+    large, and so cancel each other out, that int8 has nothing left for the others. scales: of the
+    inputs, which a scaler divides by."""
     random = np.random.default_rng(3)
     nodes, weights, tensor = [], [], "x"
+    if scales is not None:
+        nodes.append(helper.make_node("Scaler", ["x"], ["scaled"], domain="ai.onnx.ml",
+                                      offset=[0.0] * FEATURES, scale=(1 / scales).tolist()))
+        tensor = "scaled"
     for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
         w = random.normal(0, 1 / np.sqrt(fan_in), (fan_in, fan_out)).astype(np.float32)
         if i == spoil:
@@ -38,7 +43,8 @@ def network(path: pathlib.Path, widths: tuple[int, ...] = (FEATURES, 256, 128, 1
     graph = helper.make_graph(
         nodes, "mlp", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", widths[0]])],
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N", widths[-1]])], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[
+        helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
@@ -105,6 +111,22 @@ def test_the_report_is_in_the_engine_and_in_a_page(folder: pathlib.Path,
     assert report["verdict"] == "passed"
     page = (tmp_path / "r.html").read_text()
     assert "<svg" in page and "dense0" in page
+
+
+def test_a_scaler_stays_before_the_first_layer(folder: pathlib.Path,
+                                               tmp_path: pathlib.Path) -> None:
+    """Inputs of very different sizes have one scale in int8."""
+    scales = np.where(np.arange(FEATURES) % 7 == 0, 1e5, 1.0).astype(np.float32)
+    network(folder / "scaled.onnx", scales=scales)
+    x = inputs() * scales
+    score = scores(folder / "scaled.onnx", x, tmp_path)
+    np.savez(tmp_path / "s.npz", x=x, label=(score > np.quantile(score, 0.9)).astype(np.int64))
+    succeed("build", "--onnx", folder / "scaled.onnx", "--saveEngine", tmp_path / "m.engine",
+            "--int8", "--max-auc-drop", 0.01, "--calib", tmp_path / "s.npz", *OBEY)
+    nodes = json.loads(succeed("inspect", "--json", tmp_path / "m.engine"))["nodes"]
+    assert [node["op"] for node in nodes] == ["Scaler"] + ["QuantizedGemm"] * 3
+    np.testing.assert_allclose(scores(tmp_path / "m.engine", x[:128], tmp_path), score[:128],
+                               atol=0.03)
 
 
 def test_other_rows_than_those_of_the_calibration_decide(folder: pathlib.Path,
