@@ -37,8 +37,8 @@ class Builder {
   Result<Int8Build> Build() {
     VERDICT_ASSIGN_OR_RETURN(CompileResult in_float, CompileImported(model_, path_, compile_));
     CompileOptions compile = compile_;
-    // Folded into a layer's weights, a scaler would leave it inputs of all sizes, for which int8 has
-    // one scale: on card transactions that costs half of the ROC-AUC.
+    // Folded into a layer's weights, a scaler would leave it inputs of all sizes, for which int8
+    // has one scale: on card transactions that costs half of the ROC-AUC.
     compile.disabled_passes.emplace_back(kFoldScaler.name);
     graph_ = model_.graph;
     VERDICT_RETURN_IF_ERROR(RunPasses(graph_, compile.disabled_passes).status());
