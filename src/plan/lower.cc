@@ -46,12 +46,25 @@ std::optional<Scaling> ScalingOf(const Graph& graph, const Node& node, DataType 
   return scaling;
 }
 
+/// Bytes of the constants that something reads: a file holds no others, and the same must be made
+/// of it as of the graph that it was written of.
+uint64_t ReadBytes(const Graph& graph) {
+  const std::vector<int32_t> uses = graph.UseCounts();
+  uint64_t bytes = 0;
+  for (ValueId id = 0; id < graph.num_values(); ++id) {
+    const Constant* constant = graph.constant(id);
+    if (constant == nullptr || uses[static_cast<size_t>(id)] == 0) continue;
+    if (const auto size = ByteSize(constant->dtype, constant->shape); size.ok()) bytes += *size;
+  }
+  return bytes;
+}
+
 class Lowering {
  public:
   explicit Lowering(const Graph& graph)
       : lowered_(graph),
         producers_(graph.Producers()),
-        dequantized_left_(kDequantizedAllowance + 4 * graph.ConstantBytes()) {}
+        dequantized_left_(kDequantizedAllowance + 4 * ReadBytes(graph)) {}
 
   Result<std::optional<Graph>> Run() {
     if (std::ranges::none_of(lowered_.nodes,
@@ -120,6 +133,9 @@ class Lowering {
     const int64_t columns = values->shape[1];
     Weights weights{dequantize->inputs[0], dequantize->inputs[1]};
     if (scales->view().size() == 1) {
+      const uint64_t bytes = static_cast<uint64_t>(columns) * sizeof(float);
+      if (bytes > dequantized_left_) return std::nullopt;
+      dequantized_left_ -= bytes;
       const std::vector<float> each(static_cast<size_t>(columns),
                                     scales->view().as<const float>()[0]);
       weights.scales = lowered_.AddConstant(lowered_.value(weights.scales).name,

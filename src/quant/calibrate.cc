@@ -37,8 +37,8 @@ class Calibrator {
       : graph_(graph), layers_(layers), source_(source), options_(options) {
     for (const QuantizableLayer& layer : layers) {
       if (Find(layer.input) != nullptr) continue;
-      const Shape& shape = graph.value(layer.input).shape;
-      Observed tensor{.id = layer.input, .columns = shape[shape.rank() - 1]};
+      // Not the input's own last extent, which may be a symbol.
+      Observed tensor{.id = layer.input, .columns = graph.constant(layer.weights)->shape[0]};
       tensor.sums.resize(static_cast<size_t>(tensor.columns));
       tensors_.push_back(std::move(tensor));
     }

@@ -73,7 +73,7 @@ class Inserter {
     const auto range = ranges_.find(graph_.value(layer.input).name);
     if (range == ranges_.end() || !std::isnormal(range->second.threshold / kLargestQuantum)) {
       return InvalidArgument(Graph::Describe(node) + ": tensor '" + graph_.value(layer.input).name +
-                             "' has no range");
+                             "' has no range that a scale can be made of");
     }
     VERDICT_ASSIGN_OR_RETURN(QuantizedWeights quantized,
                              QuantizeColumns(w, shape[0], shape[1], name));

@@ -1,6 +1,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -65,7 +66,9 @@ Result<Int8Options> Int8OptionsOf(const Flags& flags) {
       {"the model", flags.onnx},
       {"the samples", flags.calibration},
       {"the labelled samples", flags.evaluation},
-      {"the labels", flags.labels}};
+      {"the labels", flags.labels},
+      {"the engine", flags.engine},
+      {"the report", flags.report}};
   if (!flags.calibration_cache.empty()) {
     VERDICT_ASSIGN_OR_RETURN(options.cache,
                              CheckTarget("--saveCalib", flags.calibration_cache, read));
@@ -83,7 +86,8 @@ Result<CompileResult> CompileInt8(const Flags& flags, const ImportedModel& model
                                                       {{"the model", flags.onnx},
                                                        {"the samples", flags.calibration},
                                                        {"the labelled samples", flags.evaluation},
-                                                       {"the labels", flags.labels}}));
+                                                       {"the labels", flags.labels},
+                                                       {"the engine", flags.engine}}));
   }
   VERDICT_ASSIGN_OR_RETURN(Int8Build build, BuildInt8(model, flags.onnx, options, int8));
   if (build.report) {
@@ -164,10 +168,13 @@ void PrintEngine(const EngineContents& contents) {
 Status Build(const Flags& flags) {
   const auto start = std::chrono::steady_clock::now();
   VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
-  VERDICT_ASSIGN_OR_RETURN(
-      const auto target,
-      CheckTarget("--saveEngine", flags.engine,
-                  {{"the model", flags.onnx}, {"the timing cache", options.timing_cache}}));
+  VERDICT_ASSIGN_OR_RETURN(const auto target,
+                           CheckTarget("--saveEngine", flags.engine,
+                                       {{"the model", flags.onnx},
+                                        {"the timing cache", options.timing_cache},
+                                        {"the samples", flags.calibration},
+                                        {"the labelled samples", flags.evaluation},
+                                        {"the labels", flags.labels}}));
   VERDICT_RETURN_IF_ERROR(CheckTogether(flags));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
   if (flags.verbose) {
@@ -217,7 +224,10 @@ std::function<Status()> Declare(CLI::App& app) {
     return app.add_option(flag, value, help)->type_name(type)->group("");
   };
   add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
-      ->check(CLI::Range(0.0, 1.0).description(""));
+      ->check([](const std::string& text) {
+        const double drop = std::strtod(text.c_str(), nullptr);
+        return drop >= 0 && drop <= 1 ? "" : text + " is not from 0 to 1";  // nor NaN
+      });
   add_rare("--precisionConstraints", flags->precision_constraints, "KIND",
            "obey: int8 even if it is slower; default none")
       ->check(CLI::IsMember({"none", "obey"}).description(""));

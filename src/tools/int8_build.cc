@@ -43,6 +43,11 @@ class Builder {
     graph_ = model_.graph;
     VERDICT_RETURN_IF_ERROR(RunPasses(graph_, compile.disabled_passes).status());
     layers_ = FindQuantizableLayers(graph_);
+    is_quantized_ = std::ranges::any_of(
+        graph_.nodes, [](const Node& node) { return node.op == "DequantizeLinear"; });
+    if (layers_.empty() && is_quantized_) {
+      return OrFloat(std::move(in_float), "the model is quantized already, and runs as it says");
+    }
     if (layers_.empty()) {
       return OrFloat(std::move(in_float),
                      "the model has no layer that computes with int8: only products with constant "
@@ -105,7 +110,7 @@ class Builder {
   Result<Int8Build> KeepFloat(CompileResult in_float, const std::string& why) {
     build_.compiled = std::move(in_float);
     build_.in_float32 = true;
-    build_.notes.push_back("float32 is kept: " + why);
+    build_.notes.push_back((is_quantized_ ? "nothing was changed: " : "float32 is kept: ") + why);
     return std::move(build_);
   }
 
@@ -228,7 +233,8 @@ class Builder {
   const std::filesystem::path& path_;
   const CompileOptions& compile_;
   const Int8Options& options_;
-  Graph graph_;  // in float32, after the passes
+  Graph graph_;                // in float32, after the passes
+  bool is_quantized_ = false;  // before we touched it
   std::vector<QuantizableLayer> layers_;
   SampleAxes axes_;
   int64_t rows_at_once_ = 1;

@@ -13,7 +13,8 @@ Status AppendScores(const TensorView& output, int axis, int64_t samples, const s
   int64_t before = 1;
   for (int i = 0; i < axis; ++i) before *= output.shape[i];
   const int64_t each = samples == 0 ? 0 : std::ssize(values) / samples;
-  if (before != 1 || each < 1 || each * samples != std::ssize(values)) {
+  const bool counts_samples = axis < 0 ? samples == 1 : output.shape[axis] == samples;
+  if (!counts_samples || before != 1 || each < 1 || each * samples != std::ssize(values)) {
     return InvalidArgument("output '" + name + "' of shape " + ToString(output.shape) +
                            " is not a row a sample; name the score's output with --score");
   }

@@ -257,9 +257,53 @@ def test_what_is_slower_is_not_kept(folder: pathlib.Path, tmp_path: pathlib.Path
     assert [node["op"] for node in nodes] == ["QuantizedGemm"]
 
 
+def small_model(path: pathlib.Path, columns: int | str, extra: bool) -> pathlib.Path:
+    """x[N,columns] times a matrix; with `extra` a last output that is the same for any batch."""
+    w = np.random.default_rng(1).normal(size=(FEATURES, 1)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["score"])]
+    outputs = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N", 1])]
+    weights = [numpy_helper.from_array(w, "w")]
+    if extra:
+        weights.append(numpy_helper.from_array(np.arange(64, dtype=np.float32), "c"))
+        nodes.append(helper.make_node("Identity", ["c"], ["table"]))
+        outputs.append(helper.make_tensor_value_info("table", TensorProto.FLOAT, [64]))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", columns])
+    graph = helper.make_graph(nodes, "small", [x], outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              path)
+    return path
+
+
+def test_an_input_whose_last_extent_has_no_number(folder: pathlib.Path,
+                                                  tmp_path: pathlib.Path) -> None:
+    model = small_model(tmp_path / "open.onnx", "C", extra=False)
+    done = verdict("build", "--onnx", model, "--saveEngine", tmp_path / "m.engine", "--int8",
+                   "--shapes", f"x:64x{FEATURES}", "--max-auc-drop", 1, "--calib",
+                   folder / "samples.npz", *OBEY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_output_that_is_no_row_a_sample_is_no_score(folder: pathlib.Path,
+                                                       tmp_path: pathlib.Path) -> None:
+    model = small_model(tmp_path / "table.onnx", FEATURES, extra=True)
+    arguments = ("build", "--onnx", model, "--saveEngine", tmp_path / "m.engine", "--int8",
+                 "--max-auc-drop", 1, "--calib", folder / "samples.npz", *OBEY)
+    assert "name the score's output with --score" in fail(1, *arguments)
+    assert "PASSED" in succeed(*arguments, "--score", "score")
+
+
 def test_flags_that_belong_together(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     arguments = ("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine")
     assert "--calib FILE" in fail(1, *arguments, "--int8")
     assert "--int8" in fail(1, *arguments, "--calib", folder / "samples.npz")
+    samples = folder / "samples.npz"
+    before = samples.read_bytes()
+    assert "would overwrite the samples" in fail(
+        1, "build", "--onnx", folder / "m.onnx", "--saveEngine", samples, "--int8", "--calib", samples)
+    assert samples.read_bytes() == before
+    for flag in ("--report", "--saveCalib"):
+        assert "would overwrite the engine" in fail(
+            1, *arguments, "--int8", "--calib", samples, flag, tmp_path / "m.engine")
+    fail(2, *arguments, "--int8", "--calib", samples, "--max-auc-drop", "nan")
     assert "entropy" in fail(1, *arguments, "--int8", "--calib", folder / "samples.npz",
                              "--observer", "kl")

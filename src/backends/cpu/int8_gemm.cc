@@ -38,12 +38,14 @@ void GemmBaseline(const Int8GemmArgs& args) {
     for (int64_t row = 0; row < args.m; ++row) {
       const uint8_t* a = args.a + row * row_bytes;
       for (int64_t j = 0; j < std::min(columns, args.n - first); ++j) {
-        int32_t sum = args.offsets[first + j];
+        // Unsigned, since it wraps as vectors do: offsets come from a file.
+        auto sum = static_cast<uint32_t>(args.offsets[first + j]);
         for (int64_t p = 0; p < row_bytes; ++p) {
-          sum += int32_t{a[p]} * panel[p / 4 * columns * 4 + j * 4 + p % 4];
+          sum += static_cast<uint32_t>(int32_t{a[p]} * panel[p / 4 * columns * 4 + j * 4 + p % 4]);
         }
         const float scale = args.b_scales[first + j] * args.a_scales[row];
-        float y = std::fma(static_cast<float>(sum), scale, args.bias[first + j]);
+        float y =
+            std::fma(static_cast<float>(static_cast<int32_t>(sum)), scale, args.bias[first + j]);
         float& c = args.c[row * args.ldc + first + j];
         if (args.accumulate) y += c;
         c = args.relu && y < 0 ? 0 : y;

@@ -37,6 +37,8 @@ void Configure(int64_t rows, int64_t rest) {
     set(6, rest / 4, kTileBytes);
     set(7, rest / 4, kTileBytes);
   }
+  // GCC 12 takes the instruction to read eight bytes alone.
+  __asm__ volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
 }
 
