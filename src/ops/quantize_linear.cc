@@ -1,11 +1,8 @@
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "ops/axes.h"
 #include "ops/dispatch.h"
 #include "ops/extents.h"
 #include "ops/list.h"
+#include "ops/quantize.h"
 
 namespace verdict {
 namespace {
@@ -57,16 +54,6 @@ Status InferQuantize(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(CheckScale(context));
   context.SetOutput(0, dtype, context.inputs[0].shape);
   return OkStatus();
-}
-
-/// round(x / scale) + zero_point, ties to even, saturated; NaN becomes the least value.
-template <typename Q>
-Q Quantize(float x, float scale, Q zero_point) {
-  constexpr auto kMin = static_cast<float>(std::numeric_limits<Q>::min());
-  constexpr auto kMax = static_cast<float>(std::numeric_limits<Q>::max());
-  const float value = std::nearbyint(x / scale) + static_cast<float>(zero_point);
-  if (!(value > kMin)) return std::numeric_limits<Q>::min();
-  return static_cast<Q>(std::min(value, kMax));
 }
 
 Status RunQuantize(KernelContext& context) {

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "ops/activation_functions.h"
 #include "ops/dispatch.h"
 #include "ops/extents.h"
 #include "ops/list.h"
+#include "ops/quantize.h"
 #include "ops/quantized_gemm.h"
 
 namespace verdict {
@@ -50,14 +50,6 @@ Status Infer(InferContext& context) {
   return OkStatus();
 }
 
-/// round(x / scale), ties to even, within what a uint8 with the zero point can be; NaN is the
-/// least.
-int32_t Quantize(float x, float scale, int32_t zero_point) {
-  const float value = std::nearbyint(x / scale);
-  if (!(value > static_cast<float>(-zero_point))) return -zero_point;
-  return static_cast<int32_t>(std::min(value, static_cast<float>(255 - zero_point)));
-}
-
 Status Run(KernelContext& context) {
   const int64_t k = context.inputs[1].shape[0], n = context.inputs[1].shape[1];
   const auto y = context.out<float>(0);
@@ -67,13 +59,13 @@ Status Run(KernelContext& context) {
   const float a_scale = context.in<float>(2)[0];
   const auto b_scales = context.in<float>(3);
   const auto attributes = context.attributes();
-  const auto zero_point = static_cast<int32_t>(attributes.Int("zero_point", kSignedZeroPoint));
+  const auto zero_point = static_cast<uint8_t>(attributes.Int("zero_point", kSignedZeroPoint));
   const int64_t m = static_cast<int64_t>(y.size()) / n;
   for (int64_t row = 0; row < m; ++row) {
     for (int64_t column = 0; column < n; ++column) {
       int32_t sum = 0;
       for (int64_t p = 0; p < k; ++p) {
-        sum += Quantize(a[static_cast<size_t>(row * k + p)], a_scale, zero_point) *
+        sum += (Quantize(a[static_cast<size_t>(row * k + p)], a_scale, zero_point) - zero_point) *
                b[static_cast<size_t>(p * n + column)];
       }
       const auto at = static_cast<size_t>(column);

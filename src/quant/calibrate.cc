@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/quantize.h"
 #include "quant/histogram.h"
 
 namespace verdict {
@@ -195,8 +196,8 @@ class Calibrator {
     const float scale = threshold / 127.0F;
     std::vector<float> errors(tensor.kept.size());
     for (size_t i = 0; i < errors.size(); ++i) {
-      const float quantum = std::clamp(std::nearbyint(tensor.kept[i] / scale), -128.0F, 127.0F);
-      errors[i] = tensor.kept[i] - quantum * scale;
+      errors[i] =
+          tensor.kept[i] - static_cast<float>(Quantize<int8_t>(tensor.kept[i], scale, 0)) * scale;
     }
     double total = 0;
     for (const QuantizableLayer& layer : layers_) {

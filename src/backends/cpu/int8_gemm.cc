@@ -6,6 +6,7 @@
 
 #include "backends/cpu/int8_gemm_kernels.h"
 #include "backends/cpu/isa.h"
+#include "ops/quantize.h"
 
 namespace verdict::cpu {
 namespace {
@@ -13,12 +14,9 @@ namespace {
 constexpr int64_t kPanelColumns = 64;
 
 void QuantizeRowBaseline(const float* x, int64_t k, float scale, int32_t zero_point, uint8_t* a) {
-  const auto zero = static_cast<float>(zero_point);
-  for (int64_t p = 0; p < k; ++p) {
-    const float value = std::nearbyint(x[p] / scale) + zero;
-    a[p] = !(value > 0) ? 0 : static_cast<uint8_t>(std::min(value, 255.0F));
-  }
-  std::fill(a + k, a + Int8RowBytes(k), static_cast<uint8_t>(zero_point));
+  const auto zero = static_cast<uint8_t>(zero_point);
+  for (int64_t p = 0; p < k; ++p) a[p] = Quantize(x[p], scale, zero);
+  std::fill(a + k, a + Int8RowBytes(k), zero);
 }
 
 float LargestBaseline(const float* x, int64_t k) {
