@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/json_writer.h"
+#include "base/xml_text.h"
 
 namespace verdict {
 namespace {
@@ -73,29 +74,6 @@ std::string LayerText(const LayerPrecision& layer) {
   if (layer.auc_drop) text += Format(", alone it loses %.5f", *layer.auc_drop);
   if (!layer.reason.empty()) text += ": " + layer.reason;
   return text;
-}
-
-std::string Escape(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '&':
-        result += "&amp;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) >= 0x20) result += c;
-    }
-  }
-  return result;
 }
 
 constexpr double kWidth = 560, kHeight = 380, kLeft = 64, kRight = 20, kTop = 30, kBottom = 48;
@@ -176,7 +154,7 @@ void ScoreTicks(const ScoreComparison& scores, Plot& plot, bool y_too) {
 
 std::string Scatter(const PrecisionReport& report) {
   const ScoreComparison& scores = report.scores;
-  Plot plot("Scores of the same rows", "float32", Escape(report.precision));
+  Plot plot("Scores of the same rows", "float32", XmlText(report.precision));
   ScoreTicks(scores, plot, true);
   plot.Line(0, 0, 1, 1, "#999", "4 4");
   for (const RowDifference& row : scores.sample) {  // the positives come last, and lie above
@@ -215,7 +193,7 @@ std::string Histograms(const PrecisionReport& report) {
     plot.Line(at, 0, at, 1, "#000", "5 3");
   }
   plot.Text(kWidth - kRight - 8, kTop + 16, "end",
-            "blue: float32, orange: " + Escape(report.precision) + "; dashed: threshold", 11);
+            "blue: float32, orange: " + XmlText(report.precision) + "; dashed: threshold", 11);
   return plot.Take();
 }
 
@@ -232,7 +210,7 @@ std::string Sensitivity(const PrecisionReport& report) {
   for (const LayerPrecision& layer : report.layers) {
     if (!layer.auc_drop) continue;
     const double drop = *layer.auc_drop;
-    html += "<tr><td>" + Escape(layer.name) + "</td><td>" + Format("%.5f", drop) +
+    html += "<tr><td>" + XmlText(layer.name) + "</td><td>" + Format("%.5f", drop) +
             "</td><td><svg width=\"320\" height=\"12\">" +
             Format("<rect width=\"%.1f\" height=\"12\" fill=\"%s\"/></svg></td></tr>\n",
                    std::max(drop, 0.0) / most * 320,
@@ -308,7 +286,7 @@ std::string ToTable(const PrecisionReport& report) {
 }
 
 std::string ToHtml(const PrecisionReport& report) {
-  const std::string title = Escape(report.model) + " in " + Escape(report.precision);
+  const std::string title = XmlText(report.model) + " in " + XmlText(report.precision);
   std::string html =
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
       "</title>\n<style>body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;"
@@ -316,20 +294,20 @@ std::string ToHtml(const PrecisionReport& report) {
       "td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
       ".plots{display:flex;flex-wrap:wrap;gap:1em}.plots svg{flex:1 1 460px;max-width:580px}"
       ".verdict{font-weight:600;font-size:1.15em}</style></head><body>\n<h1>" +
-      title + "</h1>\n<p class=\"verdict\">" + Escape(VerdictLine(report)) + "</p>\n<table>\n";
+      title + "</h1>\n<p class=\"verdict\">" + XmlText(VerdictLine(report)) + "</p>\n<table>\n";
   for (const auto& [name, value] : Rows(report)) {
-    html += "<tr><th>" + Escape(name) + "</th><td>" + Escape(value) + "</td></tr>\n";
+    html += "<tr><th>" + XmlText(name) + "</th><td>" + XmlText(value) + "</td></tr>\n";
   }
   html += "</table>\n<div class=\"plots\">\n" + Scatter(report) + Histograms(report) + "</div>\n" +
           Sensitivity(report) + "<h2>Layers</h2>\n<table>\n";
   for (const LayerPrecision& layer : report.layers) {
-    html += "<tr><td>" + Escape(layer.name) + "</td><td>" + Escape(layer.op) + "</td><td>" +
-            Escape(LayerText(layer)) + "</td></tr>\n";
+    html += "<tr><td>" + XmlText(layer.name) + "</td><td>" + XmlText(layer.op) + "</td><td>" +
+            XmlText(LayerText(layer)) + "</td></tr>\n";
   }
   html +=
       "</table>\n<h2>Rows that differ most</h2>\n<table>\n<tr><th>row</th><th>label</th>"
       "<th>float32</th><th>" +
-      Escape(report.precision) + "</th></tr>\n";
+      XmlText(report.precision) + "</th></tr>\n";
   for (const RowDifference& row : report.scores.worst) {
     html += Format("<tr><td>%lld</td><td>%d</td><td>%.7g</td><td>%.7g</td></tr>\n",
                    static_cast<long long>(row.row), row.is_positive ? 1 : 0,

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string_view>
 
+#include "base/xml_text.h"
+
 namespace verdict::load {
 namespace {
 
@@ -24,24 +26,6 @@ std::string Format(const char* format, Args... args) {
   std::array<char, 512> buffer;
   std::snprintf(buffer.data(), buffer.size(), format, args...);
   return buffer.data();
-}
-
-std::string Escape(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '&') {
-      result += "&amp;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else if (static_cast<unsigned char>(c) >= 0x20) {  // XML has no other control characters
-      result += c;
-    }
-  }
-  return result;
 }
 
 /// x is nines: log10(1 / (1 - percentile)); y is log10 of nanoseconds.
@@ -95,7 +79,7 @@ Axes ChooseAxes(const PercentilePlot& plot) {
 std::string Text(double x, double y, const char* anchor, const char* style, std::string_view text) {
   return Format("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"%s\">", x, y, anchor,
                 style) +
-         Escape(text) + "</text>\n";
+         XmlText(text) + "</text>\n";
 }
 
 std::string Line(double x1, double y1, double x2, double y2, const char* style) {
@@ -227,7 +211,7 @@ std::string PlotSvg(const PercentilePlot& plot) {
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
       "height=\"%.0f\" role=\"img\">\n",
       kWidth, kHeight, kWidth, kHeight);
-  svg += "<title>" + Escape(plot.title) + "</title>\n";
+  svg += "<title>" + XmlText(plot.title) + "</title>\n";
   svg += kStyle;
   svg += Format("<rect width=\"%.0f\" height=\"%.0f\" fill=\"#ffffff\"/>\n", kWidth, kHeight);
   svg += Text(kLeft, 36, "start", "title", plot.title);
@@ -249,7 +233,7 @@ std::string PlotSvg(const PercentilePlot& plot) {
 
 std::string PlotHtml(const PercentilePlot& plot) {
   return "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>" +
-         Escape(plot.title) +
+         XmlText(plot.title) +
          "</title>\n<style>body { margin: 2rem auto; max-width: 60rem } svg { width: 100%; height: "
          "auto }</style></head>\n<body>\n" +
          PlotSvg(plot) + "</body>\n</html>\n";
