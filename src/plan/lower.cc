@@ -67,10 +67,6 @@ class Lowering {
         dequantized_left_(kDequantizedAllowance + 4 * ReadBytes(graph)) {}
 
   Result<std::optional<Graph>> Run() {
-    if (std::ranges::none_of(lowered_.nodes,
-                             [](const Node& node) { return node.op == "DequantizeLinear"; })) {
-      return std::optional<Graph>();
-    }
     for (Node& node : lowered_.nodes) LowerGemm(node);
     DropUnread();
     VERDICT_RETURN_IF_ERROR(DequantizeConstants());
@@ -214,6 +210,11 @@ class Lowering {
 
 }  // namespace
 
-Result<std::optional<Graph>> Lower(const Graph& graph) { return Lowering(graph).Run(); }
+Result<std::optional<Graph>> Lower(const Graph& graph) {
+  const bool is_quantized = std::ranges::any_of(
+      graph.nodes, [](const Node& node) { return node.op == "DequantizeLinear"; });
+  if (!is_quantized) return std::optional<Graph>();
+  return Lowering(graph).Run();
+}
 
 }  // namespace verdict

@@ -182,10 +182,12 @@ class Builder {
     VERDICT_ASSIGN_OR_RETURN(const Scores baseline, ScoresOf(graph_));
     VERDICT_ASSIGN_OR_RETURN(const double baseline_auc, RocAuc(baseline.values, baseline.labels));
     Scores last;
+    std::vector<bool> last_keep;
     const auto cost_of = [&](const std::vector<bool>& keep) -> Result<double> {
       Graph graph = graph_;
       VERDICT_RETURN_IF_ERROR(Quantize(graph, keep));
       VERDICT_ASSIGN_OR_RETURN(last, ScoresOf(graph));
+      last_keep = keep;
       VERDICT_ASSIGN_OR_RETURN(const double auc, RocAuc(last.values, last.labels));
       return baseline_auc - auc;
     };
@@ -193,8 +195,7 @@ class Builder {
                              SearchPrecision(layers_.size(), options_.max_auc_drop, cost_of));
     // Where nothing passes, what all layers in int8 would have done is reported.
     keep_ = choice.passes ? choice.keep : std::vector<bool>(layers_.size(), false);
-    // It need not have been the last that was tried.
-    VERDICT_RETURN_IF_ERROR(cost_of(keep_).status());
+    if (last_keep != keep_) VERDICT_RETURN_IF_ERROR(cost_of(keep_).status());
     PrecisionReport report{.model = path_.filename().string(),
                            .precision = "int8",
                            .passed = choice.passes,
