@@ -1,13 +1,10 @@
 // Compiled for AVX-512 with AMX-INT8.
-#include <immintrin.h>
-
+#include "backends/cpu/int8_gemm_avx512.h"
 #include "backends/cpu/int8_gemm_kernels.h"
 
 namespace verdict::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;
-constexpr int64_t kPanelColumns = 64;
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileBytes = 64;  // of a row
 /// With fewer rows a tile's work is mostly loading weights, which VNNI does as fast.
@@ -42,27 +39,13 @@ void Configure(int64_t rows, int64_t rest) {
   _tile_loadconfig(&config);
 }
 
-__mmask16 FirstLanes(int64_t count) {
-  return static_cast<__mmask16>(count >= kLanes ? 0xFFFF : (1U << count) - 1);
-}
-
 void Store(const Int8GemmArgs& args, const int32_t* sums, int64_t row, int64_t rows,
            int64_t column) {
   const __m512i offsets = _mm512_loadu_si512(args.offsets + column);
-  const __m512 b_scales = _mm512_loadu_ps(args.b_scales + column);
-  const __m512 bias = _mm512_loadu_ps(args.bias + column);
-  const __mmask16 lanes = FirstLanes(args.n - column);
+  const ColumnScales columns = LoadScales(args, column);
   for (int64_t r = 0; r < rows; ++r) {
-    float* c = args.c + (row + r) * args.ldc + column;
     const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(sums + r * kLanes), offsets);
-    const __m512 scales = _mm512_mul_ps(b_scales, _mm512_set1_ps(args.a_scales[row + r]));
-    __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, bias);
-    if (args.accumulate) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(lanes, c));
-    if (args.relu) {
-      y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_LT_OQ),
-                             _mm512_setzero_ps());
-    }
-    _mm512_mask_storeu_ps(c, lanes, y);
+    StoreSums(args, columns, sum, row + r, column);
   }
 }
 

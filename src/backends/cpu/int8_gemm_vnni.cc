@@ -1,19 +1,12 @@
 // Compiled for AVX-512 with BW, VL and VNNI.
-#include <immintrin.h>
-
+#include "backends/cpu/int8_gemm_avx512.h"
 #include "backends/cpu/int8_gemm_kernels.h"
 
 namespace verdict::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;
-constexpr int64_t kPanelColumns = 64;
 constexpr int kMaxRows = 4;  // with more, GCC 12 keeps sums in memory
 constexpr int64_t kPrefetchBytes = 2048;
-
-__mmask16 FirstLanes(int64_t count) {
-  return static_cast<__mmask16>(count >= kLanes ? 0xFFFF : (1U << count) - 1);
-}
 
 /// round(x / scale) + zero_point, within 0..255; NaN becomes 0, as QuantizeLinear has it. A product
 /// with the reciprocal differs from the quotient by less than 1e-4 here: only where that might
@@ -88,21 +81,8 @@ void Tile(const Int8GemmArgs& args, int64_t row, const int8_t* panel, int64_t fi
   }
   for (int v = 0; v < kVectors; ++v) {
     const int64_t column = first + v * kLanes;
-    const __m512 b_scales = _mm512_loadu_ps(args.b_scales + column);
-    const __m512 bias = _mm512_loadu_ps(args.bias + column);
-    const __mmask16 lanes = FirstLanes(args.n - column);
-    for (int r = 0; r < kRows; ++r) {
-      float* c = args.c + (row + r) * args.ldc + column;
-      const __m512 scales = _mm512_mul_ps(b_scales, _mm512_set1_ps(args.a_scales[row + r]));
-      __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), scales, bias);
-      if (args.accumulate) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(lanes, c));
-      // Not a maximum: NaN stays NaN.
-      if (args.relu) {
-        y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_LT_OQ),
-                               _mm512_setzero_ps());
-      }
-      _mm512_mask_storeu_ps(c, lanes, y);
-    }
+    const ColumnScales columns = LoadScales(args, column);
+    for (int r = 0; r < kRows; ++r) StoreSums(args, columns, sums[r][v], row + r, column);
   }
 }
 
