@@ -111,7 +111,7 @@ class ModelManager {
   void AnswerWaiters(const std::string& name, ModelRecord& model);
   void ForgetMetrics(const std::string& name, int64_t number);
   void Commit();
-  void Publish();
+  void Publish(bool settled);
   bool FreeUnused();
 
   const std::filesystem::path root_;

@@ -207,24 +207,23 @@ void ModelManager::AnswerWaiters(const std::string& name, ModelRecord& model) {
 }
 
 /// Makes known what the events have changed. Answers come last: who hears that a model is loaded
-/// finds it served.
+/// finds it served, and who waits until all is settled finds all of it published.
 void ModelManager::Commit() {
-  if (!settled_.load()) {
-    bool pending = false;
-    for (const auto& [name, model] : models_) pending = pending || model.pending();
-    if (!pending) {
-      settled_.store(true);
-      changed_ = true;
-    }
+  bool settled = settled_.load();
+  if (!settled) {
+    settled =
+        std::ranges::none_of(models_, [](const auto& model) { return model.second.pending(); });
+    changed_ = changed_ || settled;
   }
   do {
-    if (std::exchange(changed_, false)) Publish();
+    if (std::exchange(changed_, false)) Publish(settled);
   } while (FreeUnused());
+  settled_.store(settled);
   settled_.notify_all();
   for (auto& [done, status] : std::exchange(answers_, {})) done(status);
 }
 
-void ModelManager::Publish() {
+void ModelManager::Publish(bool settled) {
   auto set = std::make_shared<ModelSet>();
   std::vector<std::weak_ptr<const LoadedModel>> published;
   bool any_served = false, all_served = true;
@@ -264,7 +263,7 @@ void ModelManager::Publish() {
     // Nobody joins the batches of what has been withdrawn.
     if (const auto model = before.lock()) host_.scheduler->Hurry(model->queue().get());
   }
-  on_readiness_(settled_.load() && any_served && (all_served || !options_.strict_readiness));
+  on_readiness_(settled && any_served && (all_served || !options_.strict_readiness));
 }
 
 /// Frees the models that nobody uses any more. Returns: whether there were any.
