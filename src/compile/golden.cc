@@ -77,20 +77,30 @@ Result<Constant> RandomTensor(DataType dtype, const Shape& shape, std::mt19937_6
 }
 
 /// A model that amplifies rounding (a deep recurrent net with large weights) does so in any kernel:
-/// what one unit in the last place of the inputs does to the outputs, times this, is allowed to
-/// rounding inside.
+/// what a nudge of the inputs does to the outputs, times this, is allowed to rounding inside.
 constexpr float kRoundings = 8;
 
-/// The inputs with every float moved to its neighbour, up or down at random.
-std::vector<Constant> Nudged(std::span<const Constant> inputs, std::mt19937_64& random) {
+/// Whether activations are rounded to a narrower type on the way: then the last bits of a sum, or
+/// of a tanh, decide here and there between two neighbours that are far apart.
+bool RoundsActivations(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    return node.op.starts_with("Quantized") || node.op == "HalfGemm";
+  });
+}
+
+/// The inputs with every float moved up or down at random: to its neighbour, or where activations
+/// are rounded so far that some of them fall to the other side.
+std::vector<Constant> Nudged(std::span<const Constant> inputs, bool rounds,
+                             std::mt19937_64& random) {
   std::vector<Constant> nudged(inputs.begin(), inputs.end());
   for (Constant& input : nudged) {
     if (input.dtype != DataType::kFloat32) continue;
     auto [copy, data] = Constant::Allocate(input.dtype, input.shape);
     const auto from = input.view().as<const float>();
     for (size_t i = 0; i < from.size(); ++i) {
-      const float toward = (random() & 1) != 0 ? INFINITY : -INFINITY;
-      static_cast<float*>(data)[i] = std::nextafter(from[i], toward);
+      const bool up = (random() & 1) != 0;
+      static_cast<float*>(data)[i] = rounds ? from[i] * (up ? 1 + 0x1p-16F : 1 - 0x1p-16F)
+                                            : std::nextafter(from[i], up ? INFINITY : -INFINITY);
     }
     input = std::move(copy);
   }
@@ -135,8 +145,9 @@ Result<GoldenVector> MakeGoldenVector(const Graph& graph, std::vector<Constant> 
                                       std::mt19937_64& random) {
   GoldenVector golden{.inputs = std::move(inputs)};
   VERDICT_ASSIGN_OR_RETURN(golden.outputs, EvaluateOn(graph, golden.inputs));
-  VERDICT_ASSIGN_OR_RETURN(const std::vector<Constant> nudged,
-                           EvaluateOn(graph, Nudged(golden.inputs, random)));
+  VERDICT_ASSIGN_OR_RETURN(
+      const std::vector<Constant> nudged,
+      EvaluateOn(graph, Nudged(golden.inputs, RoundsActivations(graph), random)));
   golden.tolerance = std::clamp(kRoundings * LargestDifference(golden.outputs, nudged),
                                 kMinGoldenTolerance, kMaxGoldenTolerance);
   return golden;

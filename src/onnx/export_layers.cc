@@ -2,6 +2,7 @@
 #include <numbers>
 
 #include "onnx/export_table.h"
+#include "ops/recurrent.h"
 
 // Layers that operator set 17 does not have, as the operators they stand for.
 
@@ -66,6 +67,13 @@ Status ExportFusedGemm(NodeExport& node) {
   }
   const std::string sum = has_bias ? node.EmitValue("Add", {product, node.Input(2)}) : product;
   return EmitActivation(node, activation, sum);
+}
+
+// Its activations are floats there, whatever type they are rounded to here.
+Status ExportRecurrent(NodeExport& node) {
+  node.attributes.erase(std::string(kComputeType));
+  node.EmitNode();
+  return OkStatus();
 }
 
 Status ExportGelu(NodeExport& node) {

@@ -28,6 +28,7 @@ Status ExportScatter(NodeExport& node);
 Status ExportSplit(NodeExport& node);
 // export_layers.cc: layers that version 17 does not have.
 Status ExportFusedGemm(NodeExport& node);
+Status ExportRecurrent(NodeExport& node);
 Status ExportGelu(NodeExport& node);
 Status ExportGroupNormalization(NodeExport& node);
 Status ExportMish(NodeExport& node);

@@ -55,9 +55,29 @@ Status Run(KernelContext& context) {
   });
 }
 
-/// h, three gates and the hidden gate's recurrent part.
+constexpr size_t kVectors = 5;  // h, three gates and the hidden gate's recurrent part
+
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  return RecurrentScratchBytes(inputs, 5);
+  return RecurrentScratchBytes(inputs, kVectors);
+}
+
+constexpr RecurrentKind QuantizedKind() {
+  RecurrentKind kind = kKind;
+  kind.quantized = true;
+  return kind;
+}
+
+Status InferQuantized(InferContext& context) { return InferRecurrent(context, QuantizedKind()); }
+
+Status RunQuantized(KernelContext& context) {
+  return RunQuantizedRecurrent(
+      context, kKind, kVectors,
+      Cell<float>(context.attributes().Int("linear_before_reset", 0) != 0));
+}
+
+size_t QuantizedScratchBytes(const Node&, std::span<const TensorView> inputs,
+                             std::span<const TensorView>) {
+  return QuantizedRecurrentScratchBytes(inputs, kVectors);
 }
 
 }  // namespace
@@ -71,5 +91,15 @@ const OpDef kGruOp = {.name = "GRU",
                       .infer = Infer,
                       .run = Run,
                       .scratch_bytes = ScratchBytes};
+
+const OpDef kQuantizedGruOp = {.name = "QuantizedGRU",
+                               .min_inputs = 3,
+                               .max_inputs = 10,
+                               .min_outputs = 1,
+                               .max_outputs = 2,
+                               .attributes = kRecurrentAttributes,
+                               .infer = InferQuantized,
+                               .run = RunQuantized,
+                               .scratch_bytes = QuantizedScratchBytes};
 
 }  // namespace verdict

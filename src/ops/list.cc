@@ -98,6 +98,8 @@ std::span<const OpDef* const> AllOps() {
         &kPowOp,
         &kQuantizeLinearOp,
         &kQuantizedGemmOp,
+        &kQuantizedGruOp,
+        &kQuantizedLstmOp,
         &kRangeOp,
         &kReciprocalOp,
         &kReduceL1Op,

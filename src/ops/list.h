@@ -95,6 +95,8 @@ extern const OpDef kPostTransformOp;
 extern const OpDef kPowOp;
 extern const OpDef kQuantizeLinearOp;
 extern const OpDef kQuantizedGemmOp;
+extern const OpDef kQuantizedGruOp;
+extern const OpDef kQuantizedLstmOp;
 extern const OpDef kRangeOp;
 extern const OpDef kReciprocalOp;
 extern const OpDef kReduceL1Op;

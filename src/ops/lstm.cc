@@ -61,9 +61,28 @@ Status Run(KernelContext& context) {
   });
 }
 
-/// h, c and four gates.
+constexpr size_t kVectors = 6;  // h, c and four gates
+
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  return RecurrentScratchBytes(inputs, 6);
+  return RecurrentScratchBytes(inputs, kVectors);
+}
+
+constexpr RecurrentKind QuantizedKind() {
+  RecurrentKind kind = kKind;
+  kind.quantized = true;
+  return kind;
+}
+
+Status InferQuantized(InferContext& context) { return InferRecurrent(context, QuantizedKind()); }
+
+Status RunQuantized(KernelContext& context) {
+  return RunQuantizedRecurrent(context, kKind, kVectors,
+                               Cell<float>(context.attributes().Int("input_forget", 0) != 0));
+}
+
+size_t QuantizedScratchBytes(const Node&, std::span<const TensorView> inputs,
+                             std::span<const TensorView>) {
+  return QuantizedRecurrentScratchBytes(inputs, kVectors);
 }
 
 }  // namespace
@@ -77,5 +96,15 @@ const OpDef kLstmOp = {.name = "LSTM",
                        .infer = Infer,
                        .run = Run,
                        .scratch_bytes = ScratchBytes};
+
+const OpDef kQuantizedLstmOp = {.name = "QuantizedLSTM",
+                                .min_inputs = 3,
+                                .max_inputs = 10,
+                                .min_outputs = 1,
+                                .max_outputs = 3,
+                                .attributes = kRecurrentAttributes,
+                                .infer = InferQuantized,
+                                .run = RunQuantized,
+                                .scratch_bytes = QuantizedScratchBytes};
 
 }  // namespace verdict

@@ -1,6 +1,12 @@
 #include "ops/recurrent.h"
 
+#include <cmath>
+#include <limits>
+
 #include "ops/extents.h"
+#include "ops/half.h"
+#include "ops/quantize.h"
+#include "ops/quantized_gemm.h"
 
 namespace verdict {
 namespace {
@@ -16,6 +22,64 @@ size_t CountActivations(const RecurrentKind& kind) {
   size_t count = 0;
   while (count < kind.activations.size() && !kind.activations[count].empty()) ++count;
   return count;
+}
+
+Status CheckQuantized(const InferContext& context, int64_t gate_rows) {
+  VERDICT_RETURN_IF_ERROR(RequireType(context, kRecurrentX, Types<float>{}));
+  const DataType type = context.inputs[kRecurrentW].dtype;
+  VERDICT_RETURN_IF_ERROR(RequireType(context, kRecurrentW, Types<int8_t, Float16, BFloat16>{}));
+  VERDICT_RETURN_IF_ERROR(RequireSameType(context, kRecurrentW, kRecurrentR));
+  for (size_t scales : {kRecurrentWScales, kRecurrentRScales}) {
+    if (context.has_input(scales) != (type == DataType::kInt8)) {
+      return context.Error("weights of int8 need scales, others have none");
+    }
+    if (type != DataType::kInt8) continue;
+    VERDICT_RETURN_IF_ERROR(RequireType(context, scales, Types<float>{}));
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, scales, "the scales", {gate_rows}));
+  }
+  for (size_t weights : {kRecurrentW, kRecurrentR}) {
+    const Dim depth = context.inputs[weights].shape[2];
+    if (!IsSymbol(depth) && depth > kMaxQuantizedDepth) {
+      return context.Error("more than " + std::to_string(kMaxQuantizedDepth) +
+                           " products a sum: int32 might overflow");
+    }
+  }
+  return OkStatus();
+}
+
+/// By the row's own scale. A NaN makes all of the row NaN, as an infinity does.
+void RoundToInt8(std::span<float> row) {
+  float largest = 0;
+  for (float value : row) {
+    if (std::isnan(value)) {
+      std::ranges::fill(row, value);
+      return;
+    }
+    largest = std::max(largest, std::fabs(value));
+  }
+  float scale = largest / 127.0F;
+  // No quotient by a number that small is right.
+  if (scale < std::numeric_limits<float>::min()) scale = 1;
+  for (float& value : row) value = static_cast<float>(Quantize<int8_t>(value, scale, 0)) * scale;
+}
+
+template <typename Half>
+void RoundToHalf(std::span<float> row) {
+  for (float& value : row) value = Half::Of(value).ToFloat();
+}
+
+template <typename Half>
+void HalvesToFloats(const TensorView& weights, float* to) {
+  const auto from = weights.as<const Half>();
+  for (size_t i = 0; i < from.size(); ++i) to[i] = from[i].ToFloat();
+}
+
+void Int8ToFloats(const TensorView& weights, std::span<const float> scales, float* to) {
+  const auto from = weights.as<const int8_t>();
+  const auto depth = static_cast<size_t>(weights.shape[2]);
+  for (size_t i = 0; i < from.size(); ++i) {
+    to[i] = static_cast<float>(from[i]) * scales[i / depth % scales.size()];
+  }
 }
 
 }  // namespace
@@ -36,6 +100,7 @@ Status InferRecurrent(InferContext& context, const RecurrentKind& kind) {
   VERDICT_RETURN_IF_ERROR(RequireType(context, kRecurrentX, FloatTypes{}));
   for (size_t input : {kRecurrentW, kRecurrentR, kRecurrentB, kRecurrentInitialH,
                        kRecurrentInitialC, kRecurrentP}) {
+    if (kind.quantized && (input == kRecurrentW || input == kRecurrentR)) continue;
     if (context.has_input(input)) {
       VERDICT_RETURN_IF_ERROR(RequireSameType(context, kRecurrentX, input));
     }
@@ -60,6 +125,7 @@ Status InferRecurrent(InferContext& context, const RecurrentKind& kind) {
     return context.Error(InputText(context, kRecurrentR, "R") + ", which is too large");
   }
   gate_rows /= 2;
+  if (kind.quantized) VERDICT_RETURN_IF_ERROR(CheckQuantized(context, gate_rows));
   VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentW, "W", {directions, gate_rows, x[2]}));
   VERDICT_RETURN_IF_ERROR(RequireShape(context, kRecurrentR, "R", {directions, gate_rows, hidden}));
   if (context.has_input(kRecurrentB)) {
@@ -94,6 +160,41 @@ Status InferRecurrent(InferContext& context, const RecurrentKind& kind) {
 size_t RecurrentScratchBytes(std::span<const TensorView> inputs, size_t vectors) {
   return vectors * static_cast<size_t>(inputs[kRecurrentR].shape[2]) *
          ElementSize(inputs[kRecurrentX].dtype);
+}
+
+size_t QuantizedRecurrentScratchBytes(std::span<const TensorView> inputs, size_t vectors) {
+  const Shape& w = inputs[kRecurrentW].shape;
+  const Shape& r = inputs[kRecurrentR].shape;
+  const auto row = static_cast<size_t>(std::max(w[2], r[2]));
+  return RecurrentScratchBytes(inputs, vectors) +
+         (inputs[kRecurrentW].size() + inputs[kRecurrentR].size() + row) * sizeof(float);
+}
+
+RecurrentWeights<float> DequantizeRecurrent(const KernelContext& context,
+                                            std::span<float> scratch) {
+  const TensorView& w = context.inputs[kRecurrentW];
+  const TensorView& r = context.inputs[kRecurrentR];
+  float* const to_w = scratch.data();
+  float* const to_r = to_w + w.size();
+  RecurrentWeights<float> weights{
+      .w = to_w, .r = to_r, .rounded = scratch.subspan(w.size() + r.size())};
+  switch (w.dtype) {
+    case DataType::kFloat16:
+      HalvesToFloats<Float16>(w, to_w);
+      HalvesToFloats<Float16>(r, to_r);
+      weights.round = RoundToHalf<Float16>;
+      break;
+    case DataType::kBFloat16:
+      HalvesToFloats<BFloat16>(w, to_w);
+      HalvesToFloats<BFloat16>(r, to_r);
+      weights.round = RoundToHalf<BFloat16>;
+      break;
+    default:
+      Int8ToFloats(w, context.in<float>(kRecurrentWScales), to_w);
+      Int8ToFloats(r, context.in<float>(kRecurrentRScales), to_r);
+      weights.round = RoundToInt8;
+  }
+  return weights;
 }
 
 RecurrentShape ReadRecurrentShape(const KernelContext& context) {

@@ -13,7 +13,8 @@
 
 namespace verdict {
 
-/// Inputs of the recurrent operators; the last two are LSTM's.
+/// Inputs of the recurrent operators; kRecurrentInitialC and kRecurrentP are of LSTMs, the last two
+/// of quantized layers.
 enum RecurrentInput : size_t {
   kRecurrentX,
   kRecurrentW,
@@ -23,6 +24,8 @@ enum RecurrentInput : size_t {
   kRecurrentInitialH,
   kRecurrentInitialC,
   kRecurrentP,
+  kRecurrentWScales,
+  kRecurrentRScales,
 };
 
 /// What tells the three operators apart.
@@ -31,20 +34,39 @@ struct RecurrentKind {
   int peephole_gates;  // and in P
   bool has_cell_state;
   std::array<std::string_view, 3> activations;  // defaults; "" after the last
+  /// QuantizedLSTM and QuantizedGRU: W [D, G*H, I] and R [D, G*H, H] are int8 with a scale for each
+  /// of the G*H rows, or float16 or bfloat16 without. What they are multiplied with is rounded to
+  /// the same type: to int8 by a scale of its own for each sample's x or h, its largest / 127; all
+  /// else is float32.
+  bool quantized = false;
 };
 
 inline constexpr AttributeSpec kRecurrentAttributes[] = {
-    {"activation_alpha", AttributeType::kFloats}, {"activation_beta", AttributeType::kFloats},
-    {"activations", AttributeType::kStrings},     {"clip", AttributeType::kFloat},
-    {"direction", AttributeType::kString},        {"hidden_size", AttributeType::kInt},
-    {"input_forget", AttributeType::kInt},        {"layout", AttributeType::kInt},
+    {"activation_alpha", AttributeType::kFloats},
+    {"activation_beta", AttributeType::kFloats},
+    {"activations", AttributeType::kStrings},
+    {"clip", AttributeType::kFloat},
+    {"compute_type", AttributeType::kString},
+    {"direction", AttributeType::kString},
+    {"hidden_size", AttributeType::kInt},
+    {"input_forget", AttributeType::kInt},
+    {"layout", AttributeType::kInt},
     {"linear_before_reset", AttributeType::kInt}};
+
+/// Attribute of LSTM and GRU nodes whose W and R are dequantized constants: the type that products
+/// may be computed with ("int8", "float16", "bfloat16"), as Lower then has it. In float32 it
+/// changes nothing.
+inline constexpr std::string_view kComputeType = "compute_type";
 
 /// The shape rule of all three.
 Status InferRecurrent(InferContext& context, const RecurrentKind& kind);
 
 /// Bytes of scratch for `vectors` vectors of hidden_size elements.
 size_t RecurrentScratchBytes(std::span<const TensorView> inputs, size_t vectors);
+
+/// Bytes of scratch for the weights of a quantized layer in float32 and a row of x or h, beside the
+/// vectors.
+size_t QuantizedRecurrentScratchBytes(std::span<const TensorView> inputs, size_t vectors);
 
 /// Extents and how tensors are laid out.
 struct RecurrentShape {
@@ -89,19 +111,22 @@ struct RecurrentDirection {
   const T* peepholes = nullptr;       // null without P
   std::span<const Activation> activations;
   T clip = 0;  // 0: no clipping
+  /// Rounds what the weights are multiplied with, in place; null: not at all.
+  void (*round)(std::span<T> row) = nullptr;
+  std::span<T> rounded;  // a row of x or h
 
   /// Sets out[0, rows) to the input's part of gate rows [first, first + rows), with its bias.
   void StartGates(const T* x, int64_t first, int64_t rows, T* out) const {
     for (int64_t i = 0; i < rows; ++i)
       out[i] = input_bias == nullptr ? T(0) : input_bias[first + i];
-    AddProductTransposed(x, w + first * inputs, out, 1, inputs, rows);
+    AddProductTransposed(Rounded(x, inputs), w + first * inputs, out, 1, inputs, rows);
   }
   /// Adds the hidden state's part of gate rows [first, first + rows), with its bias.
   void AddRecurrent(const T* h, int64_t first, int64_t rows, T* out) const {
     if (recurrent_bias != nullptr) {
       for (int64_t i = 0; i < rows; ++i) out[i] += recurrent_bias[first + i];
     }
-    AddProductTransposed(h, r + first * hidden, out, 1, hidden, rows);
+    AddProductTransposed(Rounded(h, hidden), r + first * hidden, out, 1, hidden, rows);
   }
   /// Clips and activates a gate in place.
   void Activate(size_t activation, std::span<T> gate) const {
@@ -110,14 +135,36 @@ struct RecurrentDirection {
     }
     Apply(activations[activation], gate);
   }
+
+ private:
+  const T* Rounded(const T* row, int64_t size) const {
+    if (round == nullptr) return row;
+    std::copy_n(row, size, rounded.data());
+    round(rounded.first(static_cast<size_t>(size)));
+    return rounded.data();
+  }
 };
+
+/// The weights that a layer computes with, of all directions.
+template <typename T>
+struct RecurrentWeights {
+  const T* w = nullptr;
+  const T* r = nullptr;
+  void (*round)(std::span<T> row) = nullptr;
+  std::span<T> rounded;
+};
+
+/// Those of a quantized layer in float32. scratch: what QuantizedRecurrentScratchBytes says is
+/// beside the vectors.
+RecurrentWeights<float> DequantizeRecurrent(const KernelContext& context, std::span<float> scratch);
 
 /// Runs every direction, sample and step. cell(direction, x, h, c, scratch) advances one sample by
 /// one step; h (and c, with a cell state) are its states, scratch the rest of the node's scratch.
 /// As in ONNX Runtime, outputs past a sample's end are 0, and so are the last states of a sample of
 /// no steps.
 template <typename T, typename Cell>
-Status RunRecurrent(KernelContext& context, const RecurrentKind& kind, const Cell& cell) {
+Status RunRecurrent(KernelContext& context, const RecurrentKind& kind,
+                    const RecurrentWeights<T>& weights, std::span<T> scratch, const Cell& cell) {
   const auto attributes = context.attributes();
   const RecurrentShape shape = ReadRecurrentShape(context);
   const auto size = static_cast<size_t>(shape.hidden);
@@ -131,7 +178,6 @@ Status RunRecurrent(KernelContext& context, const RecurrentKind& kind, const Cel
   const T* initial_h = input_or_null(kRecurrentInitialH);
   const T* initial_c = kind.has_cell_state ? input_or_null(kRecurrentInitialC) : nullptr;
   const T* peepholes = kind.has_cell_state ? input_or_null(kRecurrentP) : nullptr;
-  const auto scratch = context.Scratch<T>(context.scratch.size() / sizeof(T));
   const auto h = scratch.first(size);
   const auto c = scratch.subspan(size, kind.has_cell_state ? size : 0);
   const auto rest = scratch.subspan(h.size() + c.size());
@@ -145,10 +191,12 @@ Status RunRecurrent(KernelContext& context, const RecurrentKind& kind, const Cel
     RecurrentDirection<T> direction{
         .inputs = shape.inputs,
         .hidden = shape.hidden,
-        .w = context.in<T>(kRecurrentW).data() + d * rows * shape.inputs,
-        .r = context.in<T>(kRecurrentR).data() + d * rows * shape.hidden,
+        .w = weights.w + d * rows * shape.inputs,
+        .r = weights.r + d * rows * shape.hidden,
         .activations = std::span(activations).subspan(static_cast<size_t>(d) * 3, 3),
-        .clip = static_cast<T>(attributes.Float("clip", 0.0F))};
+        .clip = static_cast<T>(attributes.Float("clip", 0.0F)),
+        .round = weights.round,
+        .rounded = weights.rounded};
     if (bias != nullptr) {
       direction.input_bias = bias + d * 2 * rows;
       direction.recurrent_bias = direction.input_bias + rows;
@@ -196,6 +244,25 @@ Status RunRecurrent(KernelContext& context, const RecurrentKind& kind, const Cel
     }
   }
   return OkStatus();
+}
+
+/// With W and R of T, and all of the scratch.
+template <typename T, typename Cell>
+Status RunRecurrent(KernelContext& context, const RecurrentKind& kind, const Cell& cell) {
+  const RecurrentWeights<T> weights{.w = context.in<T>(kRecurrentW).data(),
+                                    .r = context.in<T>(kRecurrentR).data()};
+  return RunRecurrent<T>(context, kind, weights,
+                         context.Scratch<T>(context.scratch.size() / sizeof(T)), cell);
+}
+
+/// Of a quantized layer. vectors: of the scratch, as of QuantizedRecurrentScratchBytes.
+template <typename Cell>
+Status RunQuantizedRecurrent(KernelContext& context, const RecurrentKind& kind, size_t vectors,
+                             const Cell& cell) {
+  const auto scratch = context.Scratch<float>(context.scratch.size() / sizeof(float));
+  const size_t own = vectors * static_cast<size_t>(context.inputs[kRecurrentR].shape[2]);
+  return RunRecurrent<float>(context, kind, DequantizeRecurrent(context, scratch.subspan(own)),
+                             scratch.first(own), cell);
 }
 
 }  // namespace verdict

@@ -6,6 +6,7 @@
 #include "ops/evaluate.h"
 #include "ops/op.h"
 #include "ops/quantized_gemm.h"
+#include "ops/recurrent.h"
 
 namespace verdict {
 namespace {
@@ -67,7 +68,10 @@ class Lowering {
         dequantized_left_(kDequantizedAllowance + 4 * ReadBytes(graph)) {}
 
   Result<std::optional<Graph>> Run() {
-    for (Node& node : lowered_.nodes) LowerGemm(node);
+    for (Node& node : lowered_.nodes) {
+      if (node.op == "FusedGemm") LowerGemm(node);
+      if (node.op == "LSTM" || node.op == "GRU") LowerRecurrent(node);
+    }
     DropUnread();
     VERDICT_RETURN_IF_ERROR(DequantizeConstants());
     return std::optional<Graph>(std::move(lowered_));
@@ -108,14 +112,15 @@ class Lowering {
     ValueId scales;  // [N]
   };
 
-  /// DequantizeLinear of an int8 constant [K, N] around zero, with a scale for each column or one.
-  std::optional<Weights> MatchWeights(ValueId id) {
+  /// DequantizeLinear of an int8 constant around zero ([K, N], or [D, N, K] of a recurrent layer),
+  /// with a scale for each of N or one.
+  std::optional<Weights> MatchWeights(ValueId id, int rank) {
     const Node* dequantize = Producer(id, "DequantizeLinear");
     if (dequantize == nullptr) return std::nullopt;
     const Constant* values = ConstantInput(lowered_, *dequantize, 0);
     const Constant* scales = ConstantInput(lowered_, *dequantize, 1);
     if (values == nullptr || scales == nullptr || values->dtype != DataType::kInt8 ||
-        values->shape.rank() != 2 || values->shape[0] > kMaxQuantizedDepth) {
+        values->shape.rank() != rank || values->shape[rank == 2 ? 0 : 2] > kMaxQuantizedDepth) {
       return std::nullopt;
     }
     if (HasZeroPoint(*dequantize)) {
@@ -139,15 +144,14 @@ class Lowering {
       return weights;
     }
     const int64_t axis = AttributeReader(*dequantize).Int("axis", 1);
-    if (axis != 1 && axis != -1) return std::nullopt;
+    if (axis != 1 && axis != 1 - rank) return std::nullopt;
     return weights;
   }
 
   void LowerGemm(Node& node) {
-    if (node.op != "FusedGemm") return;
     const auto activations = MatchActivations(node.inputs[0]);
     if (!activations) return;
-    const auto weights = MatchWeights(node.inputs[1]);
+    const auto weights = MatchWeights(node.inputs[1], 2);
     if (!weights) return;
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
     node.op = "QuantizedGemm";
@@ -155,6 +159,19 @@ class Lowering {
                    weights->scales};
     if (bias != kNoValue) node.inputs.push_back(bias);
     node.attributes["zero_point"] = activations->scaling.zero_point;
+  }
+
+  void LowerRecurrent(Node& node) {
+    if (AttributeReader(node).String(kComputeType, "") != "int8") return;
+    const auto w = MatchWeights(node.inputs[kRecurrentW], 3);
+    const auto r = MatchWeights(node.inputs[kRecurrentR], 3);
+    if (!w || !r || lowered_.value(node.inputs[kRecurrentX]).dtype != DataType::kFloat32) return;
+    node.op = "Quantized" + node.op;
+    node.inputs.resize(kRecurrentRScales + 1, kNoValue);
+    node.inputs[kRecurrentW] = w->values;
+    node.inputs[kRecurrentR] = r->values;
+    node.inputs[kRecurrentWScales] = w->scales;
+    node.inputs[kRecurrentRScales] = r->scales;
   }
 
   /// Takes out the nodes that nothing reads any more.

@@ -93,6 +93,55 @@ TEST(Lower, WhatNoKernelTakesIsKeptWithItsWeightsDequantized) {
   }
 }
 
+/// An LSTM of one unit whose weights are behind DQ.
+std::string RecurrentLayer(const std::string& attributes, const std::string& axis = "1",
+                           const std::string& r_zeros = "0, 0, 0, 0") {
+  return R"(graph "g" {
+  input %x: f32[T,N,2]
+  const %w: i8[1,4,2] = [1, -2, 3, 4, -128, 127, 50, 60]
+  const %ws: f32[4] = [0.01, 0.02, 0.03, 0.04]
+  const %r: i8[1,4,1] = [100, -50, 25, 12]
+  const %rs: f32[4] = [0.05, 0.04, 0.03, 0.02]
+  const %rz: i8[4] = [)" +
+         r_zeros + R"(]
+  %dw = DequantizeLinear(%w, %ws) {axis=)" +
+         axis + R"(}
+  %dr = DequantizeLinear(%r, %rs, %rz) {axis=)" +
+         axis + R"(}
+  %y = LSTM(%x, %dw, %dr) {hidden_size=1)" +
+         attributes + R"(}
+  output %y
+})";
+}
+
+TEST(Lower, ARecurrentLayerComputesInTheTypeItAsksFor) {
+  for (const char* axis : {"1", "-2"}) {
+    const Graph graph = Parse(RecurrentLayer(", compute_type=\"int8\"", axis));
+    const auto lowered = Lower(graph);
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedLSTM"));
+    ASSERT_TRUE(VerifyGraph(**lowered).ok()) << VerifyGraph(**lowered).ToString();
+    const std::vector<float> values = {0.3F, -0.6F, 1.0F, 0.25F, 0.5F, -0.5F, 0.125F, 1.0F};
+    const Constant x = Constant::Of<float>(Shape{2, 2, 2}, values);
+    const auto want = Evaluate(graph, std::vector{x.view()});
+    const auto got = Evaluate(**lowered, std::vector{x.view()});
+    ASSERT_TRUE(want.ok() && got.ok());
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_NEAR((*got)[0].view().as<const float>()[i], (*want)[0].view().as<const float>()[i],
+                  0.01);
+    }
+  }
+}
+
+TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
+  for (const std::string& text : {RecurrentLayer(""), RecurrentLayer(", compute_type=\"float8\""),
+                                  RecurrentLayer(", compute_type=\"int8\"", "1", "0, 0, 3, 0")}) {
+    const auto lowered = Lower(Parse(text));
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("LSTM"));
+  }
+}
+
 TEST(Lower, AGraphWithoutQuantizationIsItself) {
   const auto lowered =
       Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));

@@ -37,7 +37,7 @@ class Calibrator {
              const CalibrationOptions& options)
       : graph_(graph), layers_(layers), source_(source), options_(options) {
     for (const QuantizableLayer& layer : layers) {
-      if (Find(layer.input) != nullptr) continue;
+      if (layer.input == kNoValue || Find(layer.input) != nullptr) continue;
       // Not the input's own last extent, which may be a symbol.
       Observed tensor{.id = layer.input, .columns = graph.constant(layer.weights)->shape[0]};
       tensor.sums.resize(static_cast<size_t>(tensor.columns));

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/op.h"
 #include "ops/quantized_gemm.h"
+#include "ops/recurrent.h"
 #include "passes/match.h"
 
 namespace verdict {
@@ -11,44 +13,50 @@ namespace {
 
 constexpr float kLargestQuantum = 127;
 
+/// Smaller tables gain nothing.
+constexpr int64_t kMinTableElements = 16'384;
+
 struct QuantizedWeights {
-  Constant values;  // int8 [K, N]
-  Constant scales;  // f32 [N]
+  Constant values;  // int8, of the weights' shape
+  Constant scales;  // f32 [extent of the axis]
 };
 
-/// w: [k, n].
-Result<QuantizedWeights> QuantizeColumns(std::span<const float> w, int64_t k, int64_t n,
-                                         const std::string& name) {
-  auto [values, value_data] = Constant::Allocate(DataType::kInt8, Shape{k, n});
-  auto [scales, scale_data] = Constant::Allocate(DataType::kFloat32, Shape{n});
-  auto* const to = static_cast<int8_t*>(value_data);
-  auto* const scale = static_cast<float*>(scale_data);
-  for (int64_t j = 0; j < n; ++j) {
-    float largest = 0;
-    for (int64_t p = 0; p < k; ++p) {
-      const float value = w[static_cast<size_t>(p * n + j)];
-      if (!std::isfinite(value)) {
-        return InvalidArgument("weights '" + name + "' hold " + std::to_string(value) +
-                               ", which int8 cannot");
-      }
-      largest = std::max(largest, std::fabs(value));
+/// With a scale for each index along `axis`.
+Result<QuantizedWeights> QuantizeAlong(const Constant& weights, int axis, const std::string& name) {
+  const auto w = weights.view().as<const float>();
+  const auto channels = static_cast<size_t>(weights.shape[axis]);
+  size_t inner = 1;
+  for (int i = axis + 1; i < weights.shape.rank(); ++i) {
+    inner *= static_cast<size_t>(weights.shape[i]);
+  }
+  auto [values, value_data] = Constant::Allocate(DataType::kInt8, weights.shape);
+  auto [scales, scale_data] = Constant::Allocate(DataType::kFloat32, Shape{weights.shape[axis]});
+  const std::span to(static_cast<int8_t*>(value_data), w.size());
+  const std::span scale(static_cast<float*>(scale_data), channels);
+  std::ranges::fill(scale, 0.0F);
+  for (size_t i = 0; i < w.size(); ++i) {
+    if (!std::isfinite(w[i])) {
+      return InvalidArgument("weights '" + name + "' hold " + std::to_string(w[i]) +
+                             ", which int8 cannot");
     }
-    scale[j] = largest / kLargestQuantum;
-    if (!std::isnormal(scale[j])) scale[j] = 1;  // a column of zeros, or next to it
-    for (int64_t p = 0; p < k; ++p) {
-      const float quantum = std::nearbyint(w[static_cast<size_t>(p * n + j)] / scale[j]);
-      to[p * n + j] = static_cast<int8_t>(std::clamp(quantum, -kLargestQuantum, kLargestQuantum));
-    }
+    float& largest = scale[i / inner % channels];
+    largest = std::max(largest, std::fabs(w[i]));
+  }
+  for (float& each : scale) {
+    each /= kLargestQuantum;
+    if (!std::isnormal(each)) each = 1;  // a column of zeros, or next to it
+  }
+  for (size_t i = 0; i < w.size(); ++i) {
+    const float quantum = std::nearbyint(w[i] / scale[i / inner % channels]);
+    to[i] = static_cast<int8_t>(std::clamp(quantum, -kLargestQuantum, kLargestQuantum));
   }
   return QuantizedWeights{std::move(values), std::move(scales)};
 }
 
 /// The bias with which the mean output is what it was; `old` may be empty.
 std::vector<double> CorrectedBias(std::span<const float> old, std::span<const float> w,
-                                  const QuantizedWeights& quantized,
+                                  std::span<const int8_t> values, std::span<const float> scales,
                                   std::span<const double> means) {
-  const auto values = quantized.values.view().as<const int8_t>();
-  const auto scales = quantized.scales.view().as<const float>();
   const size_t n = scales.size();
   std::vector<double> bias(n, 0.0);
   for (size_t j = 0; j < old.size(); ++j) bias[j] = static_cast<double>(old[j]);
@@ -66,39 +74,10 @@ class Inserter {
   Inserter(Graph& graph, const TensorRanges& ranges) : graph_(graph), ranges_(ranges) {}
 
   Status Quantize(const QuantizableLayer& layer) {
-    Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
-    const std::string name = graph_.value(layer.weights).name;
-    const Shape shape = graph_.value(layer.weights).shape;
-    const auto w = graph_.constant(layer.weights)->view().as<const float>();
-    const auto range = ranges_.find(graph_.value(layer.input).name);
-    if (range == ranges_.end() || !std::isnormal(range->second.threshold / kLargestQuantum)) {
-      return InvalidArgument(Graph::Describe(node) + ": tensor '" + graph_.value(layer.input).name +
-                             "' has no range that a scale can be made of");
-    }
-    VERDICT_ASSIGN_OR_RETURN(QuantizedWeights quantized,
-                             QuantizeColumns(w, shape[0], shape[1], name));
-    if (std::ssize(range->second.means) == shape[0]) {
-      const ValueId old = node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
-      const auto bias =
-          CorrectedBias(old == kNoValue ? std::span<const float>()
-                                        : graph_.constant(old)->view().as<const float>(),
-                        w, quantized, range->second.means);
-      const std::string bias_name = old == kNoValue ? name + ".bias" : graph_.value(old).name;
-      node.inputs.resize(2);
-      node.inputs.push_back(AddFloats(graph_, bias_name, Shape{shape[1]}, bias));
-    }
-    std::vector<Node>& before = before_[layer.node];
-    const ValueId values = graph_.AddConstant(name + ".int8", std::move(quantized.values));
-    const ValueId scales = graph_.AddConstant(name + ".scale", std::move(quantized.scales));
-    const ValueId dequantized = graph_.AddValue(name + ".dequantized", DataType::kFloat32, shape);
-    before.push_back({.name = name + ".dequantize",
-                      .op = "DequantizeLinear",
-                      .inputs = {values, scales},
-                      .outputs = {dequantized},
-                      .attributes = {{"axis", int64_t{1}}}});
-    node.inputs[1] = dequantized;
-    node.inputs[0] = Activations(layer.input, range->second.threshold, before);
-    return OkStatus();
+    const Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
+    if (node.op == "FusedGemm") return QuantizeGemm(layer);
+    if (node.op == "Gather") return QuantizeTable(layer);
+    return QuantizeRecurrent(layer);
   }
 
   void Finish() {
@@ -108,11 +87,99 @@ class Inserter {
         std::ranges::move(before->second, std::back_inserter(nodes));
       }
       nodes.push_back(std::move(graph_.nodes[index]));
+      if (const auto after = after_.find(static_cast<int32_t>(index)); after != after_.end()) {
+        nodes.push_back(std::move(after->second));
+      }
     }
     graph_.nodes = std::move(nodes);
   }
 
  private:
+  struct Weights {
+    ValueId values;
+    ValueId scales;
+  };
+
+  Status QuantizeGemm(const QuantizableLayer& layer) {
+    Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
+    const std::string name = graph_.value(layer.weights).name;
+    const auto range = ranges_.find(graph_.value(layer.input).name);
+    if (range == ranges_.end() || !std::isnormal(range->second.threshold / kLargestQuantum)) {
+      return InvalidArgument(Graph::Describe(node) + ": tensor '" + graph_.value(layer.input).name +
+                             "' has no range that a scale can be made of");
+    }
+    std::vector<Node>& before = before_[layer.node];
+    VERDICT_ASSIGN_OR_RETURN(node.inputs[1], Dequantized(layer.weights, 1, before));
+    const Weights quantized = weights_.at(layer.weights);
+    const Shape shape = graph_.value(layer.weights).shape;
+    if (std::ssize(range->second.means) == shape[0]) {
+      const ValueId old = node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
+      const auto bias = CorrectedBias(
+          old == kNoValue ? std::span<const float>()
+                          : graph_.constant(old)->view().as<const float>(),
+          graph_.constant(layer.weights)->view().as<const float>(),
+          graph_.constant(quantized.values)->view().as<const int8_t>(),
+          graph_.constant(quantized.scales)->view().as<const float>(), range->second.means);
+      const std::string bias_name = old == kNoValue ? name + ".bias" : graph_.value(old).name;
+      node.inputs.resize(2);
+      node.inputs.push_back(AddFloats(graph_, bias_name, Shape{shape[1]}, bias));
+    }
+    node.inputs[0] = Activations(layer.input, range->second.threshold, before);
+    return OkStatus();
+  }
+
+  Status QuantizeRecurrent(const QuantizableLayer& layer) {
+    Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
+    std::vector<Node>& before = before_[layer.node];
+    for (size_t input : {kRecurrentW, kRecurrentR}) {
+      VERDICT_ASSIGN_OR_RETURN(node.inputs[input], Dequantized(node.inputs[input], 1, before));
+    }
+    node.attributes.insert_or_assign(std::string(kComputeType), std::string("int8"));
+    return OkStatus();
+  }
+
+  Status QuantizeTable(const QuantizableLayer& layer) {
+    Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
+    VERDICT_ASSIGN_OR_RETURN(const Weights table, Quantized(layer.weights, 1));
+    const Value output = graph_.value(node.outputs[0]);
+    const ValueId rows = graph_.AddValue(output.name + ".int8", DataType::kInt8, output.shape);
+    after_[layer.node] = {.name = output.name + ".dequantize",
+                          .op = "DequantizeLinear",
+                          .inputs = {rows, table.scales},
+                          .outputs = {node.outputs[0]},
+                          .attributes = {{"axis", int64_t{output.shape.rank() - 1}}}};
+    node.inputs[0] = table.values;
+    node.outputs[0] = rows;
+    return OkStatus();
+  }
+
+  Result<Weights> Quantized(ValueId id, int axis) {
+    if (const auto known = weights_.find(id); known != weights_.end()) return known->second;
+    const std::string name = graph_.value(id).name;
+    VERDICT_ASSIGN_OR_RETURN(QuantizedWeights quantized,
+                             QuantizeAlong(*graph_.constant(id), axis, name));
+    const Weights weights = {graph_.AddConstant(name + ".int8", std::move(quantized.values)),
+                             graph_.AddConstant(name + ".scale", std::move(quantized.scales))};
+    weights_[id] = weights;
+    return weights;
+  }
+
+  /// The weights after DQ, which the first layer that reads them has before it.
+  Result<ValueId> Dequantized(ValueId id, int axis, std::vector<Node>& before) {
+    if (const auto known = dequantized_.find(id); known != dequantized_.end()) return known->second;
+    VERDICT_ASSIGN_OR_RETURN(const Weights weights, Quantized(id, axis));
+    const std::string name = graph_.value(id).name;
+    const ValueId dequantized =
+        graph_.AddValue(name + ".dequantized", DataType::kFloat32, graph_.value(id).shape);
+    before.push_back({.name = name + ".dequantize",
+                      .op = "DequantizeLinear",
+                      .inputs = {weights.values, weights.scales},
+                      .outputs = {dequantized},
+                      .attributes = {{"axis", int64_t{axis}}}});
+    dequantized_[id] = dequantized;
+    return dequantized;
+  }
+
   /// The tensor after Q and DQ, which the first layer that reads it has before it.
   ValueId Activations(ValueId input, float threshold, std::vector<Node>& before) {
     const auto [at, is_new] = quantized_.try_emplace(input, kNoValue);
@@ -140,8 +207,42 @@ class Inserter {
   Graph& graph_;
   const TensorRanges& ranges_;
   std::map<int32_t, std::vector<Node>> before_;  // by the node's index
+  std::map<int32_t, Node> after_;
+  std::map<ValueId, Weights> weights_;
+  std::map<ValueId, ValueId> dequantized_;
   std::map<ValueId, ValueId> quantized_;
 };
+
+/// A f32 constant, products with which are summed along `depth_axis`.
+bool IsWeights(const Graph& graph, ValueId id, int depth_axis) {
+  const Constant* weights = id == kNoValue ? nullptr : graph.constant(id);
+  return weights != nullptr && weights->dtype == DataType::kFloat32 && weights->view().size() > 0 &&
+         weights->shape[depth_axis] <= kMaxQuantizedDepth;
+}
+
+bool IsConstantOrLeftOut(const Graph& graph, const Node& node, size_t input) {
+  return input >= node.inputs.size() || node.inputs[input] == kNoValue ||
+         graph.constant(node.inputs[input]) != nullptr;
+}
+
+bool IsQuantizableGemm(const Graph& graph, const Node& node) {
+  return node.op == "FusedGemm" && IsWeights(graph, node.inputs[1], 0) &&
+         graph.constant(node.inputs[0]) == nullptr && IsConstantOrLeftOut(graph, node, 2);
+}
+
+bool IsQuantizableRecurrent(const Graph& graph, const Node& node) {
+  return (node.op == "LSTM" || node.op == "GRU") && IsWeights(graph, node.inputs[kRecurrentW], 2) &&
+         IsWeights(graph, node.inputs[kRecurrentR], 2) &&
+         IsConstantOrLeftOut(graph, node, kRecurrentB);
+}
+
+bool IsQuantizableTable(const Graph& graph, const Node& node) {
+  if (node.op != "Gather" || AttributeReader(node).Int("axis", 0) != 0) return false;
+  const Constant* table = graph.constant(node.inputs[0]);
+  return table != nullptr && table->dtype == DataType::kFloat32 && table->shape.rank() == 2 &&
+         std::ssize(table->view().as<const float>()) >= kMinTableElements &&
+         graph.constant(node.inputs[1]) == nullptr;
+}
 
 }  // namespace
 
@@ -149,16 +250,14 @@ std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph) {
   std::vector<QuantizableLayer> layers;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {
     const Node& node = graph.nodes[index];
-    if (node.op != "FusedGemm") continue;
-    const Constant* weights = graph.constant(node.inputs[1]);
-    if (weights == nullptr || weights->dtype != DataType::kFloat32 ||
-        weights->shape[0] > kMaxQuantizedDepth || weights->view().size() == 0 ||
-        graph.constant(node.inputs[0]) != nullptr) {
-      continue;
+    const auto at = static_cast<int32_t>(index);
+    if (IsQuantizableGemm(graph, node)) {
+      layers.push_back({at, node.inputs[0], node.inputs[1]});
+    } else if (IsQuantizableRecurrent(graph, node)) {
+      layers.push_back({at, kNoValue, node.inputs[kRecurrentW]});
+    } else if (IsQuantizableTable(graph, node)) {
+      layers.push_back({at, kNoValue, node.inputs[0]});
     }
-    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
-    if (bias != kNoValue && graph.constant(bias) == nullptr) continue;
-    layers.push_back({static_cast<int32_t>(index), node.inputs[0], node.inputs[1]});
   }
   return layers;
 }

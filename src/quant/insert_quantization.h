@@ -20,21 +20,28 @@ struct TensorRange {
 /// By the tensor's name.
 using TensorRanges = std::map<std::string, TensorRange, std::less<>>;
 
-/// A layer that can compute with int8 weights and activations.
+/// A layer whose weights, and mostly activations, can be of a narrower type: a product with
+/// constant weights (FusedGemm), a recurrent layer (LSTM, GRU) or an embedding (Gather from a
+/// table).
 struct QuantizableLayer {
-  int32_t node = 0;     // index in graph.nodes
-  ValueId input = 0;    // the activations, whose range is needed
-  ValueId weights = 0;  // a f32 constant [K, N]
+  int32_t node = 0;  // index in graph.nodes
+  /// The activations whose range is needed; kNoValue where they get scales in each run (recurrent
+  /// layers), or there are none (embeddings).
+  ValueId input = kNoValue;
+  /// A f32 constant: [K, N]; of recurrent layers W; of embeddings the table [rows, columns].
+  ValueId weights = kNoValue;
 };
 
-/// The layers of a graph that the passes have gone over, in their order.
+/// The layers of a graph that the passes have gone over, in their order. Tables of less than 64 KiB
+/// are left alone.
 std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph);
 
 /// Writes weights as int8 with a scale for each output column (largest |w| / 127) behind a
-/// DequantizeLinear, and puts a QuantizeLinear and a DequantizeLinear before each layer's
+/// DequantizeLinear, and puts a QuantizeLinear and a DequantizeLinear before a product's
 /// activations (scale threshold / 127, zero point 0), once where several layers read them. Where
-/// means are known, what rounding the weights does to the mean output goes into the bias. Types and
-/// shapes of the new values are set.
+/// means are known, what rounding the weights does to the mean output goes into the bias. Recurrent
+/// layers are marked with kComputeType. Of embeddings the table becomes int8, with a scale for each
+/// column, and the DequantizeLinear follows the Gather. Types and shapes of the new values are set.
 /// Errors: kInvalidArgument if weights are not finite, or a tensor has no range.
 /// Source of the correction: Nagel et al., "Data-Free Quantization through Weight Equalization and
 /// Bias Correction", 2019, with the samples' means.

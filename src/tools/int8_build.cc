@@ -126,6 +126,7 @@ class Builder {
                                " does not say which model it was made for");
       }
       for (const QuantizableLayer& layer : layers_) {
+        if (layer.input == kNoValue) continue;
         const std::string& name = graph_.value(layer.input).name;
         const auto scale = loaded.cache.scales.find(name);
         if (scale == loaded.cache.scales.end()) {
@@ -210,15 +211,17 @@ class Builder {
   LayerPrecision Describe(size_t index, const PrecisionChoice& choice) const {
     const QuantizableLayer& layer = layers_[index];
     const Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
-    const std::string& tensor = graph_.value(layer.input).name;
     LayerPrecision described{
         .name = node.name.empty() ? graph_.value(node.outputs[0]).name : node.name,
         .op = node.op,
         .precision = keep_[index] ? "float32" : "int8"};
-    if (const auto observer = observers_.find(tensor); observer != observers_.end()) {
-      described.observer = ObserverName(observer->second);
+    if (layer.input != kNoValue) {
+      const std::string& tensor = graph_.value(layer.input).name;
+      if (const auto observer = observers_.find(tensor); observer != observers_.end()) {
+        described.observer = ObserverName(observer->second);
+      }
+      described.threshold = ranges_.at(tensor).threshold;
     }
-    described.threshold = ranges_.at(tensor).threshold;
     if (!choice.costs.empty()) described.auc_drop = choice.costs[index];
     if (keep_[index]) described.reason = "quantizing it costs too much of the ROC-AUC";
     return described;

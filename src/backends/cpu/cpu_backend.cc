@@ -10,8 +10,8 @@ namespace verdict {
 namespace {
 
 std::vector<const Tactic*> Candidates(std::string_view op) {
-  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru, &cpu::kLstm,
-                                          &cpu::kQuantizedGemm};
+  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru,  &cpu::kInt8Gru,
+                                          &cpu::kInt8Lstm,  &cpu::kLstm, &cpu::kQuantizedGemm};
   cpu::CurrentIsa();  // before any kernel is dispatched
   std::vector<const Tactic*> candidates;
   for (const Tactic* tactic : kTactics) {

@@ -1,3 +1,4 @@
+#include "backends/cpu/gemm.h"
 #include "backends/cpu/recurrent.h"
 #include "backends/cpu/tactics.h"
 
@@ -7,15 +8,16 @@ namespace {
 constexpr int64_t kGates = 3;
 
 /// Scratch: input gates of all steps [T * B, 3H], state gates [B, 3H], then h [B, H].
+template <typename Layer>
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  const Shape& x = inputs[0].shape;
-  return Recurrent::VectorBytes((x[0] + 1) * kGates + 1, x[1], inputs[2].shape[2]);
+  return Layer::ScratchBytes(inputs, (inputs[0].shape[0] + 1) * kGates + 1);
 }
 
+template <typename Layer>
 Status Run(KernelContext& context) {
   const Shape& x = context.inputs[0].shape;
   const int64_t steps = x[0], batch = x[1];
-  const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
+  const Layer layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
   const int64_t hidden = layer.hidden(), columns = layer.gate_columns();
   const auto state = static_cast<size_t>(batch * hidden);
   const auto step_size = static_cast<size_t>(batch * columns);
@@ -24,13 +26,14 @@ Status Run(KernelContext& context) {
   const std::span<float> x_gates = scratch.first(static_cast<size_t>(steps) * step_size);
   const std::span<float> h_gates = scratch.subspan(x_gates.size(), step_size);
   const std::span<float> h = scratch.subspan(x_gates.size() + step_size, state);
+  std::byte* const rest = context.scratch.data() + scratch.size_bytes();
   for (int64_t direction = 0; direction < layer.directions(); ++direction) {
     const auto weights = layer.At(context.packed.data(), direction);
     Recurrent::LoadState(context, 5, direction, h);
-    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, x_gates.data());
+    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, x_gates.data(), rest);
     for (int64_t i = 0; i < steps; ++i) {
       const int64_t step = layer.IsReverse(direction) ? steps - 1 - i : i;
-      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/false, h_gates.data());
+      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/false, h_gates.data(), rest);
       for (int64_t row = 0; row < batch; ++row) {
         float* row_h = h.data() + row * hidden;
         GruCell(x_gates.data() + (step * batch + row) * columns, h_gates.data() + row * columns,
@@ -45,6 +48,12 @@ Status Run(KernelContext& context) {
 
 }  // namespace
 
-constinit const Tactic kGru = RecurrentTactic<kGates>("cpu/gru", "GRU", Run, ScratchBytes);
+using FloatLayer = RecurrentLayer<FloatProduct>;
+using Int8Layer = RecurrentLayer<Int8Product>;
+
+constinit const Tactic kGru = RecurrentTactic<FloatLayer, kGates>("cpu/gru", "GRU", Run<FloatLayer>,
+                                                                  ScratchBytes<FloatLayer>);
+constinit const Tactic kInt8Gru = RecurrentTactic<Int8Layer, kGates>(
+    "cpu/int8_gru", "QuantizedGRU", Run<Int8Layer>, ScratchBytes<Int8Layer>);
 
 }  // namespace verdict::cpu

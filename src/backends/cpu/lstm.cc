@@ -1,3 +1,4 @@
+#include "backends/cpu/gemm.h"
 #include "backends/cpu/recurrent.h"
 #include "backends/cpu/tactics.h"
 
@@ -7,15 +8,16 @@ namespace {
 constexpr int64_t kGates = 4;
 
 /// Scratch: gates of all steps [T * B, 4H], then h and c [B, H].
+template <typename Layer>
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  const Shape& x = inputs[0].shape;
-  return Recurrent::VectorBytes(x[0] * kGates + 2, x[1], inputs[2].shape[2]);
+  return Layer::ScratchBytes(inputs, inputs[0].shape[0] * kGates + 2);
 }
 
+template <typename Layer>
 Status Run(KernelContext& context) {
   const Shape& x = context.inputs[0].shape;
   const int64_t steps = x[0], batch = x[1];
-  const Recurrent layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
+  const Layer layer(context.node, kGates, context.inputs[1].shape, context.inputs[2].shape);
   const int64_t hidden = layer.hidden(), columns = layer.gate_columns();
   const auto state = static_cast<size_t>(batch * hidden);
   const auto step_size = static_cast<size_t>(batch * columns);
@@ -24,15 +26,16 @@ Status Run(KernelContext& context) {
   const std::span<float> gates = scratch.first(static_cast<size_t>(steps) * step_size);
   const std::span<float> h = scratch.subspan(gates.size(), state);
   const std::span<float> cell = scratch.subspan(gates.size() + state, state);
+  std::byte* const rest = context.scratch.data() + scratch.size_bytes();
   for (int64_t direction = 0; direction < layer.directions(); ++direction) {
     const auto weights = layer.At(context.packed.data(), direction);
     Recurrent::LoadState(context, 5, direction, h);
     Recurrent::LoadState(context, 6, direction, cell);
-    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, gates.data());
+    layer.ProjectInput(weights, context.in<float>(0).data(), steps * batch, gates.data(), rest);
     for (int64_t i = 0; i < steps; ++i) {
       const int64_t step = layer.IsReverse(direction) ? steps - 1 - i : i;
       float* step_gates = gates.data() + step * batch * columns;
-      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/true, step_gates);
+      layer.ProjectState(weights, h.data(), batch, /*accumulate=*/true, step_gates, rest);
       for (int64_t row = 0; row < batch; ++row) {
         LstmCell(step_gates + row * columns, hidden, cell.data() + row * hidden,
                  h.data() + row * hidden);
@@ -47,6 +50,12 @@ Status Run(KernelContext& context) {
 
 }  // namespace
 
-constinit const Tactic kLstm = RecurrentTactic<kGates>("cpu/lstm", "LSTM", Run, ScratchBytes);
+using FloatLayer = RecurrentLayer<FloatProduct>;
+using Int8Layer = RecurrentLayer<Int8Product>;
+
+constinit const Tactic kLstm = RecurrentTactic<FloatLayer, kGates>(
+    "cpu/lstm", "LSTM", Run<FloatLayer>, ScratchBytes<FloatLayer>);
+constinit const Tactic kInt8Lstm = RecurrentTactic<Int8Layer, kGates>(
+    "cpu/int8_lstm", "QuantizedLSTM", Run<Int8Layer>, ScratchBytes<Int8Layer>);
 
 }  // namespace verdict::cpu

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/checked_math.h"
+#include "ops/recurrent.h"
 
 namespace verdict::cpu {
 namespace {
@@ -14,22 +15,31 @@ bool IsLeftOut(const Node& node, size_t input) {
   return input >= node.inputs.size() || node.inputs[input] == kNoValue;
 }
 
+bool AreFinite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
+
+/// Whether all of R is.
+bool IsFinite(const Graph& graph, const Node& node) {
+  const Constant* r = graph.constant(node.inputs[kRecurrentR]);
+  if (r->dtype == DataType::kFloat32) return AreFinite(r->view().as<const float>());
+  const Constant* scales = graph.constant(node.inputs[kRecurrentRScales]);
+  return AreFinite(scales->view().as<const float>());
+}
+
 }  // namespace
 
 Status Recurrent::Accepts(const Graph& graph, const Node& node, int64_t gates) {
-  for (size_t input : {size_t{1}, size_t{2}, size_t{3}}) {
+  for (size_t input :
+       {kRecurrentW, kRecurrentR, kRecurrentB, kRecurrentWScales, kRecurrentRScales}) {
     if (IsLeftOut(node, input)) continue;
-    const Constant* constant = graph.constant(node.inputs[input]);
-    if (constant == nullptr || constant->dtype != DataType::kFloat32) {
-      return Unimplemented("W, R or B is not a float32 constant");
+    if (graph.constant(node.inputs[input]) == nullptr) {
+      return Unimplemented("weights, bias or scales are not constants");
     }
   }
-  const auto r = graph.constant(node.inputs[2])->view().as<const float>();
-  if (!std::ranges::all_of(r, [](float weight) { return std::isfinite(weight); })) {
-    return Unimplemented("R is not finite");
-  }
-  if (!IsLeftOut(node, 4)) return Unimplemented("sequence_lens is given");
-  if (!IsLeftOut(node, 7)) return Unimplemented("peepholes are given");
+  if (!IsFinite(graph, node)) return Unimplemented("R is not finite");
+  if (!IsLeftOut(node, kRecurrentSequenceLens)) return Unimplemented("sequence_lens is given");
+  if (!IsLeftOut(node, kRecurrentP)) return Unimplemented("peepholes are given");
   const AttributeReader attributes(node);
   if (attributes.Has("clip")) return Unimplemented("clip is given");
   if (attributes.Int("layout", 0) != 0) return Unimplemented("layout is 1");
@@ -49,61 +59,6 @@ Status Recurrent::Accepts(const Graph& graph, const Node& node, int64_t gates) {
     }
   }
   return OkStatus();
-}
-
-size_t Recurrent::FloatsPerDirection() const {
-  const int64_t columns = gate_columns();
-  return 2 * static_cast<size_t>(PaddedColumns(columns)) + PackedFloats(input_, columns) +
-         PackedFloats(hidden_, columns);
-}
-
-size_t Recurrent::VectorBytes(int64_t vectors, int64_t batch, int64_t hidden) {
-  size_t bytes = sizeof(float);
-  for (int64_t extent : {vectors, batch, hidden}) {
-    if (!CheckedMul(bytes, static_cast<size_t>(extent), &bytes)) return SIZE_MAX / 2;
-  }
-  return bytes;
-}
-
-size_t Recurrent::PackedBytes(const Graph& graph, const Node& node, int64_t gates) {
-  const Recurrent layer(node, gates, graph.value(node.inputs[1]).shape,
-                        graph.value(node.inputs[2]).shape);
-  return static_cast<size_t>(layer.directions_) * layer.FloatsPerDirection() * sizeof(float);
-}
-
-Result<std::vector<std::byte>> Recurrent::PackWeights(const Graph& graph, const Node& node,
-                                                      int64_t gates) {
-  const Constant* w = graph.constant(node.inputs[1]);
-  const Constant* r = graph.constant(node.inputs[2]);
-  const Recurrent layer(node, gates, w->shape, r->shape);
-  const int64_t columns = layer.gate_columns();
-  std::vector<std::byte> bytes(PackedBytes(graph, node, gates));
-  for (int64_t direction = 0; direction < layer.directions_; ++direction) {
-    const Weights at = layer.At(bytes.data(), direction);
-    if (!IsLeftOut(node, 3)) {
-      const float* bias =
-          graph.constant(node.inputs[3])->view().as<const float>().data() + direction * 2 * columns;
-      std::copy_n(bias, columns, const_cast<float*>(at.w_bias));
-      std::copy_n(bias + columns, columns, const_cast<float*>(at.r_bias));
-      // An LSTM adds both to the same sum; a GRU's reset gate comes between them.
-      if (gates == 4)
-        std::transform(at.w_bias, at.w_bias + columns, at.r_bias, const_cast<float*>(at.w_bias),
-                       std::plus<float>());
-    }
-    const float* w_data = w->view().as<const float>().data() + direction * columns * layer.input_;
-    const float* r_data = r->view().as<const float>().data() + direction * columns * layer.hidden_;
-    Pack(w_data, 1, layer.input_, layer.input_, columns, const_cast<float*>(at.w));
-    Pack(r_data, 1, layer.hidden_, layer.hidden_, columns, const_cast<float*>(at.r));
-  }
-  return bytes;
-}
-
-Recurrent::Weights Recurrent::At(const std::byte* packed, int64_t direction) const {
-  const float* floats = reinterpret_cast<const float*>(packed) +
-                        static_cast<size_t>(direction) * FloatsPerDirection();
-  const int64_t padded = PaddedColumns(gate_columns());
-  const float* w = floats + 2 * padded;
-  return {floats, floats + padded, w, w + PackedFloats(input_, gate_columns())};
 }
 
 void Recurrent::LoadState(const KernelContext& context, size_t input, int64_t direction,
@@ -129,21 +84,96 @@ void Recurrent::StoreState(KernelContext& context, size_t output, int64_t direct
       state, context.out<float>(output).data() + static_cast<size_t>(direction) * state.size());
 }
 
-void Recurrent::ProjectInput(const Weights& weights, const float* x, int64_t rows,
-                             float* gates) const {
-  Gemm({.m = rows,
-        .k = input_,
-        .n = gate_columns(),
-        .a = x,
-        .lda = input_,
-        .packed = weights.w,
-        .bias = weights.w_bias,
-        .c = gates,
-        .ldc = gate_columns()});
+template <typename Product>
+Status RecurrentLayer<Product>::Accepts(const Graph& graph, const Node& node, int64_t gates) {
+  if (!Product::Takes(graph.value(node.inputs[kRecurrentW]).dtype)) {
+    return Unimplemented("weights are of another type");
+  }
+  return Recurrent::Accepts(graph, node, gates);
 }
 
-void Recurrent::ProjectState(const Weights& weights, const float* h, int64_t batch, bool accumulate,
-                             float* gates) const {
+template <typename Product>
+size_t RecurrentLayer<Product>::ScratchBytes(std::span<const TensorView> inputs, int64_t vectors) {
+  const Shape& x = inputs[kRecurrentX].shape;
+  const int64_t hidden = inputs[kRecurrentR].shape[2];
+  constexpr size_t kTooMuch = SIZE_MAX / 2;
+  size_t bytes = sizeof(float), rows = 0;
+  for (int64_t extent : {vectors, x[1], hidden}) {
+    if (!CheckedMul(bytes, static_cast<size_t>(extent), &bytes)) return kTooMuch;
+  }
+  // A product's rows are at most as large as those of x and h, which are there already.
+  if (!CheckedMul(static_cast<size_t>(x[0]), static_cast<size_t>(x[1]), &rows)) return kTooMuch;
+  const size_t products = std::max(Product::ScratchBytes(static_cast<int64_t>(rows), x[2]),
+                                   Product::ScratchBytes(x[1], hidden));
+  return CheckedAdd(bytes, products, &bytes) ? bytes : kTooMuch;
+}
+
+template <typename Product>
+size_t RecurrentLayer<Product>::PackedBytes(const Graph& graph, const Node& node, int64_t gates) {
+  const RecurrentLayer layer(node, gates, graph.value(node.inputs[kRecurrentW]).shape,
+                             graph.value(node.inputs[kRecurrentR]).shape);
+  return static_cast<size_t>(layer.directions_) * layer.DirectionBytes();
+}
+
+template <typename Product>
+Result<std::vector<std::byte>> RecurrentLayer<Product>::PackWeights(const Graph& graph,
+                                                                    const Node& node,
+                                                                    int64_t gates) {
+  const Constant* w = graph.constant(node.inputs[kRecurrentW]);
+  const Constant* r = graph.constant(node.inputs[kRecurrentR]);
+  const RecurrentLayer layer(node, gates, w->shape, r->shape);
+  const int64_t columns = layer.gate_columns();
+  std::vector<std::byte> bytes(PackedBytes(graph, node, gates));
+  const auto scales = [&](size_t input) {
+    return IsLeftOut(node, input) ? nullptr : graph.constant(node.inputs[input]);
+  };
+  for (int64_t direction = 0; direction < layer.directions_; ++direction) {
+    const Weights at = layer.At(bytes.data(), direction);
+    if (!IsLeftOut(node, kRecurrentB)) {
+      const float* bias =
+          graph.constant(node.inputs[kRecurrentB])->view().as<const float>().data() +
+          direction * 2 * columns;
+      std::copy_n(bias, columns, const_cast<float*>(at.w_bias));
+      std::copy_n(bias + columns, columns, const_cast<float*>(at.r_bias));
+      // An LSTM adds both to the same sum; a GRU's reset gate comes between them.
+      if (gates == 4)
+        std::transform(at.w_bias, at.w_bias + columns, at.r_bias, const_cast<float*>(at.w_bias),
+                       std::plus<float>());
+    }
+    Product::Pack({w, scales(kRecurrentWScales), direction}, const_cast<std::byte*>(at.w));
+    Product::Pack({r, scales(kRecurrentRScales), direction}, const_cast<std::byte*>(at.r));
+  }
+  return bytes;
+}
+
+template <typename Product>
+typename RecurrentLayer<Product>::Weights RecurrentLayer<Product>::At(const std::byte* packed,
+                                                                      int64_t direction) const {
+  const std::byte* at = packed + static_cast<size_t>(direction) * DirectionBytes();
+  const auto* const bias = reinterpret_cast<const float*>(at);
+  const std::byte* const w = at + BiasBytes();
+  return {bias, bias + Product::Padded(gate_columns()), w,
+          w + Product::Bytes(input_, gate_columns())};
+}
+
+template <typename Product>
+void RecurrentLayer<Product>::ProjectInput(const Weights& weights, const float* x, int64_t rows,
+                                           float* gates, std::byte* scratch) const {
+  Product::Run({.rows = rows,
+                .k = input_,
+                .n = gate_columns(),
+                .x = x,
+                .packed = weights.w,
+                .bias = weights.w_bias,
+                .accumulate = false,
+                .c = gates,
+                .scratch = scratch});
+}
+
+template <typename Product>
+void RecurrentLayer<Product>::ProjectState(const Weights& weights, const float* h, int64_t batch,
+                                           bool accumulate, float* gates,
+                                           std::byte* scratch) const {
   const int64_t columns = gate_columns();
   if (std::all_of(h, h + batch * hidden_, [](float value) { return value == 0.0F; })) {
     for (int64_t row = 0; !accumulate && row < batch; ++row) {
@@ -151,16 +181,18 @@ void Recurrent::ProjectState(const Weights& weights, const float* h, int64_t bat
     }
     return;
   }
-  Gemm({.m = batch,
-        .k = hidden_,
-        .n = columns,
-        .a = h,
-        .lda = hidden_,
-        .packed = weights.r,
-        .bias = weights.r_bias,
-        .accumulate = accumulate,
-        .c = gates,
-        .ldc = columns});
+  Product::Run({.rows = batch,
+                .k = hidden_,
+                .n = columns,
+                .x = h,
+                .packed = weights.r,
+                .bias = weights.r_bias,
+                .accumulate = accumulate,
+                .c = gates,
+                .scratch = scratch});
 }
+
+template class RecurrentLayer<FloatProduct>;
+template class RecurrentLayer<Int8Product>;
 
 }  // namespace verdict::cpu

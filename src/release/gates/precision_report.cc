@@ -261,7 +261,7 @@ std::string ToJson(const PrecisionReport& report) {
     json.BeginObject().Key("name").String(layer.name).Key("op").String(layer.op);
     json.Key("precision").String(layer.precision);
     if (!layer.observer.empty()) json.Key("observer").String(layer.observer);
-    json.Key("threshold").Number(layer.threshold);
+    if (layer.threshold > 0) json.Key("threshold").Number(layer.threshold);
     if (layer.auc_drop) json.Key("auc_drop").Number(*layer.auc_drop);
     if (!layer.reason.empty()) json.Key("reason").String(layer.reason);
     json.EndObject();

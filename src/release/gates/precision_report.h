@@ -14,7 +14,7 @@ struct LayerPrecision {
   std::string op;
   std::string precision;  // "int8" or "float32"
   std::string observer;   // that found the threshold; empty if it came with a cache
-  double threshold = 0;   // beyond which its input is clipped
+  double threshold = 0;   // beyond which its input is clipped; 0: nowhere
   /// What quantizing it alone costs of the ROC-AUC; empty where that was not asked.
   std::optional<double> auc_drop;
   std::string reason;  // why it keeps float32
