@@ -520,7 +520,7 @@ TEST(Isa, IsTheOneAskedForOrTheBest) {
 
 TEST(Isa, NamesAreParsed) {
   for (cpu::Isa level : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512,
-                         cpu::Isa::kAvx512Vnni, cpu::Isa::kAmx}) {
+                         cpu::Isa::kAvx512Vnni, cpu::Isa::kAvx512Bf16, cpu::Isa::kAmx}) {
     EXPECT_EQ(cpu::ParseIsa(cpu::IsaName(level)), level);
   }
   for (const char* other : {"", "AVX2", "avx", "avx22"}) {
@@ -538,7 +538,7 @@ TEST(IsaDeathTest, MisspeltValueIsSaidOnceAndTheBestIsTaken) {
       },
       testing::ExitedWithCode(0),
       "^verdict: VERDICT_CPU_ISA=avx-2 is ignored: it is none of baseline, avx2, avx512, "
-      "avx512_vnni, amx\n$");
+      "avx512_vnni, avx512_bf16, amx\n$");
 }
 
 TEST(Registry, ReferenceComesLastAndHasEveryOperator) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backends/cpu/half_gemm_kernels.h"
+#include "backends/cpu/isa.h"
 #include "ops/half.h"
 
 namespace verdict::cpu {
@@ -9,18 +11,14 @@ namespace {
 
 constexpr int64_t kPanelColumns = 64;
 
-float ToFloat(HalfType type, uint16_t bits) {
-  return type == HalfType::kBFloat16 ? BFloat16{bits}.ToFloat() : Float16{bits}.ToFloat();
-}
-
-void RoundRowBaseline(HalfType type, const float* x, int64_t k, uint16_t* a) {
-  for (int64_t p = 0; p < k; ++p) {
-    a[p] = type == HalfType::kBFloat16 ? BFloat16::Of(x[p]).bits : Float16::Of(x[p]).bits;
-  }
+template <typename Half>
+void RoundRow(const float* x, int64_t k, uint16_t* a) {
+  for (int64_t p = 0; p < k; ++p) a[p] = Half::Of(x[p]).bits;
   std::fill(a + k, a + HalfRowValues(k), uint16_t{0});
 }
 
-void GemmBaseline(const HalfGemmArgs& args) {
+template <typename Half>
+void Gemm(const HalfGemmArgs& args) {
   const int64_t row_values = HalfRowValues(args.k);
   const uint16_t* panel = args.packed;
   for (int64_t first = 0; first < args.n; first += kPanelColumns) {
@@ -30,8 +28,8 @@ void GemmBaseline(const HalfGemmArgs& args) {
       for (int64_t j = 0; j < std::min(columns, args.n - first); ++j) {
         float sum = 0;
         for (int64_t p = 0; p < row_values; ++p) {
-          sum += ToFloat(args.type, a[p]) *
-                 ToFloat(args.type, panel[p / 2 * columns * 2 + j * 2 + p % 2]);
+          const uint16_t weight = panel[p / 2 * columns * 2 + j * 2 + p % 2];
+          sum += Half{a[p]}.ToFloat() * Half{weight}.ToFloat();
         }
         if (args.bias != nullptr) sum += args.bias[first + j];
         float& c = args.c[row * args.ldc + first + j];
@@ -43,7 +41,30 @@ void GemmBaseline(const HalfGemmArgs& args) {
   }
 }
 
+/// With what a level lacks taken from those below it.
+HalfKernels Choose() {
+  HalfKernels kernels = kHalfBaseline;
+#if defined(__x86_64__)
+  const Isa isa = CurrentIsa();
+  if (isa >= Isa::kAvx2) kernels = kHalfAvx2;
+  if (isa >= Isa::kAvx512) kernels = kHalfAvx512;
+  if (isa >= Isa::kAvx512Bf16) kernels.gemm_bfloat16 = kHalfBf16.gemm_bfloat16;
+  if (isa >= Isa::kAmx) kernels.gemm_bfloat16 = kHalfAmx.gemm_bfloat16;
+#endif
+  return kernels;
+}
+
+const HalfKernels& Kernels() {
+  static const HalfKernels kernels = Choose();
+  return kernels;
+}
+
 }  // namespace
+
+const HalfKernels kHalfBaseline = {.round_bfloat16 = RoundRow<BFloat16>,
+                                   .round_float16 = RoundRow<Float16>,
+                                   .gemm_bfloat16 = Gemm<BFloat16>,
+                                   .gemm_float16 = Gemm<Float16>};
 
 void PackHalf(const uint16_t* b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
               uint16_t* packed) {
@@ -61,11 +82,17 @@ void PackHalf(const uint16_t* b, int64_t row_stride, int64_t column_stride, int6
 }
 
 void RoundRows(HalfType type, const float* x, int64_t m, int64_t k, uint16_t* a) {
-  for (int64_t row = 0; row < m; ++row, x += k, a += HalfRowValues(k)) {
-    RoundRowBaseline(type, x, k, a);
-  }
+  const auto round =
+      type == HalfType::kBFloat16 ? Kernels().round_bfloat16 : Kernels().round_float16;
+  for (int64_t row = 0; row < m; ++row, x += k, a += HalfRowValues(k)) round(x, k, a);
 }
 
-void HalfGemm(const HalfGemmArgs& args) { GemmBaseline(args); }
+void HalfGemm(const HalfGemmArgs& args) {
+  if (args.type == HalfType::kBFloat16) {
+    Kernels().gemm_bfloat16(args);
+  } else {
+    Kernels().gemm_float16(args);
+  }
+}
 
 }  // namespace verdict::cpu

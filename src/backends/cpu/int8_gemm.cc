@@ -57,6 +57,7 @@ const Int8Kernels& Kernels() {
   switch (CurrentIsa()) {
 #if defined(__x86_64__)
     case Isa::kAmx:
+    case Isa::kAvx512Bf16:
     case Isa::kAvx512Vnni:
       return kInt8Vnni;
     case Isa::kAvx512:
