@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "ops/half.h"
 #include "ops/infer.h"
 #include "ops/op_test.h"
 
@@ -179,6 +180,45 @@ TEST(FusedGemm, RefusesUnknownActivationAndShapes) {
               HasSubstr("input 1 (B) has shape [2,3], needs [3,3]"));
   EXPECT_THAT(RunOp(MakeNode("FusedGemm", 3), {kA, kB, Tensor<float>({1}, {1})}).status().message(),
               HasSubstr("input 2 (bias) has shape [1], needs [2]"));
+}
+
+template <typename Half>
+Constant HalfMatrix(const Shape& shape, const std::vector<float>& values) {
+  std::vector<Half> halves;
+  for (float value : values) halves.push_back(Half::Of(value));
+  return Tensor<Half>(shape, halves);
+}
+
+TEST(HalfGemm, RoundsTheFirstFactorOnly) {
+  // Halfway between two bfloat16s, to the even one; to float16, both are exact.
+  const Constant a = Tensor<float>({2, 2}, {1.00390625F, 0, 1.01171875F, 0});
+  const std::vector<float> one = {1, 0};
+  const Constant bias = Tensor<float>({1}, {1.00390625F});
+  const Node node = MakeNode("HalfGemm", 3);
+  EXPECT_THAT(Values<float>(RunOne(node, {a, HalfMatrix<BFloat16>({2, 1}, one), bias})),
+              ElementsAre(2.00390625F, 2.01953125F));
+  EXPECT_THAT(Values<float>(RunOne(node, {a, HalfMatrix<Float16>({2, 1}, one), bias})),
+              ElementsAre(2.0078125F, 2.015625F));
+}
+
+TEST(HalfGemm, SumsWhatTheHalfTypeCannotHold) {
+  const Constant a = Tensor<float>({1, 2}, {60000, 60000});
+  const Node node = MakeNode("HalfGemm", 2, {{"activation", std::string("Relu")}});
+  const Constant y = RunOne(node, {a, HalfMatrix<Float16>({2, 3}, {60000, -1, 0, 60000, -1, 0})});
+  EXPECT_THAT(Values<float>(y), ElementsAre(7.2e9F, 0, 0));
+  const Constant too_large = Tensor<float>({1, 2}, {65520, 0});
+  EXPECT_THAT(Values<float>(RunOne(node, {too_large, HalfMatrix<Float16>({2, 1}, {1, 0})})),
+              ElementsAre(INFINITY));
+}
+
+TEST(HalfGemm, RefusesOtherTypesAndShapes) {
+  const Constant half = HalfMatrix<Float16>({3, 2}, {1, 2, 3, 4, 5, 6});
+  EXPECT_THAT(Message("HalfGemm", {kA, kB}), HasSubstr("f32"));
+  EXPECT_THAT(Message("HalfGemm", {half, half}), HasSubstr("f16"));
+  EXPECT_THAT(Message("HalfGemm", {kB, half}), HasSubstr("B"));
+  EXPECT_THAT(Message("HalfGemm", {kA, half, Tensor<float>({3}, {1, 2, 3})}), HasSubstr("bias"));
+  EXPECT_THAT(Message("HalfGemm", {kA, half}, {{"activation", std::string("Relo")}}),
+              HasSubstr("unknown activation 'Relo'"));
 }
 
 }  // namespace

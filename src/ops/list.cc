@@ -60,6 +60,7 @@ std::span<const OpDef* const> AllOps() {
         &kGreaterOrEqualOp,
         &kGroupNormalizationOp,
         &kGruOp,
+        &kHalfGemmOp,
         &kHardSigmoidOp,
         &kHardSwishOp,
         &kHardmaxOp,

@@ -57,6 +57,7 @@ extern const OpDef kGreaterOp;
 extern const OpDef kGreaterOrEqualOp;
 extern const OpDef kGroupNormalizationOp;
 extern const OpDef kGruOp;
+extern const OpDef kHalfGemmOp;
 extern const OpDef kHardSigmoidOp;
 extern const OpDef kHardSwishOp;
 extern const OpDef kHardmaxOp;

@@ -1,0 +1,87 @@
+#include "ops/activation_functions.h"
+#include "ops/dispatch.h"
+#include "ops/extents.h"
+#include "ops/half.h"
+#include "ops/list.h"
+
+namespace verdict {
+namespace {
+
+using HalfTypes = Types<BFloat16, Float16>;
+
+constexpr AttributeSpec kAttributes[] = {{"activation", AttributeType::kString},
+                                         {"alpha", AttributeType::kFloat}};
+
+Status Infer(InferContext& context) {
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 0, Types<float>{}));
+  VERDICT_RETURN_IF_ERROR(RequireType(context, 1, HalfTypes{}));
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "A", 2));
+  const Shape& a = context.inputs[0].shape;
+  VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "B", 2, 2));
+  const Dim columns = context.inputs[1].shape[1];
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "B", {a[a.rank() - 1], columns}));
+  if (context.has_input(2)) {
+    VERDICT_RETURN_IF_ERROR(RequireType(context, 2, Types<float>{}));
+    VERDICT_RETURN_IF_ERROR(RequireShape(context, 2, "bias", {columns}));
+  }
+  const std::string_view activation = context.attributes().String("activation", "");
+  if (!ActivationFromName(activation).has_value()) {
+    return context.Error("unknown activation '" + std::string(activation) + "'");
+  }
+  Shape output = a;
+  output[a.rank() - 1] = columns;
+  context.SetOutput(0, DataType::kFloat32, output);
+  return OkStatus();
+}
+
+template <typename Half>
+void RunTyped(KernelContext& context) {
+  const int64_t k = context.inputs[1].shape[0], n = context.inputs[1].shape[1];
+  const auto y = context.out<float>(0);
+  if (y.empty()) return;
+  const auto a = context.in<float>(0);
+  const auto b = context.in<Half>(1);
+  const int64_t m = static_cast<int64_t>(y.size()) / n;
+  std::vector<double> sums(static_cast<size_t>(n));
+  for (int64_t row = 0; row < m; ++row) {
+    for (int64_t j = 0; j < n; ++j) {
+      const auto at = static_cast<size_t>(j);
+      sums[at] = context.has_input(2) ? static_cast<double>(context.in<float>(2)[at]) : 0.0;
+    }
+    for (int64_t p = 0; p < k; ++p) {
+      const auto factor =
+          static_cast<double>(Half::Of(a[static_cast<size_t>(row * k + p)]).ToFloat());
+      for (int64_t j = 0; j < n; ++j) {
+        sums[static_cast<size_t>(j)] +=
+            factor * static_cast<double>(b[static_cast<size_t>(p * n + j)].ToFloat());
+      }
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      y[static_cast<size_t>(row * n + j)] = static_cast<float>(sums[static_cast<size_t>(j)]);
+    }
+  }
+  const auto attributes = context.attributes();
+  Activation activation = *ActivationFromName(attributes.String("activation", ""));
+  activation.alpha = attributes.Float("alpha", activation.alpha);
+  Apply(activation, y);
+}
+
+Status Run(KernelContext& context) {
+  return Dispatch(HalfTypes{}, context.inputs[1].dtype, [&](auto zero) {
+    RunTyped<decltype(zero)>(context);
+    return OkStatus();
+  });
+}
+
+}  // namespace
+
+const OpDef kHalfGemmOp = {.name = "HalfGemm",
+                           .min_inputs = 2,
+                           .max_inputs = 3,
+                           .min_outputs = 1,
+                           .max_outputs = 1,
+                           .attributes = kAttributes,
+                           .infer = Infer,
+                           .run = Run};
+
+}  // namespace verdict
