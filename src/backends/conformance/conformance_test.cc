@@ -14,6 +14,7 @@
 #include "backends/planner.h"
 #include "backends/registry.h"
 #include "ops/evaluate.h"
+#include "ops/half.h"
 #include "ops/infer.h"
 
 namespace verdict {
@@ -500,6 +501,82 @@ TEST(Conformance, QuantizedGemmDeclinesAScaleThatHasNoReciprocal) {
   graph.nodes[0].inputs[2] =
       graph.AddConstant("tiny", Constant::Of<float>(Shape{}, std::span(&tiny, 1)));
   EXPECT_TRUE(CandidatesOf(graph).size() == 1 && CandidatesOf(graph)[0]->id == "reference");
+}
+
+/// Rows and weights are of one type; random numbers are rounded.
+template <typename Half>
+Graph HalfGemmGraph(int64_t k, int64_t n, bool bias, const std::string& activation) {
+  Graph graph = GemmGraph(k, n, bias, activation);
+  const Constant weights = Random({k, n}, 2, 0.3F);
+  std::vector<Half> rounded;
+  for (float value : weights.view().as<const float>()) rounded.push_back(Half::Of(value));
+  graph.nodes[0].op = "HalfGemm";
+  graph.nodes[0].inputs[1] = graph.AddConstant("half", Constant::Of<Half>({k, n}, rounded));
+  return graph;
+}
+
+TEST(Conformance, HalfGemmShapes) {
+  for (int64_t m : {1, 2, 5, 13, 33}) {
+    for (int64_t k : {1, 3, 32, 67, 300}) {
+      for (int64_t n : {1, 16, 17, 64, 130}) {
+        SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n));
+        const bool bias = (m + n) % 2 == 0;
+        const std::vector<Constant> free = {Random({m, k}, 7)};
+        for (const Graph& graph : {HalfGemmGraph<BFloat16>(k, n, bias, ""),
+                                   HalfGemmGraph<Float16>(k, n, bias, "Relu")}) {
+          ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+        }
+      }
+    }
+  }
+}
+
+TEST(Conformance, HalfGemmActivations) {
+  for (const char* activation : {"LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu"}) {
+    SCOPED_TRACE(activation);
+    const Graph graph = HalfGemmGraph<BFloat16>(30, 37, true, activation);
+    const std::vector<Constant> free = {Random({2, 3, 30}, 9, 2.0F)};
+    EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+    const std::vector<Constant> empty = {Random({0, 30}, 9)};
+    EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, empty)), 2);
+  }
+}
+
+TEST(Conformance, HalfGemmAtTheLimits) {
+  const std::vector<Constant> free = {Constant::Of<float>({kCount, 1}, std::span(kLimits))};
+  for (Graph graph : {HalfGemmGraph<BFloat16>(1, 17, false, "Relu"),
+                      HalfGemmGraph<Float16>(1, 17, false, "Relu")}) {
+    EXPECT_EQ(CheckAllTactics(graph, NodeInputs(graph, free)), 2);
+  }
+}
+
+TEST(Conformance, HalfGemmRowsDoNotDependOnTheirBatch) {
+  for (const auto& [k, n] : {std::pair{77, 1}, {77, 200}, {300, 70}}) {
+    const Constant batch = Random({37, k}, 7);
+    for (const Graph& graph : {HalfGemmGraph<BFloat16>(k, n, true, "Silu"),
+                               HalfGemmGraph<Float16>(k, n, true, "Silu")}) {
+      for (const Tactic* tactic : CandidatesOf(graph)) {
+        const auto whole = RunTactic(*tactic, graph, NodeInputs(graph, std::span(&batch, 1)));
+        for (int64_t row = 0; row < 37; ++row) {
+          std::vector<Constant> single = {batch};
+          single[0].shape = Shape{1, k};
+          single[0].data = static_cast<const float*>(batch.data) + row * k;
+          const auto alone = RunTactic(*tactic, graph, NodeInputs(graph, single));
+          EXPECT_EQ(std::memcmp(alone[0].data, static_cast<const float*>(whole[0].data) + row * n,
+                                static_cast<size_t>(n) * sizeof(float)),
+                    0)
+              << tactic->id << " row " << row;
+        }
+      }
+    }
+  }
+}
+
+TEST(Conformance, HalfGemmDeclinesWeightsThatAreNoConstants) {
+  Graph graph = HalfGemmGraph<BFloat16>(4, 4, true, "");
+  graph.nodes[0].inputs[1] = graph.AddInput("w16", DataType::kBFloat16, {4, 4});
+  ASSERT_EQ(CandidatesOf(graph).size(), 1u);
+  EXPECT_EQ(CandidatesOf(graph)[0]->id, "reference");
 }
 
 // The runs of this suite on lower instruction sets must not be runs on the best one.

@@ -10,8 +10,10 @@ namespace verdict {
 namespace {
 
 std::vector<const Tactic*> Candidates(std::string_view op) {
-  static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru,  &cpu::kInt8Gru,
-                                          &cpu::kInt8Lstm,  &cpu::kLstm, &cpu::kQuantizedGemm};
+  static constexpr std::array kTactics = {
+      &cpu::kFusedGemm, &cpu::kGru,  &cpu::kHalfGemm,      &cpu::kInt8Gru,
+      &cpu::kInt8Lstm,  &cpu::kLstm, &cpu::kQuantizedGemm,
+  };
   cpu::CurrentIsa();  // before any kernel is dispatched
   std::vector<const Tactic*> candidates;
   for (const Tactic* tactic : kTactics) {
@@ -25,7 +27,7 @@ std::vector<const Tactic*> Candidates(std::string_view op) {
 const Backend kCpuBackend = {
     .name = "cpu",
     .available = [] { return OkStatus(); },
-    // What is packed for int8 is the same from the first level to the last.
+    // What is packed for int8 and half precision is the same from the first level to the last.
     .fingerprint =
         [] { return std::string(cpu::IsaName(std::min(cpu::CurrentIsa(), cpu::Isa::kAvx512))); },
     .candidates = Candidates};

@@ -8,6 +8,7 @@ namespace verdict::cpu {
 // set: the plan's target does, and a plan for another target is made anew.
 extern const Tactic kFusedGemm;
 extern const Tactic kGru;
+extern const Tactic kHalfGemm;
 extern const Tactic kInt8Gru;
 extern const Tactic kInt8Lstm;
 extern const Tactic kLstm;

@@ -1,0 +1,107 @@
+#include <algorithm>
+
+#include "backends/cpu/gemm.h"
+#include "backends/cpu/half_gemm.h"
+#include "backends/cpu/tactics.h"
+#include "base/checked_math.h"
+#include "ops/activation_functions.h"
+
+namespace verdict::cpu {
+namespace {
+
+Status Accepts(const Graph& graph, const Node& node) {
+  for (size_t input = 1; input < node.inputs.size(); ++input) {
+    if (node.inputs[input] != kNoValue && graph.constant(node.inputs[input]) == nullptr) {
+      return Unimplemented("weights or bias are not constants");
+    }
+  }
+  return OkStatus();
+}
+
+/// The packed section: the padded columns' bias, then the weights.
+struct Packed {
+  int64_t k, n;
+
+  explicit Packed(const Shape& weights) : k(weights[0]), n(weights[1]) {}
+  size_t columns() const { return static_cast<size_t>(HalfPaddedColumns(n)); }
+  size_t bytes() const {
+    return columns() * sizeof(float) +
+           static_cast<size_t>(HalfPackedValues(k, n)) * sizeof(uint16_t);
+  }
+};
+
+size_t PackedBytes(const Graph& graph, const Node& node) {
+  return Packed(graph.constant(node.inputs[1])->shape).bytes();
+}
+
+Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node) {
+  const Constant* weights = graph.constant(node.inputs[1]);
+  const Packed packed(weights->shape);
+  std::vector<std::byte> bytes(packed.bytes());
+  auto* const bias = reinterpret_cast<float*>(bytes.data());
+  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+    std::ranges::copy(graph.constant(node.inputs[2])->view().as<const float>(), bias);
+  }
+  PackHalf(static_cast<const uint16_t*>(weights->data), packed.n, 1, packed.k, packed.n,
+           reinterpret_cast<uint16_t*>(bias + packed.columns()));
+  return bytes;
+}
+
+int64_t Rows(const TensorView& a) {
+  int64_t rows = 1;
+  for (int axis = 0; axis + 1 < a.shape.rank(); ++axis) rows *= a.shape[axis];
+  return rows;
+}
+
+/// Scratch: the rounded rows.
+size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
+  const TensorView& a = inputs[0];
+  const int64_t k = a.shape[a.shape.rank() - 1];
+  size_t bytes = 0;
+  if (!CheckedMul(static_cast<size_t>(Rows(a)),
+                  static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t), &bytes)) {
+    return SIZE_MAX / 2;  // what no machine has
+  }
+  return bytes;
+}
+
+Status Run(KernelContext& context) {
+  const TensorView& weights = context.inputs[1];
+  const Packed packed(weights.shape);
+  if (packed.n == 0) return OkStatus();
+  const auto attributes = context.attributes();
+  const HalfType type =
+      weights.dtype == DataType::kBFloat16 ? HalfType::kBFloat16 : HalfType::kFloat16;
+  const int64_t m = Rows(context.inputs[0]);
+  const auto a = context.Scratch<uint16_t>(static_cast<size_t>(m * HalfRowValues(packed.k)));
+  RoundRows(type, context.in<float>(0).data(), m, packed.k, a.data());
+  Activation activation = *ActivationFromName(attributes.String("activation", ""));
+  activation.alpha = attributes.Float("alpha", activation.alpha);
+  const bool relu = activation.kind == ActivationKind::kRelu;
+  const auto* const bias = reinterpret_cast<const float*>(context.packed.data());
+  const std::span<float> c = context.out<float>(0);
+  HalfGemm({.type = type,
+            .m = m,
+            .k = packed.k,
+            .n = packed.n,
+            .a = a.data(),
+            .packed = reinterpret_cast<const uint16_t*>(bias + packed.columns()),
+            .bias = bias,
+            .relu = relu,
+            .c = c.data(),
+            .ldc = packed.n});
+  if (!relu) Activate(activation, c);
+  return OkStatus();
+}
+
+}  // namespace
+
+const Tactic kHalfGemm = {.id = "cpu/half_gemm",
+                          .op = "HalfGemm",
+                          .accepts = Accepts,
+                          .pack = PackWeights,
+                          .packed_bytes = PackedBytes,
+                          .run = Run,
+                          .scratch_bytes = ScratchBytes};
+
+}  // namespace verdict::cpu
