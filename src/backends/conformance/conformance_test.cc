@@ -292,12 +292,28 @@ TEST(Conformance, RecurrentLayers) {
   }
 }
 
-/// The layer with W and R of int8.
-Graph Int8Layer(Graph graph) {
+/// A quarter of them: the layers of large weights amplify what is rounded off.
+template <typename Half>
+Constant Halves(const Constant& floats) {
+  std::vector<Half> halves;
+  for (float value : floats.view().as<const float>()) halves.push_back(Half::Of(value / 4));
+  return Constant::Of<Half>(floats.shape, halves);
+}
+
+/// The layer with W and R of int8, float16 or bfloat16.
+Graph Narrow(Graph graph, DataType type) {
   Node& node = graph.nodes[0];
   node.op = "Quantized" + node.op;
   node.inputs.resize(10, kNoValue);
   std::mt19937 random(7);
+  if (type != DataType::kInt8) {
+    for (size_t input : {size_t{1}, size_t{2}}) {
+      const Constant& floats = *graph.constant(node.inputs[input]);
+      node.inputs[input] = graph.AddConstant(
+          "h", type == DataType::kFloat16 ? Halves<Float16>(floats) : Halves<BFloat16>(floats));
+    }
+    return graph;
+  }
   for (size_t input : {size_t{1}, size_t{2}}) {
     const Shape shape = graph.value(node.inputs[input]).shape;
     std::vector<int8_t> weights(graph.constant(node.inputs[input])->view().size());
@@ -313,15 +329,17 @@ Graph Int8Layer(Graph graph) {
 // The state's rounding turns what the last bits of tanh differ by into a quantum, here and there.
 TEST(Conformance, QuantizedRecurrentLayers) {
   for (const char* op : {"LSTM", "GRU"}) {
-    for (const char* direction : {"forward", "reverse", "bidirectional"}) {
-      for (int64_t batch : {1, 5, 33}) {
-        for (int64_t hidden : {1, 7, 16, 40, 200}) {
-          const RecurrentCase test{op, direction, 4, batch, 9, hidden, hidden != 7, batch == 5};
-          SCOPED_TRACE(std::string(op) + " " + direction + " B" + std::to_string(batch) + " H" +
-                       std::to_string(hidden));
-          const Graph graph = Int8Layer(RecurrentGraph(test));
-          const std::vector<Constant> free = {Random({4, batch, 9}, 7)};
-          ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free), 1e-3F), 2);
+    for (DataType type : {DataType::kInt8, DataType::kFloat16, DataType::kBFloat16}) {
+      for (const char* direction : {"forward", "reverse", "bidirectional"}) {
+        for (int64_t batch : {1, 5, 33}) {
+          for (int64_t hidden : {1, 7, 16, 40, 200}) {
+            const RecurrentCase test{op, direction, 4, batch, 9, hidden, hidden != 7, batch == 5};
+            SCOPED_TRACE(std::string(op) + " " + std::string(DataTypeName(type)) + " " + direction +
+                         " B" + std::to_string(batch) + " H" + std::to_string(hidden));
+            const Graph graph = Narrow(RecurrentGraph(test), type);
+            const std::vector<Constant> free = {Random({4, batch, 9}, 7)};
+            ASSERT_EQ(CheckAllTactics(graph, NodeInputs(graph, free), 1e-3F), 2);
+          }
         }
       }
     }

@@ -50,10 +50,16 @@ Status Run(KernelContext& context) {
 
 using FloatLayer = RecurrentLayer<FloatProduct>;
 using Int8Layer = RecurrentLayer<Int8Product>;
+using BFloat16Layer = RecurrentLayer<BFloat16Product>;
+using Float16Layer = RecurrentLayer<Float16Product>;
 
 constinit const Tactic kGru = RecurrentTactic<FloatLayer, kGates>("cpu/gru", "GRU", Run<FloatLayer>,
                                                                   ScratchBytes<FloatLayer>);
 constinit const Tactic kInt8Gru = RecurrentTactic<Int8Layer, kGates>(
     "cpu/int8_gru", "QuantizedGRU", Run<Int8Layer>, ScratchBytes<Int8Layer>);
+constinit const Tactic kBFloat16Gru = RecurrentTactic<BFloat16Layer, kGates>(
+    "cpu/bfloat16_gru", "QuantizedGRU", Run<BFloat16Layer>, ScratchBytes<BFloat16Layer>);
+constinit const Tactic kFloat16Gru = RecurrentTactic<Float16Layer, kGates>(
+    "cpu/float16_gru", "QuantizedGRU", Run<Float16Layer>, ScratchBytes<Float16Layer>);
 
 }  // namespace verdict::cpu

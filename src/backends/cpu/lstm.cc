@@ -52,10 +52,16 @@ Status Run(KernelContext& context) {
 
 using FloatLayer = RecurrentLayer<FloatProduct>;
 using Int8Layer = RecurrentLayer<Int8Product>;
+using BFloat16Layer = RecurrentLayer<BFloat16Product>;
+using Float16Layer = RecurrentLayer<Float16Product>;
 
 constinit const Tactic kLstm = RecurrentTactic<FloatLayer, kGates>(
     "cpu/lstm", "LSTM", Run<FloatLayer>, ScratchBytes<FloatLayer>);
 constinit const Tactic kInt8Lstm = RecurrentTactic<Int8Layer, kGates>(
     "cpu/int8_lstm", "QuantizedLSTM", Run<Int8Layer>, ScratchBytes<Int8Layer>);
+constinit const Tactic kBFloat16Lstm = RecurrentTactic<BFloat16Layer, kGates>(
+    "cpu/bfloat16_lstm", "QuantizedLSTM", Run<BFloat16Layer>, ScratchBytes<BFloat16Layer>);
+constinit const Tactic kFloat16Lstm = RecurrentTactic<Float16Layer, kGates>(
+    "cpu/float16_lstm", "QuantizedLSTM", Run<Float16Layer>, ScratchBytes<Float16Layer>);
 
 }  // namespace verdict::cpu

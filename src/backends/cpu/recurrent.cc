@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/checked_math.h"
+#include "ops/half.h"
 #include "ops/recurrent.h"
 
 namespace verdict::cpu {
@@ -19,12 +20,26 @@ bool AreFinite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
+template <typename Half>
+bool AreFinite(std::span<const Half> values) {
+  return std::ranges::all_of(values, [](Half value) { return std::isfinite(value.ToFloat()); });
+}
+
 /// Whether all of R is.
 bool IsFinite(const Graph& graph, const Node& node) {
-  const Constant* r = graph.constant(node.inputs[kRecurrentR]);
-  if (r->dtype == DataType::kFloat32) return AreFinite(r->view().as<const float>());
-  const Constant* scales = graph.constant(node.inputs[kRecurrentRScales]);
-  return AreFinite(scales->view().as<const float>());
+  const TensorView r = graph.constant(node.inputs[kRecurrentR])->view();
+  switch (r.dtype) {
+    case DataType::kFloat32:
+      return AreFinite(r.as<const float>());
+    case DataType::kFloat16:
+      return AreFinite(r.as<const Float16>());
+    case DataType::kBFloat16:
+      return AreFinite(r.as<const BFloat16>());
+    default: {
+      const Constant* scales = graph.constant(node.inputs[kRecurrentRScales]);
+      return AreFinite(scales->view().as<const float>());
+    }
+  }
 }
 
 }  // namespace
@@ -194,5 +209,7 @@ void RecurrentLayer<Product>::ProjectState(const Weights& weights, const float* 
 
 template class RecurrentLayer<FloatProduct>;
 template class RecurrentLayer<Int8Product>;
+template class RecurrentLayer<BFloat16Product>;
+template class RecurrentLayer<Float16Product>;
 
 }  // namespace verdict::cpu

@@ -89,6 +89,8 @@ class RecurrentLayer : public Recurrent {
 
 extern template class RecurrentLayer<FloatProduct>;
 extern template class RecurrentLayer<Int8Product>;
+extern template class RecurrentLayer<BFloat16Product>;
+extern template class RecurrentLayer<Float16Product>;
 
 /// The tactic of a layer of `kGates` gates.
 template <typename Layer, int64_t kGates>

@@ -26,6 +26,11 @@ struct Int8Packed {
   }
 };
 
+size_t ScratchOf(int64_t rows, size_t bytes_of_row) {
+  size_t bytes = 0;
+  return CheckedMul(static_cast<size_t>(rows), bytes_of_row, &bytes) ? bytes : SIZE_MAX / 2;
+}
+
 }  // namespace
 
 int64_t FloatProduct::Padded(int64_t n) { return PaddedColumns(n); }
@@ -60,11 +65,7 @@ size_t Int8Product::Bytes(int64_t k, int64_t n) {
 }
 
 size_t Int8Product::ScratchBytes(int64_t rows, int64_t k) {
-  size_t bytes = 0;
-  return CheckedMul(static_cast<size_t>(rows), static_cast<size_t>(Int8RowBytes(k)) + sizeof(float),
-                    &bytes)
-             ? bytes
-             : SIZE_MAX / 2;
+  return ScratchOf(rows, static_cast<size_t>(Int8RowBytes(k)) + sizeof(float));
 }
 
 void Int8Product::Pack(const RecurrentMatrix& matrix, std::byte* to) {
@@ -97,5 +98,37 @@ void Int8Product::Run(const RecurrentProductArgs& args) {
             .c = args.c,
             .ldc = args.n});
 }
+
+template <HalfType kType>
+size_t HalfProduct<kType>::ScratchBytes(int64_t rows, int64_t k) {
+  return ScratchOf(rows, static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t));
+}
+
+template <HalfType kType>
+void HalfProduct<kType>::Pack(const RecurrentMatrix& matrix, std::byte* to) {
+  const Shape& shape = matrix.weights->shape;
+  const auto* from = static_cast<const uint16_t*>(matrix.weights->data);
+  PackHalf(from + matrix.direction * shape[1] * shape[2], 1, shape[2], shape[2], shape[1],
+           reinterpret_cast<uint16_t*>(to));
+}
+
+template <HalfType kType>
+void HalfProduct<kType>::Run(const RecurrentProductArgs& args) {
+  auto* const rows = reinterpret_cast<uint16_t*>(args.scratch);
+  RoundRows(kType, args.x, args.rows, args.k, rows);
+  HalfGemm({.type = kType,
+            .m = args.rows,
+            .k = args.k,
+            .n = args.n,
+            .a = rows,
+            .packed = reinterpret_cast<const uint16_t*>(args.packed),
+            .bias = args.accumulate ? nullptr : args.bias,
+            .accumulate = args.accumulate,
+            .c = args.c,
+            .ldc = args.n});
+}
+
+template struct HalfProduct<HalfType::kBFloat16>;
+template struct HalfProduct<HalfType::kFloat16>;
 
 }  // namespace verdict::cpu

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/cpu/half_gemm.h"
 #include "ir/graph.h"
 
 namespace verdict::cpu {
@@ -50,5 +51,22 @@ struct Int8Product {
   static void Pack(const RecurrentMatrix& matrix, std::byte* to);
   static void Run(const RecurrentProductArgs& args);
 };
+
+/// Rows are rounded to the weights' type.
+template <HalfType kType>
+struct HalfProduct {
+  static bool Takes(DataType type) {
+    return type == (kType == HalfType::kFloat16 ? DataType::kFloat16 : DataType::kBFloat16);
+  }
+  static int64_t Padded(int64_t n) { return HalfPaddedColumns(n); }
+  static size_t Bytes(int64_t k, int64_t n) {
+    return static_cast<size_t>(HalfPackedValues(k, n)) * sizeof(uint16_t);
+  }
+  static size_t ScratchBytes(int64_t rows, int64_t k);
+  static void Pack(const RecurrentMatrix& matrix, std::byte* to);
+  static void Run(const RecurrentProductArgs& args);
+};
+using BFloat16Product = HalfProduct<HalfType::kBFloat16>;
+using Float16Product = HalfProduct<HalfType::kFloat16>;
 
 }  // namespace verdict::cpu
