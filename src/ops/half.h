@@ -63,4 +63,8 @@ inline constexpr DataType kDataTypeOf<Float16> = DataType::kFloat16;
 template <>
 inline constexpr DataType kDataTypeOf<BFloat16> = DataType::kBFloat16;
 
+constexpr bool IsHalf(DataType dtype) {
+  return dtype == DataType::kFloat16 || dtype == DataType::kBFloat16;
+}
+
 }  // namespace verdict

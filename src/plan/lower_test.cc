@@ -4,6 +4,7 @@
 
 #include "ir/text.h"
 #include "ops/evaluate.h"
+#include "ops/half.h"
 #include "ops/infer.h"
 #include "ops/verify.h"
 
@@ -110,6 +111,32 @@ std::string RecurrentLayer(const std::string& attributes, const std::string& axi
          axis + R"(}
   %y = LSTM(%x, %dw, %dr) {hidden_size=1)" +
          attributes + R"(}
+/// The graph of a text, in which the constant w is written as f32, with w of a half type.
+template <typename Half>
+Graph WithHalfWeights(const std::string& text) {
+  auto graph = ParseGraph(text);
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString();
+  Value& w = graph->value(graph->FindValue("w"));
+  std::vector<Half> halves;
+  for (float value : w.constant->view().as<const float>()) halves.push_back(Half::Of(value));
+  w.dtype = kDataTypeOf<Half>;
+  w.constant = std::make_shared<const Constant>(Constant::Of<Half>(w.shape, halves));
+  EXPECT_TRUE(InferShapes(*graph).ok());
+  return std::move(*graph);
+}
+
+/// A layer of half precision. to: the type that its activations are rounded to.
+std::string HalfLayer(int to, const std::string& activations = "%r") {
+  return R"(graph "g" {
+  input %x: f32[N,3]
+  const %w: f32[3,2] = [0.3, -2, 3, 0.7, -1.28, 0.1]
+  const %b: f32[2] = [1, -1]
+  %h = Cast(%x) {to=)" +
+         std::to_string(to) + R"(}
+  %r = Cast(%h) {to=1}
+  %f = Cast(%w) {to=1}
+  %y = FusedGemm()" +
+         activations + R"(, %f, %b) {activation="Relu"}
   output %y
 })";
 }
@@ -139,24 +166,61 @@ TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
     const auto lowered = Lower(Parse(text));
     ASSERT_TRUE(lowered.ok() && lowered->has_value());
     EXPECT_THAT(Ops(**lowered), testing::ElementsAre("LSTM"));
-  }
-}
+    TEST(Lower, ALayerOfCastsBecomesOneNode) {
+      for (const Graph& graph :
+           {WithHalfWeights<BFloat16>(HalfLayer(16)), WithHalfWeights<Float16>(HalfLayer(10))}) {
+        const auto lowered = Lower(graph);
+        ASSERT_TRUE(lowered.ok() && lowered->has_value());
+        EXPECT_THAT(Ops(**lowered), testing::ElementsAre("HalfGemm"));
+        EXPECT_EQ((*lowered)->nodes[0].inputs[0], graph.FindValue("x"));
+        ExpectSameValues(graph, **lowered);
+      }
+    }
 
-TEST(Lower, AGraphWithoutQuantizationIsItself) {
-  const auto lowered =
-      Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));
-  ASSERT_TRUE(lowered.ok());
-  EXPECT_FALSE(lowered->has_value());
-}
+    TEST(Lower, ActivationsThatComeAsHalvesAreLeftSo) {
+      const Graph graph = WithHalfWeights<BFloat16>(R"(graph "g" {
+  input %x: f32[N,3]
+  const %w: f32[3,2] = [0.3, -2, 3, 0.7, -1.28, 0.1]
+  %d = Cast(%x) {to=11}
+  %h = Cast(%d) {to=16}
+  %r = Cast(%h) {to=1}
+  %f = Cast(%w) {to=1}
+  %y = FusedGemm(%r, %f)
+  output %y
+})");
+      const auto lowered = Lower(graph);
+      ASSERT_TRUE(lowered.ok() && lowered->has_value());
+      EXPECT_THAT(Ops(**lowered), testing::ElementsAre("Cast", "Cast", "Cast", "HalfGemm"));
+      ExpectSameValues(graph, **lowered);
+    }
 
-TEST(Lower, ValuesKeepTheirNumbers) {
-  const Graph graph = Parse(Layer());
-  const auto lowered = Lower(graph);
-  ASSERT_TRUE(lowered.ok() && lowered->has_value());
-  for (ValueId id = 0; id < graph.num_values(); ++id) {
-    EXPECT_EQ(graph.value(id).name, (*lowered)->value(id).name);
-  }
-}
+    TEST(Lower, HalfWeightsThatNoKernelTakesAreMadeFloats) {
+      // Activations in float32, and of the other half type.
+      for (const Graph& graph : {WithHalfWeights<BFloat16>(HalfLayer(16, "%x")),
+                                 WithHalfWeights<BFloat16>(HalfLayer(10))}) {
+        const auto lowered = Lower(graph);
+        ASSERT_TRUE(lowered.ok() && lowered->has_value());
+        EXPECT_EQ((*lowered)->nodes.back().op, "FusedGemm");
+        EXPECT_NE((*lowered)->constant(graph.FindValue("f")), nullptr);
+        ExpectSameValues(graph, **lowered);
+      }
+    }
 
-}  // namespace
+    TEST(Lower, AGraphWithoutQuantizationIsItself) {
+      const auto lowered =
+          Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));
+      ASSERT_TRUE(lowered.ok());
+      EXPECT_FALSE(lowered->has_value());
+    }
+
+    TEST(Lower, ValuesKeepTheirNumbers) {
+      const Graph graph = Parse(Layer());
+      const auto lowered = Lower(graph);
+      ASSERT_TRUE(lowered.ok() && lowered->has_value());
+      for (ValueId id = 0; id < graph.num_values(); ++id) {
+        EXPECT_EQ(graph.value(id).name, (*lowered)->value(id).name);
+      }
+    }
+
+  }  // namespace
 }  // namespace verdict
