@@ -4,17 +4,14 @@
 #include <cmath>
 
 #include "ops/op.h"
-#include "ops/quantized_gemm.h"
 #include "ops/recurrent.h"
 #include "passes/match.h"
+#include "quant/inserted_nodes.h"
 
 namespace verdict {
 namespace {
 
 constexpr float kLargestQuantum = 127;
-
-/// Smaller tables gain nothing.
-constexpr int64_t kMinTableElements = 16'384;
 
 struct QuantizedWeights {
   Constant values;  // int8, of the weights' shape
@@ -80,19 +77,7 @@ class Inserter {
     return QuantizeRecurrent(layer);
   }
 
-  void Finish() {
-    std::vector<Node> nodes;
-    for (size_t index = 0; index < graph_.nodes.size(); ++index) {
-      if (const auto before = before_.find(static_cast<int32_t>(index)); before != before_.end()) {
-        std::ranges::move(before->second, std::back_inserter(nodes));
-      }
-      nodes.push_back(std::move(graph_.nodes[index]));
-      if (const auto after = after_.find(static_cast<int32_t>(index)); after != after_.end()) {
-        nodes.push_back(std::move(after->second));
-      }
-    }
-    graph_.nodes = std::move(nodes);
-  }
+  void Finish() { inserted_.InsertInto(graph_); }
 
  private:
   struct Weights {
@@ -108,7 +93,7 @@ class Inserter {
       return InvalidArgument(Graph::Describe(node) + ": tensor '" + graph_.value(layer.input).name +
                              "' has no range that a scale can be made of");
     }
-    std::vector<Node>& before = before_[layer.node];
+    std::vector<Node>& before = inserted_.Before(layer.node);
     VERDICT_ASSIGN_OR_RETURN(node.inputs[1], Dequantized(layer.weights, 1, before));
     const Weights quantized = weights_.at(layer.weights);
     const Shape shape = graph_.value(layer.weights).shape;
@@ -130,7 +115,7 @@ class Inserter {
 
   Status QuantizeRecurrent(const QuantizableLayer& layer) {
     Node& node = graph_.nodes[static_cast<size_t>(layer.node)];
-    std::vector<Node>& before = before_[layer.node];
+    std::vector<Node>& before = inserted_.Before(layer.node);
     for (size_t input : {kRecurrentW, kRecurrentR}) {
       VERDICT_ASSIGN_OR_RETURN(node.inputs[input], Dequantized(node.inputs[input], 1, before));
     }
@@ -143,11 +128,12 @@ class Inserter {
     VERDICT_ASSIGN_OR_RETURN(const Weights table, Quantized(layer.weights, 1));
     const Value output = graph_.value(node.outputs[0]);
     const ValueId rows = graph_.AddValue(output.name + ".int8", DataType::kInt8, output.shape);
-    after_[layer.node] = {.name = output.name + ".dequantize",
-                          .op = "DequantizeLinear",
-                          .inputs = {rows, table.scales},
-                          .outputs = {node.outputs[0]},
-                          .attributes = {{"axis", int64_t{output.shape.rank() - 1}}}};
+    inserted_.After(layer.node)
+        .push_back({.name = output.name + ".dequantize",
+                    .op = "DequantizeLinear",
+                    .inputs = {rows, table.scales},
+                    .outputs = {node.outputs[0]},
+                    .attributes = {{"axis", int64_t{output.shape.rank() - 1}}}});
     node.inputs[0] = table.values;
     node.outputs[0] = rows;
     return OkStatus();
@@ -206,61 +192,13 @@ class Inserter {
 
   Graph& graph_;
   const TensorRanges& ranges_;
-  std::map<int32_t, std::vector<Node>> before_;  // by the node's index
-  std::map<int32_t, Node> after_;
+  InsertedNodes inserted_;
   std::map<ValueId, Weights> weights_;
   std::map<ValueId, ValueId> dequantized_;
   std::map<ValueId, ValueId> quantized_;
 };
 
-/// A f32 constant, products with which are summed along `depth_axis`.
-bool IsWeights(const Graph& graph, ValueId id, int depth_axis) {
-  const Constant* weights = id == kNoValue ? nullptr : graph.constant(id);
-  return weights != nullptr && weights->dtype == DataType::kFloat32 && weights->view().size() > 0 &&
-         weights->shape[depth_axis] <= kMaxQuantizedDepth;
-}
-
-bool IsConstantOrLeftOut(const Graph& graph, const Node& node, size_t input) {
-  return input >= node.inputs.size() || node.inputs[input] == kNoValue ||
-         graph.constant(node.inputs[input]) != nullptr;
-}
-
-bool IsQuantizableGemm(const Graph& graph, const Node& node) {
-  return node.op == "FusedGemm" && IsWeights(graph, node.inputs[1], 0) &&
-         graph.constant(node.inputs[0]) == nullptr && IsConstantOrLeftOut(graph, node, 2);
-}
-
-bool IsQuantizableRecurrent(const Graph& graph, const Node& node) {
-  return (node.op == "LSTM" || node.op == "GRU") && IsWeights(graph, node.inputs[kRecurrentW], 2) &&
-         IsWeights(graph, node.inputs[kRecurrentR], 2) &&
-         IsConstantOrLeftOut(graph, node, kRecurrentB);
-}
-
-bool IsQuantizableTable(const Graph& graph, const Node& node) {
-  if (node.op != "Gather" || AttributeReader(node).Int("axis", 0) != 0) return false;
-  const Constant* table = graph.constant(node.inputs[0]);
-  return table != nullptr && table->dtype == DataType::kFloat32 && table->shape.rank() == 2 &&
-         std::ssize(table->view().as<const float>()) >= kMinTableElements &&
-         graph.constant(node.inputs[1]) == nullptr;
-}
-
 }  // namespace
-
-std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph) {
-  std::vector<QuantizableLayer> layers;
-  for (size_t index = 0; index < graph.nodes.size(); ++index) {
-    const Node& node = graph.nodes[index];
-    const auto at = static_cast<int32_t>(index);
-    if (IsQuantizableGemm(graph, node)) {
-      layers.push_back({at, node.inputs[0], node.inputs[1]});
-    } else if (IsQuantizableRecurrent(graph, node)) {
-      layers.push_back({at, kNoValue, node.inputs[kRecurrentW]});
-    } else if (IsQuantizableTable(graph, node)) {
-      layers.push_back({at, kNoValue, node.inputs[0]});
-    }
-  }
-  return layers;
-}
 
 Status InsertQuantization(Graph& graph, std::span<const QuantizableLayer> layers,
                           const TensorRanges& ranges) {

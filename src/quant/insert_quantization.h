@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "ir/graph.h"
+#include "quant/quantizable_layers.h"
 
 namespace verdict {
 
@@ -19,22 +20,6 @@ struct TensorRange {
 };
 /// By the tensor's name.
 using TensorRanges = std::map<std::string, TensorRange, std::less<>>;
-
-/// A layer whose weights, and mostly activations, can be of a narrower type: a product with
-/// constant weights (FusedGemm), a recurrent layer (LSTM, GRU) or an embedding (Gather from a
-/// table).
-struct QuantizableLayer {
-  int32_t node = 0;  // index in graph.nodes
-  /// The activations whose range is needed; kNoValue where they get scales in each run (recurrent
-  /// layers), or there are none (embeddings).
-  ValueId input = kNoValue;
-  /// A f32 constant: [K, N]; of recurrent layers W; of embeddings the table [rows, columns].
-  ValueId weights = kNoValue;
-};
-
-/// The layers of a graph that the passes have gone over, in their order. Tables of less than 64 KiB
-/// are left alone.
-std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph);
 
 /// Writes weights as int8 with a scale for each output column (largest |w| / 127) behind a
 /// DequantizeLinear, and puts a QuantizeLinear and a DequantizeLinear before a product's
