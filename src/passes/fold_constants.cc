@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include "ops/evaluate.h"
+#include "ops/half.h"
 #include "ops/op.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -33,6 +35,34 @@ bool DependsOnConstantsOnly(const Graph& graph, const Node& node) {
     return false;
   }
   return std::ranges::all_of(node.inputs, [&](ValueId id) { return IsConstant(graph, id); });
+}
+
+/// The Casts that make float32 of the weights of a layer of half precision: its other factor was
+/// rounded to the same type. Like quantized weights, these stay small.
+std::set<const Node*> CastsOfHalfWeights(const Graph& graph) {
+  const Uses uses(graph);
+  // The half type that the node makes float32 of, if it does.
+  const auto half = [&](const Node* node) {
+    if (node == nullptr || node->op != "Cast") return DataType::kUndefined;
+    const DataType from = graph.value(node->inputs[0]).dtype;
+    const bool widens = IsHalf(from) && graph.value(node->outputs[0]).dtype == DataType::kFloat32;
+    return widens ? from : DataType::kUndefined;
+  };
+  std::set<const Node*> casts;
+  for (const Node& node : graph.nodes) {
+    const DataType type = half(&node);
+    if (type == DataType::kUndefined || graph.value(node.outputs[0]).shape.rank() != 2) continue;
+    const Node* reader = uses.OnlyReader(node.outputs[0]);
+    if (reader == nullptr || reader->inputs.size() < 2 || reader->inputs[1] != node.outputs[0] ||
+        half(uses.Producer(reader->inputs[0])) != type) {
+      continue;
+    }
+    const bool scaled = reader->op == "Gemm" && AttributeReader(*reader).Float("alpha", 1.0F) != 1;
+    if (reader->op == "MatMul" || reader->op == "FusedGemm" || (reader->op == "Gemm" && !scaled)) {
+      casts.insert(&node);
+    }
+  }
+  return casts;
 }
 
 /// Elements of all of them, as far as they are known.
@@ -82,10 +112,12 @@ std::optional<uint64_t> ResultBytes(const Graph& graph, const Node& node) {
 Result<bool> Run(Graph& graph) {
   bool changed = false;
   std::vector<Node> kept;
+  const std::set<const Node*> narrow = CastsOfHalfWeights(graph);
   uint64_t left = kFoldedAllowance + 4 * graph.ConstantBytes();
   for (Node& node : graph.nodes) {
-    const auto bytes =
-        DependsOnConstantsOnly(graph, node) ? ResultBytes(graph, node) : std::nullopt;
+    const auto bytes = DependsOnConstantsOnly(graph, node) && !narrow.contains(&node)
+                           ? ResultBytes(graph, node)
+                           : std::nullopt;
     if (!bytes || *bytes > left) {
       kept.push_back(std::move(node));
       continue;

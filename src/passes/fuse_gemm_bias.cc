@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ops/half.h"
 #include "ops/op.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -15,22 +16,24 @@ struct Linear {
 
 bool IsF32(const Graph& graph, ValueId id) { return graph.value(id).dtype == DataType::kFloat32; }
 
-/// The DequantizeLinear of a constant that makes `id`, or null.
-const Node* Dequantized(const Graph& graph, const Uses& uses, ValueId id) {
+/// The DequantizeLinear of a constant that makes `id`, or its Cast from a half type, or null.
+const Node* Widened(const Graph& graph, const Uses& uses, ValueId id) {
   const Node* node = uses.Producer(id);
-  const bool constant = node != nullptr && node->op == "DequantizeLinear" &&
+  const bool constant = node != nullptr &&
+                        (node->op == "DequantizeLinear" ||
+                         (node->op == "Cast" && IsHalf(graph.value(node->inputs[0]).dtype))) &&
                         std::ranges::all_of(node->inputs, [&](ValueId input) {
                           return input == kNoValue || graph.constant(input) != nullptr;
                         });
   return constant ? node : nullptr;
 }
 
-/// MatMul(x, W) with a [K, N] matrix that is constant, maybe quantized.
+/// MatMul(x, W) with a [K, N] matrix that is constant, maybe of a narrower type.
 bool MatchMatMul(const Graph& graph, const Uses& uses, const Node& node, Linear& linear) {
   if (node.op != "MatMul") return false;
   const ValueId weights = node.inputs[1];
   if (graph.value(weights).shape.rank() != 2) return false;
-  if (graph.constant(weights) == nullptr && Dequantized(graph, uses, weights) == nullptr) {
+  if (graph.constant(weights) == nullptr && Widened(graph, uses, weights) == nullptr) {
     return false;
   }
   if (graph.value(node.inputs[0]).shape.rank() < 2) return false;
@@ -49,30 +52,33 @@ bool MatchBias(Graph& graph, const Node& node, int64_t n, double beta, Linear& l
   return true;
 }
 
-/// An int8 constant [N, K] the other way round.
+/// A constant [N, K] the other way round. Element: any type of its elements' size.
+template <typename Element>
 Constant Transposed(const Constant& constant) {
   const int64_t rows = constant.shape[0], columns = constant.shape[1];
   auto [result, data] = Constant::Allocate(constant.dtype, Shape{columns, rows});
-  const auto* from = static_cast<const uint8_t*>(constant.data);
+  const auto* from = static_cast<const Element*>(constant.data);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
-      static_cast<uint8_t*>(data)[column * rows + row] = from[row * columns + column];
+      static_cast<Element*>(data)[column * rows + row] = from[row * columns + column];
     }
   }
   return std::move(result);
 }
 
-/// Gemm(x, DequantizeLinear(W), c): where W is transposed, its DequantizeLinear gets it the right
-/// way round.
-bool MatchQuantizedGemm(Graph& graph, const Uses& uses, const Node& node, Linear& linear) {
+/// Gemm(x, DequantizeLinear(W), c), or with a Cast of W: where W is transposed, that node gets it
+/// the right way round.
+bool MatchGemmOfNarrow(Graph& graph, const Uses& uses, const Node& node, Linear& linear) {
   const AttributeReader attributes(node);
-  if (node.op != "Gemm" || Dequantized(graph, uses, node.inputs[1]) == nullptr) return false;
+  if (node.op != "Gemm" || Widened(graph, uses, node.inputs[1]) == nullptr) return false;
   if (attributes.Float("alpha", 1.0F) != 1.0F || attributes.Int("transA", 0) != 0) return false;
   const ValueId weights = node.inputs[1];
   const bool transposed = attributes.Int("transB", 0) != 0;
-  Node& dequantize = graph.nodes[static_cast<size_t>(uses.ProducerIndex(weights))];
-  const Constant* values = graph.constant(dequantize.inputs[0]);
-  if (values->shape.rank() != 2 || ElementSize(values->dtype) != 1) return false;
+  Node& widen = graph.nodes[static_cast<size_t>(uses.ProducerIndex(weights))];
+  const Constant* values = graph.constant(widen.inputs[0]);
+  const size_t size = ElementSize(values->dtype);
+  if (values->shape.rank() != 2 || !IsF32(graph, weights)) return false;
+  if (size != 1 && !IsHalf(values->dtype)) return false;
   if (transposed && !uses.HasSingleUse(weights)) return false;
   const int64_t n = values->shape[transposed ? 0 : 1];
   if (!MatchBias(graph, node, n, static_cast<double>(attributes.Float("beta", 1.0F)), linear)) {
@@ -81,12 +87,14 @@ bool MatchQuantizedGemm(Graph& graph, const Uses& uses, const Node& node, Linear
   linear.x = node.inputs[0];
   linear.weights = weights;
   if (transposed) {
-    const int64_t axis = AttributeReader(dequantize).Int("axis", 1);
-    const std::string name = graph.value(dequantize.inputs[0]).name;
-    Constant turned = Transposed(*values);
+    const std::string name = graph.value(widen.inputs[0]).name;
+    Constant turned = size == 1 ? Transposed<uint8_t>(*values) : Transposed<uint16_t>(*values);
     graph.value(weights).shape = turned.shape;
-    dequantize.inputs[0] = graph.AddConstant(name, std::move(turned));
-    dequantize.attributes["axis"] = axis < 0 ? -3 - axis : 1 - axis;
+    widen.inputs[0] = graph.AddConstant(name, std::move(turned));
+    if (widen.op == "DequantizeLinear") {
+      const int64_t axis = AttributeReader(widen).Int("axis", 1);
+      widen.attributes["axis"] = axis < 0 ? -3 - axis : 1 - axis;
+    }
   }
   return true;
 }
@@ -166,7 +174,7 @@ Result<bool> Run(Graph& graph) {
   for (Node& node : graph.nodes) {
     Linear linear;
     if (!MatchMatMul(graph, before, node, linear) && !MatchGemm(graph, node, linear) &&
-        !MatchQuantizedGemm(graph, before, node, linear)) {
+        !MatchGemmOfNarrow(graph, before, node, linear)) {
       continue;
     }
     MakeFusedGemm(node, linear);

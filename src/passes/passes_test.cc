@@ -21,6 +21,7 @@
 
 #include "ir/text.h"
 #include "ops/evaluate.h"
+#include "ops/half.h"
 #include "ops/infer.h"
 #include "ops/verify.h"
 #include "passes/pass.h"
@@ -287,6 +288,67 @@ TEST(Passes, ManyRewritesTakeTimeInProportionToTheirNumber) {
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << pass->name;
   }
   EXPECT_EQ(graph.nodes.size(), 1U);  // the last Add, whose name is the output's
+}
+
+/// Text cannot write halves: the f32 constant w becomes one of bfloat16.
+Graph WithHalfWeights(const std::string& text) {
+  auto graph = ParseGraph(text);
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString();
+  Value& w = graph->value(graph->FindValue("w"));
+  std::vector<BFloat16> halves;
+  for (float value : w.constant->view().as<const float>()) halves.push_back(BFloat16::Of(value));
+  w.dtype = DataType::kBFloat16;
+  w.constant = std::make_shared<const Constant>(Constant::Of<BFloat16>(w.shape, halves));
+  EXPECT_TRUE(InferShapes(*graph).ok());
+  return std::move(*graph);
+}
+
+std::string HalfLayer(const std::string& weights, const std::string& product) {
+  return R"(graph "g" {
+  input %x: f32[N,3]
+  const %w: f32)" +
+         weights + R"(
+  const %b: f32[2] = [1, -1]
+  %h = Cast(%x) {to=16}
+  %r = Cast(%h) {to=1}
+  %f = Cast(%w) {to=1}
+  %y = )" +
+         product +
+         R"(
+  output %y
+})";
+}
+
+TEST(HalfWeights, StaySmallInALayerOfHalfPrecision) {
+  for (const std::string& text :
+       {HalfLayer("[3,2] = [1, 2, 3, 4, 5, 6]", "MatMul(%r, %f)"),
+        HalfLayer("[3,2] = [1, 2, 3, 4, 5, 6]", "FusedGemm(%r, %f, %b)"),
+        HalfLayer("[2,3] = [1, 3, 5, 2, 4, 6]", "Gemm(%r, %f, %b) {transB=1}")}) {
+    Graph graph = WithHalfWeights(text);
+    for (const Pass* pass : {&kFoldConstants, &kFuseGemmBias}) ASSERT_TRUE(pass->run(graph).ok());
+    ASSERT_TRUE(VerifyGraph(graph).ok()) << VerifyGraph(graph).ToString();
+    ASSERT_TRUE(InferShapes(graph).ok());
+    const Node& gemm = graph.nodes.back();
+    ASSERT_EQ(gemm.op, "FusedGemm");
+    EXPECT_EQ(graph.constant(gemm.inputs[1]), nullptr) << "folded";
+    const Constant x = Constant::Of<float>({1, 3}, std::array{1.0F, 10.0F, 100.0F});
+    const auto y = Evaluate(graph, std::vector{x.view()});
+    ASSERT_TRUE(y.ok()) << y.status().ToString();
+    const float bias = gemm.inputs.size() > 2 ? 1 : 0;
+    EXPECT_EQ((*y)[0].view().as<const float>()[0], 531 + bias);
+    EXPECT_EQ((*y)[0].view().as<const float>()[1], 642 - bias);
+  }
+}
+
+TEST(HalfWeights, AreFoldedWhereTheLayerIsInFloat32) {
+  for (const std::string& text :
+       {HalfLayer("[3,2] = [1, 2, 3, 4, 5, 6]", "MatMul(%x, %f)"),
+        HalfLayer("[3,2] = [1, 2, 3, 4, 5, 6]", "Gemm(%r, %f, %b) {alpha=2.0}")}) {
+    Graph graph = WithHalfWeights(text);
+    for (const Pass* pass : {&kFoldConstants, &kFuseGemmBias}) ASSERT_TRUE(pass->run(graph).ok());
+    EXPECT_EQ(graph.nodes.back().op, "FusedGemm");
+    EXPECT_NE(graph.constant(graph.nodes.back().inputs[1]), nullptr);
+  }
 }
 
 }  // namespace
