@@ -111,6 +111,70 @@ std::string RecurrentLayer(const std::string& attributes, const std::string& axi
          axis + R"(}
   %y = LSTM(%x, %dw, %dr) {hidden_size=1)" +
          attributes + R"(}
+  output %y
+})";
+}
+
+TEST(Lower, ARecurrentLayerComputesInTheTypeItAsksFor) {
+  for (const char* axis : {"1", "-2"}) {
+    const Graph graph = Parse(RecurrentLayer(", compute_type=\"int8\"", axis));
+    const auto lowered = Lower(graph);
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedLSTM"));
+    ASSERT_TRUE(VerifyGraph(**lowered).ok()) << VerifyGraph(**lowered).ToString();
+    const std::vector<float> values = {0.3F, -0.6F, 1.0F, 0.25F, 0.5F, -0.5F, 0.125F, 1.0F};
+    const Constant x = Constant::Of<float>(Shape{2, 2, 2}, values);
+    const auto want = Evaluate(graph, std::vector{x.view()});
+    const auto got = Evaluate(**lowered, std::vector{x.view()});
+    ASSERT_TRUE(want.ok() && got.ok());
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_NEAR((*got)[0].view().as<const float>()[i], (*want)[0].view().as<const float>()[i],
+                  0.01);
+    }
+  }
+}
+
+TEST(Lower, ARecurrentLayerOfHalfWeightsToo) {
+  auto graph = ParseGraph(R"(graph "g" {
+  input %x: f32[T,N,2]
+  const %h: f32[1,3,2] = [0.3, -1, 0.25, 1, -0.125, 2]
+  const %w: f32[1,3,1] = [1, -0.5, 0.3]
+  %dh = Cast(%h) {to=1}
+  %dw = Cast(%w) {to=1}
+  %y = GRU(%x, %dh, %dw) {hidden_size=1, linear_before_reset=1, compute_type="bfloat16"}
+  output %y
+})");
+  ASSERT_TRUE(graph.ok()) << graph.status().ToString();
+  for (const char* name : {"h", "w"}) {
+    Value& value = graph->value(graph->FindValue(name));
+    std::vector<BFloat16> halves;
+    for (float each : value.constant->view().as<const float>()) {
+      halves.push_back(BFloat16::Of(each));
+    }
+    value.constant = std::make_shared<const Constant>(Constant::Of<BFloat16>(value.shape, halves));
+    value.dtype = DataType::kBFloat16;
+  }
+  ASSERT_TRUE(InferShapes(*graph).ok());
+  const auto lowered = Lower(*graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedGRU"));
+  EXPECT_TRUE(VerifyGraph(**lowered).ok()) << VerifyGraph(**lowered).ToString();
+  // Asked for in another type than the weights have, it is computed in floats.
+  graph->nodes[2].attributes.insert_or_assign("compute_type", std::string("float16"));
+  const auto other = Lower(*graph);
+  ASSERT_TRUE(other.ok() && other->has_value());
+  EXPECT_THAT(Ops(**other), testing::ElementsAre("GRU"));
+}
+
+TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
+  for (const std::string& text : {RecurrentLayer(""), RecurrentLayer(", compute_type=\"float8\""),
+                                  RecurrentLayer(", compute_type=\"int8\"", "1", "0, 0, 3, 0")}) {
+    const auto lowered = Lower(Parse(text));
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("LSTM"));
+  }
+}
+
 /// The graph of a text, in which the constant w is written as f32, with w of a half type.
 template <typename Half>
 Graph WithHalfWeights(const std::string& text) {
@@ -141,44 +205,19 @@ std::string HalfLayer(int to, const std::string& activations = "%r") {
 })";
 }
 
-TEST(Lower, ARecurrentLayerComputesInTheTypeItAsksFor) {
-  for (const char* axis : {"1", "-2"}) {
-    const Graph graph = Parse(RecurrentLayer(", compute_type=\"int8\"", axis));
+TEST(Lower, ALayerOfCastsBecomesOneNode) {
+  for (const Graph& graph :
+       {WithHalfWeights<BFloat16>(HalfLayer(16)), WithHalfWeights<Float16>(HalfLayer(10))}) {
     const auto lowered = Lower(graph);
     ASSERT_TRUE(lowered.ok() && lowered->has_value());
-    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedLSTM"));
-    ASSERT_TRUE(VerifyGraph(**lowered).ok()) << VerifyGraph(**lowered).ToString();
-    const std::vector<float> values = {0.3F, -0.6F, 1.0F, 0.25F, 0.5F, -0.5F, 0.125F, 1.0F};
-    const Constant x = Constant::Of<float>(Shape{2, 2, 2}, values);
-    const auto want = Evaluate(graph, std::vector{x.view()});
-    const auto got = Evaluate(**lowered, std::vector{x.view()});
-    ASSERT_TRUE(want.ok() && got.ok());
-    for (size_t i = 0; i < 4; ++i) {
-      EXPECT_NEAR((*got)[0].view().as<const float>()[i], (*want)[0].view().as<const float>()[i],
-                  0.01);
-    }
+    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("HalfGemm"));
+    EXPECT_EQ((*lowered)->nodes[0].inputs[0], graph.FindValue("x"));
+    ExpectSameValues(graph, **lowered);
   }
 }
 
-TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
-  for (const std::string& text : {RecurrentLayer(""), RecurrentLayer(", compute_type=\"float8\""),
-                                  RecurrentLayer(", compute_type=\"int8\"", "1", "0, 0, 3, 0")}) {
-    const auto lowered = Lower(Parse(text));
-    ASSERT_TRUE(lowered.ok() && lowered->has_value());
-    EXPECT_THAT(Ops(**lowered), testing::ElementsAre("LSTM"));
-    TEST(Lower, ALayerOfCastsBecomesOneNode) {
-      for (const Graph& graph :
-           {WithHalfWeights<BFloat16>(HalfLayer(16)), WithHalfWeights<Float16>(HalfLayer(10))}) {
-        const auto lowered = Lower(graph);
-        ASSERT_TRUE(lowered.ok() && lowered->has_value());
-        EXPECT_THAT(Ops(**lowered), testing::ElementsAre("HalfGemm"));
-        EXPECT_EQ((*lowered)->nodes[0].inputs[0], graph.FindValue("x"));
-        ExpectSameValues(graph, **lowered);
-      }
-    }
-
-    TEST(Lower, ActivationsThatComeAsHalvesAreLeftSo) {
-      const Graph graph = WithHalfWeights<BFloat16>(R"(graph "g" {
+TEST(Lower, ActivationsThatComeAsHalvesAreLeftSo) {
+  const Graph graph = WithHalfWeights<BFloat16>(R"(graph "g" {
   input %x: f32[N,3]
   const %w: f32[3,2] = [0.3, -2, 3, 0.7, -1.28, 0.1]
   %d = Cast(%x) {to=11}
@@ -188,39 +227,39 @@ TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
   %y = FusedGemm(%r, %f)
   output %y
 })");
-      const auto lowered = Lower(graph);
-      ASSERT_TRUE(lowered.ok() && lowered->has_value());
-      EXPECT_THAT(Ops(**lowered), testing::ElementsAre("Cast", "Cast", "Cast", "HalfGemm"));
-      ExpectSameValues(graph, **lowered);
-    }
+  const auto lowered = Lower(graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  EXPECT_THAT(Ops(**lowered), testing::ElementsAre("Cast", "Cast", "Cast", "HalfGemm"));
+  ExpectSameValues(graph, **lowered);
+}
 
-    TEST(Lower, HalfWeightsThatNoKernelTakesAreMadeFloats) {
-      // Activations in float32, and of the other half type.
-      for (const Graph& graph : {WithHalfWeights<BFloat16>(HalfLayer(16, "%x")),
-                                 WithHalfWeights<BFloat16>(HalfLayer(10))}) {
-        const auto lowered = Lower(graph);
-        ASSERT_TRUE(lowered.ok() && lowered->has_value());
-        EXPECT_EQ((*lowered)->nodes.back().op, "FusedGemm");
-        EXPECT_NE((*lowered)->constant(graph.FindValue("f")), nullptr);
-        ExpectSameValues(graph, **lowered);
-      }
-    }
+TEST(Lower, HalfWeightsThatNoKernelTakesAreMadeFloats) {
+  // Activations in float32, and of the other half type.
+  for (const Graph& graph :
+       {WithHalfWeights<BFloat16>(HalfLayer(16, "%x")), WithHalfWeights<BFloat16>(HalfLayer(10))}) {
+    const auto lowered = Lower(graph);
+    ASSERT_TRUE(lowered.ok() && lowered->has_value());
+    EXPECT_EQ((*lowered)->nodes.back().op, "FusedGemm");
+    EXPECT_NE((*lowered)->constant(graph.FindValue("f")), nullptr);
+    ExpectSameValues(graph, **lowered);
+  }
+}
 
-    TEST(Lower, AGraphWithoutQuantizationIsItself) {
-      const auto lowered =
-          Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));
-      ASSERT_TRUE(lowered.ok());
-      EXPECT_FALSE(lowered->has_value());
-    }
+TEST(Lower, AGraphWithoutQuantizationIsItself) {
+  const auto lowered =
+      Lower(Parse("graph \"g\" {\n  input %x: f32[N]\n  %y = Relu(%x)\n  output %y\n}"));
+  ASSERT_TRUE(lowered.ok());
+  EXPECT_FALSE(lowered->has_value());
+}
 
-    TEST(Lower, ValuesKeepTheirNumbers) {
-      const Graph graph = Parse(Layer());
-      const auto lowered = Lower(graph);
-      ASSERT_TRUE(lowered.ok() && lowered->has_value());
-      for (ValueId id = 0; id < graph.num_values(); ++id) {
-        EXPECT_EQ(graph.value(id).name, (*lowered)->value(id).name);
-      }
-    }
+TEST(Lower, ValuesKeepTheirNumbers) {
+  const Graph graph = Parse(Layer());
+  const auto lowered = Lower(graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  for (ValueId id = 0; id < graph.num_values(); ++id) {
+    EXPECT_EQ(graph.value(id).name, (*lowered)->value(id).name);
+  }
+}
 
-  }  // namespace
+}  // namespace
 }  // namespace verdict
