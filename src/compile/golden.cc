@@ -7,6 +7,7 @@
 #include <random>
 
 #include "ops/evaluate.h"
+#include "ops/half.h"
 
 namespace verdict {
 namespace {
@@ -80,17 +81,23 @@ Result<Constant> RandomTensor(DataType dtype, const Shape& shape, std::mt19937_6
 /// what a nudge of the inputs does to the outputs, times this, is allowed to rounding inside.
 constexpr float kRoundings = 8;
 
-/// Whether activations are rounded to a narrower type on the way: then the last bits of a sum, or
-/// of a tanh, decide here and there between two neighbours that are far apart.
-bool RoundsActivations(const Graph& graph) {
-  return std::ranges::any_of(graph.nodes, [](const Node& node) {
-    return node.op.starts_with("Quantized") || node.op == "HalfGemm";
-  });
+/// What activations are rounded to on the way: then the last bits of a sum, or of a tanh, decide
+/// here and there between two neighbours that are far apart.
+enum class Rounding { kNone, kInt8, kHalf };
+
+Rounding RoundingOf(const Graph& graph) {
+  Rounding rounding = Rounding::kNone;
+  for (const Node& node : graph.nodes) {
+    if (!node.op.starts_with("Quantized") && node.op != "HalfGemm") continue;
+    const DataType weights = graph.value(node.inputs[1]).dtype;
+    rounding = std::max(rounding, IsHalf(weights) ? Rounding::kHalf : Rounding::kInt8);
+  }
+  return rounding;
 }
 
 /// The inputs with every float moved up or down at random: to its neighbour, or where activations
 /// are rounded so far that some of them fall to the other side.
-std::vector<Constant> Nudged(std::span<const Constant> inputs, bool rounds,
+std::vector<Constant> Nudged(std::span<const Constant> inputs, Rounding rounding,
                              std::mt19937_64& random) {
   std::vector<Constant> nudged(inputs.begin(), inputs.end());
   for (Constant& input : nudged) {
@@ -99,8 +106,9 @@ std::vector<Constant> Nudged(std::span<const Constant> inputs, bool rounds,
     const auto from = input.view().as<const float>();
     for (size_t i = 0; i < from.size(); ++i) {
       const bool up = (random() & 1) != 0;
-      static_cast<float*>(data)[i] = rounds ? from[i] * (up ? 1 + 0x1p-16F : 1 - 0x1p-16F)
-                                            : std::nextafter(from[i], up ? INFINITY : -INFINITY);
+      static_cast<float*>(data)[i] = rounding != Rounding::kNone
+                                         ? from[i] * (up ? 1 + 0x1p-12F : 1 - 0x1p-12F)
+                                         : std::nextafter(from[i], up ? INFINITY : -INFINITY);
     }
     input = std::move(copy);
   }
@@ -144,12 +152,13 @@ float LargestDifference(std::span<const Constant> a, std::span<const Constant> b
 Result<GoldenVector> MakeGoldenVector(const Graph& graph, std::vector<Constant> inputs,
                                       std::mt19937_64& random) {
   GoldenVector golden{.inputs = std::move(inputs)};
+  const Rounding rounding = RoundingOf(graph);
   VERDICT_ASSIGN_OR_RETURN(golden.outputs, EvaluateOn(graph, golden.inputs));
-  VERDICT_ASSIGN_OR_RETURN(
-      const std::vector<Constant> nudged,
-      EvaluateOn(graph, Nudged(golden.inputs, RoundsActivations(graph), random)));
-  golden.tolerance = std::clamp(kRoundings * LargestDifference(golden.outputs, nudged),
-                                kMinGoldenTolerance, kMaxGoldenTolerance);
+  VERDICT_ASSIGN_OR_RETURN(const std::vector<Constant> nudged,
+                           EvaluateOn(graph, Nudged(golden.inputs, rounding, random)));
+  golden.tolerance = std::clamp(
+      kRoundings * LargestDifference(golden.outputs, nudged),
+      rounding == Rounding::kHalf ? kMaxGoldenTolerance : kMinGoldenTolerance, kMaxGoldenTolerance);
   return golden;
 }
 

@@ -88,5 +88,17 @@ TEST(Golden, AFloat64OutputHasItsToleranceMeasured) {
   EXPECT_GT(vectors[0].tolerance, kMinGoldenTolerance);
 }
 
+TEST(Golden, HalfPrecisionHasTheToleranceOfItsType) {
+  const auto vectors = VectorsOf(R"(graph "g" {
+    input %x: f32[N,2]
+    input %w: bf16[2,1]
+    %y = HalfGemm(%x, %w)
+    output %y
+  })",
+                                 "x:4x2,w:2x1");
+  ASSERT_EQ(vectors.size(), 2u);
+  EXPECT_EQ(vectors[0].tolerance, kMaxGoldenTolerance);
+}
+
 }  // namespace
 }  // namespace verdict
