@@ -62,9 +62,12 @@ Status WidenConstants(Lowering& lowering) {
   Graph& graph = lowering.graph;
   std::vector<Node> kept;
   for (Node& node : graph.nodes) {
+    if (!IsOfNarrow(graph, node) || !IsOfConstants(graph, node)) {
+      kept.push_back(std::move(node));
+      continue;
+    }
     const auto bytes = ByteSize(DataType::kFloat32, graph.value(node.outputs[0]).shape);
-    if (!IsOfNarrow(graph, node) || !IsOfConstants(graph, node) || !bytes.ok() ||
-        *bytes > lowering.bytes_left) {
+    if (!bytes.ok() || *bytes > lowering.bytes_left) {
       kept.push_back(std::move(node));
       continue;
     }

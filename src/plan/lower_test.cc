@@ -166,6 +166,16 @@ TEST(Lower, ARecurrentLayerOfHalfWeightsToo) {
   EXPECT_THAT(Ops(**other), testing::ElementsAre("GRU"));
 }
 
+TEST(Lower, AnOutputThatIsLeftOutStaysSo) {
+  Graph graph = Parse(RecurrentLayer(", compute_type=\"int8\""));
+  Node& lstm = graph.nodes.back();
+  lstm.outputs = {kNoValue, lstm.outputs[0]};
+  ASSERT_TRUE(InferShapes(graph).ok());
+  const auto lowered = Lower(graph);
+  ASSERT_TRUE(lowered.ok() && lowered->has_value());
+  EXPECT_THAT(Ops(**lowered), testing::ElementsAre("QuantizedLSTM"));
+}
+
 TEST(Lower, ARecurrentLayerThatAsksForNothingIsComputedInFloats) {
   for (const std::string& text : {RecurrentLayer(""), RecurrentLayer(", compute_type=\"float8\""),
                                   RecurrentLayer(", compute_type=\"int8\"", "1", "0, 0, 3, 0")}) {

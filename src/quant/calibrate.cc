@@ -39,7 +39,8 @@ class Calibrator {
     for (const QuantizableLayer& layer : layers) {
       if (layer.input == kNoValue || Find(layer.input) != nullptr) continue;
       // Not the input's own last extent, which may be a symbol.
-      Observed tensor{.id = layer.input, .columns = graph.constant(layer.weights)->shape[0]};
+      const Shape& weights = graph.constant(layer.weights)->shape;
+      Observed tensor{.id = layer.input, .columns = weights[weights.rank() == 3 ? 2 : 0]};
       tensor.sums.resize(static_cast<size_t>(tensor.columns));
       tensors_.push_back(std::move(tensor));
     }
@@ -73,6 +74,7 @@ class Calibrator {
       TensorRange& range = result.ranges[name];
       VERDICT_ASSIGN_OR_RETURN(const auto chosen, Choose(tensor));
       range.threshold = chosen.threshold;
+      range.largest = tensor.largest;
       result.observers[name] = chosen.observer;
       for (double sum : tensor.sums) {
         range.means.push_back(sum / static_cast<double>(std::max<int64_t>(tensor.rows, 1)));
@@ -201,7 +203,7 @@ class Calibrator {
     }
     double total = 0;
     for (const QuantizableLayer& layer : layers_) {
-      if (layer.input != tensor.id) continue;
+      if (layer.input != tensor.id || !layer.needs_range) continue;
       const Constant* weights = graph_.constant(layer.weights);
       const double size = Squares(tensor.kept, *weights);
       total += Squares(errors, *weights) / std::max(size, 1e-30);

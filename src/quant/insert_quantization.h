@@ -15,6 +15,8 @@ namespace verdict {
 struct TensorRange {
   /// Values beyond it, in size, are clipped; finite, > 0.
   float threshold = 0;
+  /// The largest that was seen, in size; 0: unknown.
+  float largest = 0;
   /// Of each column of the last axis; empty if unknown.
   std::vector<double> means;
 };

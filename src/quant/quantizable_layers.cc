@@ -49,9 +49,9 @@ std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph) {
     const Node& node = graph.nodes[index];
     const auto at = static_cast<int32_t>(index);
     if (IsQuantizableGemm(graph, node)) {
-      layers.push_back({at, node.inputs[0], node.inputs[1]});
+      layers.push_back({at, node.inputs[0], node.inputs[1], true});
     } else if (IsQuantizableRecurrent(graph, node)) {
-      layers.push_back({at, kNoValue, node.inputs[kRecurrentW]});
+      layers.push_back({at, node.inputs[kRecurrentX], node.inputs[kRecurrentW]});
     } else if (IsQuantizableTable(graph, node)) {
       layers.push_back({at, kNoValue, node.inputs[0]});
     }

@@ -11,11 +11,12 @@ namespace verdict {
 /// table).
 struct QuantizableLayer {
   int32_t node = 0;  // index in graph.nodes
-  /// The activations whose range is needed; kNoValue where they get scales in each run (recurrent
-  /// layers), or there are none (embeddings).
+  /// The activations; kNoValue for embeddings, which have none.
   ValueId input = kNoValue;
-  /// A f32 constant: [K, N]; of recurrent layers W; of embeddings the table [rows, columns].
+  /// A f32 constant: [K, N]; of recurrent layers W [D, N, K]; of embeddings the table [rows, N].
   ValueId weights = kNoValue;
+  /// Whether int8 needs the range of `input`: recurrent layers find theirs in each run.
+  bool needs_range = false;
 };
 
 /// The layers of a graph that the passes have gone over, in their order. Tables of less than 64 KiB

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -11,8 +12,8 @@
 #include "base/terminal_text.h"
 #include "compile/pipeline.h"
 #include "tools/help_all.h"
-#include "tools/int8_build.h"
 #include "tools/model_file.h"
+#include "tools/precision_build.h"
 #include "tools/subcommand.h"
 #include "tools/target_file.h"
 #include "tune/timing_cache.h"
@@ -27,7 +28,7 @@ struct Flags {
   std::string backend;
   std::string timing_cache;
   bool error_on_timing_cache_miss = false;
-  bool int8 = false, best = false;
+  bool int8 = false, bf16 = false, fp16 = false, best = false;
   std::string calibration, evaluation, labels, label_column, observer = "auto", calibration_cache,
                                                              score;
   std::string report;
@@ -37,77 +38,125 @@ struct Flags {
   bool verbose = false;
 };
 
-/// What only says how to calibrate means nothing without calibrating.
+/// What the layers may compute in; empty: float32 alone.
+std::vector<Precision> AllowedBy(const Flags& flags) {
+  std::vector<Precision> allowed;
+  const bool all = flags.best && !flags.int8 && !flags.bf16 && !flags.fp16;
+  if (flags.int8 || all) allowed.push_back(Precision::kInt8);
+  if (flags.bf16 || all) allowed.push_back(Precision::kBFloat16);
+  if (flags.fp16 || all) allowed.push_back(Precision::kFloat16);
+  return allowed;
+}
+
+/// What only says how to go below float32 means nothing without doing so.
 Status CheckTogether(const Flags& flags) {
-  const bool quantizes = flags.int8 || flags.best;
-  if (quantizes && flags.calibration.empty()) {
+  const std::vector<Precision> allowed = AllowedBy(flags);
+  if (!allowed.empty() && allowed.front() == Precision::kInt8 && flags.calibration.empty()) {
     return InvalidArgument(
         "--int8 and --best need --calib FILE: samples of the model's inputs (.npz, .csv, .jsonl), "
         "or a calibration cache");
   }
-  if (!quantizes && !flags.calibration.empty()) {
-    return InvalidArgument("--calib is for --int8 or --best; neither is given");
+  if (!flags.calibration_cache.empty() && flags.calibration.empty()) {
+    return InvalidArgument("--saveCalib needs --calib FILE");
+  }
+  const std::pair<const char*, const std::string*> useless[] = {{"--calib", &flags.calibration},
+                                                                {"--evaluate", &flags.evaluation},
+                                                                {"--labels", &flags.labels},
+                                                                {"--report", &flags.report}};
+  for (const auto& [name, value] : useless) {
+    if (allowed.empty() && !value->empty()) {
+      return InvalidArgument(std::string(name) +
+                             " is for --int8, --bf16, --fp16 or --best; none is given");
+    }
   }
   return OkStatus();
 }
 
-Result<Int8Options> Int8OptionsOf(const Flags& flags) {
-  Int8Options options{.calibration = flags.calibration,
-                      .data = {.labels = flags.labels,
-                               .label_column = flags.label_column,
-                               .allow_nan = flags.allow_nan},
-                      .evaluation = flags.evaluation,
-                      .max_auc_drop = flags.max_auc_drop,
-                      .score = flags.score,
-                      .best = flags.best,
-                      .obey = flags.precision_constraints == "obey"};
+/// Every file that a build reads, as people call it.
+std::vector<std::pair<std::string_view, std::filesystem::path>> FilesRead(const Flags& flags) {
+  return {{"the model", flags.onnx},
+          {"the samples", flags.calibration},
+          {"the labelled samples", flags.evaluation},
+          {"the labels", flags.labels},
+          {"the timing cache", flags.timing_cache}};
+}
+
+/// As CheckTarget, against what is read and the targets before it.
+Result<std::filesystem::path> CheckTargetOf(
+    const Flags& flags, const std::string& flag, const std::string& path,
+    std::initializer_list<std::pair<std::string_view, std::filesystem::path>> targets = {}) {
+  auto others = FilesRead(flags);
+  others.insert(others.end(), targets);
+  return CheckTarget(flag, path, others);
+}
+
+Result<PrecisionOptions> PrecisionOptionsOf(const Flags& flags) {
+  PrecisionOptions options{.allowed = AllowedBy(flags),
+                           .calibration = flags.calibration,
+                           .data = {.labels = flags.labels,
+                                    .label_column = flags.label_column,
+                                    .allow_nan = flags.allow_nan},
+                           .evaluation = flags.evaluation,
+                           .max_auc_drop = flags.max_auc_drop,
+                           .score = flags.score,
+                           .best = flags.best,
+                           .obey = flags.precision_constraints == "obey"};
   VERDICT_ASSIGN_OR_RETURN(options.observer, ParseObserver(flags.observer));
-  const std::initializer_list<std::pair<std::string_view, std::filesystem::path>> read = {
-      {"the model", flags.onnx},
-      {"the samples", flags.calibration},
-      {"the labelled samples", flags.evaluation},
-      {"the labels", flags.labels},
-      {"the engine", flags.engine},
-      {"the report", flags.report}};
   if (!flags.calibration_cache.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(options.cache,
-                             CheckTarget("--saveCalib", flags.calibration_cache, read));
+    VERDICT_ASSIGN_OR_RETURN(
+        options.cache, CheckTargetOf(flags, "--saveCalib", flags.calibration_cache,
+                                     {{"the engine", flags.engine}, {"the report", flags.report}}));
   }
   return options;
 }
 
-/// The build in int8: what was found goes to the terminal, into the metadata and to --report.
-Result<CompileResult> CompileInt8(const Flags& flags, const ImportedModel& model,
-                                  const CompileOptions& options) {
-  VERDICT_ASSIGN_OR_RETURN(const Int8Options int8, Int8OptionsOf(flags));
+/// The table of what is in the engine, or, where that is float32, of everything that was tried; of
+/// the others a line.
+void PrintAttempts(const PrecisionBuild& build) {
+  for (size_t i = 0; i < build.attempts.size(); ++i) {
+    const PrecisionAttempt& attempt = build.attempts[i];
+    const std::string name(PrecisionName(attempt.precision));
+    if (attempt.report && (!build.chosen || build.chosen == i)) {
+      std::istringstream table(ToTable(*attempt.report));
+      for (std::string line; std::getline(table, line);) {
+        std::printf("%s\n", TerminalText(line).c_str());
+      }
+    } else if (attempt.report) {
+      std::printf("  %s would lose %.5f of the ROC-AUC\n", name.c_str(),
+                  attempt.report->scores.auc_drop());
+    }
+    for (const SpeedComparison& times : attempt.speeds) {
+      std::printf("  %s: float32 %.4g us, %s %.4g us: %.2f times as fast\n",
+                  ToString(times.first_input).c_str(), times.baseline_us, name.c_str(),
+                  times.candidate_us, times.baseline_us / times.candidate_us);
+    }
+  }
+}
+
+/// The build below float32: what was found goes to the terminal, into the metadata and to --report.
+Result<CompileResult> CompilePrecision(const Flags& flags, const ImportedModel& model,
+                                       const CompileOptions& options) {
+  VERDICT_ASSIGN_OR_RETURN(const PrecisionOptions precision, PrecisionOptionsOf(flags));
   std::filesystem::path report_path;
   if (!flags.report.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(report_path, CheckTarget("--report", flags.report,
-                                                      {{"the model", flags.onnx},
-                                                       {"the samples", flags.calibration},
-                                                       {"the labelled samples", flags.evaluation},
-                                                       {"the labels", flags.labels},
-                                                       {"the engine", flags.engine}}));
+    VERDICT_ASSIGN_OR_RETURN(report_path, CheckTargetOf(flags, "--report", flags.report,
+                                                        {{"the engine", flags.engine}}));
   }
-  VERDICT_ASSIGN_OR_RETURN(Int8Build build, BuildInt8(model, flags.onnx, options, int8));
-  if (build.report) {
-    std::istringstream table(ToTable(*build.report));
-    for (std::string line; std::getline(table, line);) {
-      std::printf("%s\n", TerminalText(line).c_str());
-    }
-    if (!build.in_float32) {
-      build.compiled.contents.metadata["precision_report"] = ToJson(*build.report);
-    }
-    if (!report_path.empty()) {
-      const std::string page = ToHtml(*build.report);
-      const std::array parts = {std::as_bytes(std::span(page))};
-      VERDICT_RETURN_IF_ERROR(WriteFileAtomically(report_path, parts));
-    }
+  VERDICT_ASSIGN_OR_RETURN(PrecisionBuild build,
+                           BuildPrecision(model, flags.onnx, options, precision));
+  PrintAttempts(build);
+  const auto first = std::ranges::find_if(
+      build.attempts, [](const PrecisionAttempt& attempt) { return attempt.report.has_value(); });
+  const std::optional<PrecisionReport> report = build.chosen ? build.attempts[*build.chosen].report
+                                                : first != build.attempts.end() ? first->report
+                                                                                : std::nullopt;
+  if (report && build.chosen) {
+    build.compiled.contents.metadata["precision_report"] = ToJson(*report);
   }
-  for (const SpeedComparison& times : build.speeds) {
-    std::printf("  %s: float32 %.4g us, int8 %.4g us: %.2f times as fast\n",
-                ToString(times.first_input).c_str(), times.baseline_us, times.candidate_us,
-                times.baseline_us / times.candidate_us);
+  if (report && !report_path.empty()) {
+    const std::string page = ToHtml(*report);
+    const std::array parts = {std::as_bytes(std::span(page))};
+    VERDICT_RETURN_IF_ERROR(WriteFileAtomically(report_path, parts));
   }
   for (const std::string& note : build.notes) {
     std::fprintf(stderr, "verdict build: note: %s\n", TerminalText(note).c_str());
@@ -168,22 +217,16 @@ void PrintEngine(const EngineContents& contents) {
 Status Build(const Flags& flags) {
   const auto start = std::chrono::steady_clock::now();
   VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
-  VERDICT_ASSIGN_OR_RETURN(const auto target,
-                           CheckTarget("--saveEngine", flags.engine,
-                                       {{"the model", flags.onnx},
-                                        {"the timing cache", options.timing_cache},
-                                        {"the samples", flags.calibration},
-                                        {"the labelled samples", flags.evaluation},
-                                        {"the labels", flags.labels}}));
+  VERDICT_ASSIGN_OR_RETURN(const auto target, CheckTargetOf(flags, "--saveEngine", flags.engine));
   VERDICT_RETURN_IF_ERROR(CheckTogether(flags));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
   if (flags.verbose) {
     std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
   }
   VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
-                           flags.calibration.empty()
+                           AllowedBy(flags).empty()
                                ? CompileImported(std::move(model), flags.onnx, options)
-                               : CompileInt8(flags, model, options));
+                               : CompilePrecision(flags, model, options));
   if (flags.verbose) PrintPasses(compiled.passes);
   VERDICT_RETURN_IF_ERROR(WriteEngineFile(target, compiled.contents));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -215,11 +258,13 @@ std::function<Status()> Declare(CLI::App& app) {
   AddShapesFlag(app, "--maxShapes", flags->max_shapes, "largest input shapes");
   AddShapesFlag(app, "--shapes", flags->shapes, "all three at once");
   app.add_flag("--int8", flags->int8, "quantize: four times smaller, faster");
+  app.add_flag("--bf16", flags->bf16, "layers in bfloat16: twice smaller");
+  app.add_flag("--fp16", flags->fp16, "layers in float16; what overflows stays in float32");
   app.add_option("--calib", flags->calibration, "samples of the inputs, or a calibration cache")
       ->type_name("FILE");
   app.add_option("--evaluate", flags->evaluation, "samples with labels to keep the ROC-AUC on")
       ->type_name("FILE");
-  app.add_flag("--best", flags->best, "as --int8, or float32 where that is not better");
+  app.add_flag("--best", flags->best, "the fastest of these that keeps the ROC-AUC, or float32");
   const auto add_rare = [&app](const char* flag, auto& value, const char* type, const char* help) {
     return app.add_option(flag, value, help)->type_name(type)->group("");
   };
@@ -229,7 +274,7 @@ std::function<Status()> Declare(CLI::App& app) {
         return drop >= 0 && drop <= 1 ? "" : text + " is not from 0 to 1";  // nor NaN
       });
   add_rare("--precisionConstraints", flags->precision_constraints, "KIND",
-           "obey: int8 even if it is slower; default none")
+           "obey: below float32 even if it is slower; default none")
       ->check(CLI::IsMember({"none", "obey"}).description(""));
   add_rare("--labels", flags->labels, "FILE", "0 or 1 a sample, where the samples have none");
   add_rare("--label-column", flags->label_column, "NAME", "of the samples; default label");

@@ -10,7 +10,7 @@ constexpr int kMaxLinks = 40;  // as Linux
 }  // namespace
 
 Result<fs::path> CheckTarget(const std::string& flag, const fs::path& path,
-                             std::initializer_list<std::pair<std::string_view, fs::path>> sources) {
+                             const std::vector<std::pair<std::string_view, fs::path>>& sources) {
   const std::string context = flag + " " + path.string() + ": ";
   std::error_code error;
   const fs::file_type type = fs::status(path, error).type();

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <filesystem>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 
@@ -18,6 +18,6 @@ namespace verdict {
 /// loop of symlinks).
 Result<std::filesystem::path> CheckTarget(
     const std::string& flag, const std::filesystem::path& path,
-    std::initializer_list<std::pair<std::string_view, std::filesystem::path>> sources);
+    const std::vector<std::pair<std::string_view, std::filesystem::path>>& sources);
 
 }  // namespace verdict

@@ -176,7 +176,7 @@ def test_a_gate_that_nothing_passes_writes_no_engine(folder: pathlib.Path,
     assert "FAILED: the ROC-AUC falls by" in done.stdout
     assert "FAILED" in (tmp_path / "r.html").read_text()
     assert engine.read_bytes() == b"as it was"
-    done = verdict(*arguments, "--best")
+    done = verdict(*arguments, "--best", "--int8")
     assert done.returncode == 0, done.stderr
     assert "float32 is kept" in done.stderr
 

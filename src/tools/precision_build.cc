@@ -1,0 +1,255 @@
+#include "tools/precision_build.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "base/file.h"
+#include "compile/pipeline.h"
+#include "quant/calibrate.h"
+#include "quant/calibration_cache.h"
+#include "tools/model_file.h"
+#include "tools/precision_trial.h"
+#include "tools/sample_runner.h"
+
+namespace verdict {
+namespace {
+
+constexpr int64_t kRowsAtOnce = 64;
+constexpr std::string_view kCacheBegins = "TRT-";
+
+Result<bool> IsCalibrationCache(const std::filesystem::path& path) {
+  VERDICT_ASSIGN_OR_RETURN(const auto file, FileCopy::Read(path, kCacheBegins.size()));
+  const auto bytes = file->bytes();
+  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) ==
+         kCacheBegins;
+}
+
+/// How long the candidate takes, as a share of float32's time: the mean over the golden vectors.
+double TimeRatio(const std::vector<SpeedComparison>& speeds) {
+  double ratio = 0;
+  for (const SpeedComparison& times : speeds) {
+    ratio += times.candidate_us / times.baseline_us / static_cast<double>(speeds.size());
+  }
+  return ratio;
+}
+
+/// Builds one model; keeps what its steps share.
+class Builder {
+ public:
+  Builder(const ImportedModel& model, const std::filesystem::path& path,
+          const CompileOptions& compile, const PrecisionOptions& options)
+      : imported_(model), path_(path), compile_(compile), options_(options) {}
+
+  Result<PrecisionBuild> Build() {
+    VERDICT_ASSIGN_OR_RETURN(in_float_, CompileImported(imported_, path_, compile_));
+    // Folded into a layer's weights, a scaler would leave it inputs of all sizes, for which int8
+    // has one scale: on card transactions that costs half of the ROC-AUC. Halves would round before
+    // the mean is taken off.
+    compile_.disabled_passes.emplace_back(kFoldScaler.name);
+    model_.name = path_.filename().string();
+    model_.graph = imported_.graph;
+    VERDICT_RETURN_IF_ERROR(RunPasses(model_.graph, compile_.disabled_passes).status());
+    model_.layers = FindQuantizableLayers(model_.graph);
+    if (model_.layers.empty()) return OrFloat(WhyNoLayers());
+    VERDICT_ASSIGN_OR_RETURN(model_.axes, FindSampleAxes(model_.graph));
+    model_.rows_at_once = model_.axes.inputs.empty() ? 1 : kRowsAtOnce;
+    model_.profile =
+        SampleProfile(in_float_.contents.profiles.front(), model_.axes, model_.rows_at_once);
+    model_.max_auc_drop = options_.max_auc_drop;
+    VERDICT_RETURN_IF_ERROR(FindRanges());
+    VERDICT_RETURN_IF_ERROR(OpenEvaluation());
+    for (const Precision precision : options_.allowed) {
+      VERDICT_RETURN_IF_ERROR(Attempt(precision));
+    }
+    return Choose();
+  }
+
+ private:
+  static std::string Number(double value) {
+    std::array<char, 32> text;
+    std::snprintf(text.data(), text.size(), "%.3g", value);
+    return text.data();
+  }
+
+  std::string WhyNoLayers() {
+    is_quantized_ = std::ranges::any_of(
+        model_.graph.nodes, [](const Node& node) { return node.op == "DequantizeLinear"; });
+    if (is_quantized_) return "the model is quantized already, and runs as it says";
+    return "the model has no layer that computes in another precision: only products with constant "
+           "weights, LSTM, GRU and embeddings do";
+  }
+
+  /// The float32 engine with the reason among the notes, or the refusal.
+  Result<PrecisionBuild> OrFloat(const std::string& why) {
+    if (!options_.best) {
+      build_.refusal = path_.string() + ": " + why + "; build it without " + Flags() +
+                       ", or with --best, which then takes float32";
+      return std::move(build_);
+    }
+    return KeepFloat(why);
+  }
+
+  /// "--int8", "--bf16 and --fp16"
+  std::string Flags() const {
+    std::string flags;
+    for (const Precision precision : options_.allowed) {
+      flags += flags.empty() ? "" : " and ";
+      flags += precision == Precision::kInt8      ? "--int8"
+               : precision == Precision::kFloat16 ? "--fp16"
+                                                  : "--bf16";
+    }
+    return flags;
+  }
+
+  Result<PrecisionBuild> KeepFloat(const std::string& why) {
+    build_.compiled = std::move(in_float_);
+    build_.notes.push_back((is_quantized_ ? "nothing was changed: " : "float32 is kept: ") + why);
+    return std::move(build_);
+  }
+
+  bool Allows(Precision precision) const {
+    return std::ranges::find(options_.allowed, precision) != options_.allowed.end();
+  }
+
+  /// Fills the ranges, from the samples or a cache, and opens the samples.
+  Status FindRanges() {
+    if (options_.calibration.empty()) return OkStatus();
+    VERDICT_ASSIGN_OR_RETURN(const bool is_cache, IsCalibrationCache(options_.calibration));
+    if (is_cache) return ReadRanges();
+    CalibrationDataOptions data = options_.data;
+    if (!options_.evaluation.empty()) data.labels.clear();
+    VERDICT_ASSIGN_OR_RETURN(model_.source,
+                             OpenCalibrationData(options_.calibration, model_.graph, data));
+    VERDICT_ASSIGN_OR_RETURN(
+        CalibrationResult calibrated,
+        Calibrate(
+            model_.graph, model_.layers, *model_.source,
+            [this](Graph graph) { return MakeSampleRunner(std::move(graph), model_.profile); },
+            {.observer = options_.observer, .rows_at_once = model_.rows_at_once}));
+    model_.ranges = std::move(calibrated.ranges);
+    model_.observers = std::move(calibrated.observers);
+    return OkStatus();
+  }
+
+  Status ReadRanges() {
+    VERDICT_ASSIGN_OR_RETURN(const auto loaded,
+                             ReadCalibrationCache(options_.calibration, Sha256()));
+    if (!loaded.is_bound) {
+      build_.notes.push_back(options_.calibration.string() +
+                             " does not say which model it was made for");
+    }
+    for (const QuantizableLayer& layer : model_.layers) {
+      if (!layer.needs_range) continue;
+      const std::string& name = model_.graph.value(layer.input).name;
+      const auto scale = loaded.cache.scales.find(name);
+      if (scale != loaded.cache.scales.end()) {
+        model_.ranges[name].threshold = scale->second * 127.0F;
+      } else if (Allows(Precision::kInt8)) {
+        return InvalidArgument(options_.calibration.string() + " has no tensor '" + name +
+                               "': it was made for another model, or with other passes");
+      }
+    }
+    return OkStatus();
+  }
+
+  std::string Sha256() const { return in_float_.contents.metadata.at("source_sha256"); }
+
+  /// From here on, the source is what the model is held to; null without labels.
+  Status OpenEvaluation() {
+    if (!options_.evaluation.empty()) {
+      VERDICT_ASSIGN_OR_RETURN(
+          model_.source, OpenCalibrationData(options_.evaluation, model_.graph, options_.data));
+      if (!model_.source->has_labels()) {
+        return InvalidArgument(options_.evaluation.string() +
+                               " has no labels: a column \"label\", or --labels FILE");
+      }
+    }
+    if (model_.source != nullptr && model_.source->has_labels()) {
+      VERDICT_ASSIGN_OR_RETURN(model_.score, FindScore(model_.graph, options_.score));
+      VERDICT_ASSIGN_OR_RETURN(model_.baseline,
+                               ReadScores(model_.graph, model_.profile, model_.axes, model_.score,
+                                          model_.rows_at_once, *model_.source));
+      return OkStatus();
+    }
+    model_.source = nullptr;
+    build_.notes.push_back(
+        "the accuracy was not checked: there are no labels (a column \"label\", --labels, or "
+        "--evaluate)");
+    return OkStatus();
+  }
+
+  Status Attempt(Precision precision) {
+    VERDICT_ASSIGN_OR_RETURN(TrialResult trial, TryPrecision(model_, precision));
+    PrecisionAttempt attempt{.precision = precision,
+                             .report = std::move(trial.report),
+                             .why_not = std::move(trial.why_not)};
+    std::ranges::move(trial.notes, std::back_inserter(build_.notes));
+    CompileResult compiled;
+    if (trial.passes) {
+      CompileOptions compile = compile_;
+      compile.after_passes = [&](Graph& graph) {
+        return ApplyPrecision(model_, precision, trial.keep, graph);
+      };
+      VERDICT_ASSIGN_OR_RETURN(compiled, CompileImported(imported_, path_, compile));
+      VERDICT_ASSIGN_OR_RETURN(attempt.speeds, CompareSpeed(in_float_.contents, compiled.contents));
+    }
+    build_.attempts.push_back(std::move(attempt));
+    compiled_.push_back(std::move(compiled));
+    return OkStatus();
+  }
+
+  /// The fastest of those that passed.
+  Result<PrecisionBuild> Choose() {
+    std::string why_not;
+    std::optional<size_t> fastest;
+    for (size_t i = 0; i < build_.attempts.size(); ++i) {
+      const PrecisionAttempt& attempt = build_.attempts[i];
+      if (!attempt.why_not.empty()) {
+        why_not += (why_not.empty() ? "" : "; ") + attempt.why_not;
+      } else if (!fastest ||
+                 TimeRatio(attempt.speeds) < TimeRatio(build_.attempts[*fastest].speeds)) {
+        fastest = i;
+      }
+    }
+    if (!fastest) return OrFloat(why_not);
+    if (!options_.cache.empty()) VERDICT_RETURN_IF_ERROR(SaveCache());
+    const PrecisionAttempt& attempt = build_.attempts[*fastest];
+    const double ratio = TimeRatio(attempt.speeds);
+    if (ratio > 1) {
+      const std::string slower = std::string(PrecisionName(attempt.precision)) + " takes " +
+                                 Number(ratio) + " times as long as float32 on this machine";
+      if (!options_.obey) return KeepFloat(slower);
+      build_.notes.push_back(slower);
+    }
+    build_.chosen = fastest;
+    build_.compiled = std::move(compiled_[*fastest]);
+    return std::move(build_);
+  }
+
+  Status SaveCache() const {
+    CalibrationCache cache;
+    for (const auto& [name, range] : model_.ranges) cache.scales[name] = range.threshold / 127.0F;
+    return WriteCalibrationCache(options_.cache, cache, path_, Sha256());
+  }
+
+  const ImportedModel& imported_;
+  const std::filesystem::path& path_;
+  CompileOptions compile_;
+  const PrecisionOptions& options_;
+  CompileResult in_float_;
+  bool is_quantized_ = false;  // before we touched it
+  TrialModel model_;
+  std::vector<CompileResult> compiled_;  // by attempt
+  PrecisionBuild build_;
+};
+
+}  // namespace
+
+Result<PrecisionBuild> BuildPrecision(const ImportedModel& model, const std::filesystem::path& path,
+                                      const CompileOptions& compile,
+                                      const PrecisionOptions& options) {
+  return Builder(model, path, compile, options).Build();
+}
+
+}  // namespace verdict

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compile/compile.h"
+#include "onnx/import.h"
+#include "quant/precision.h"
+#include "quant/thresholds.h"
+#include "release/gates/precision_report.h"
+#include "tools/calibration_data.h"
+#include "tools/speed_comparison.h"
+
+namespace verdict {
+
+struct PrecisionOptions {
+  /// What layers may compute in beside float32.
+  std::vector<Precision> allowed;
+  /// Samples (.npz, .csv, .jsonl), or a calibration cache: it begins as TensorRT's do. May be empty
+  /// if int8 is not allowed; then what overflows float16 is found by its weights alone.
+  std::filesystem::path calibration;
+  CalibrationDataOptions data;
+  /// Labelled samples that the model is held to; empty: those of the calibration. `data` is of
+  /// these too; a file of labels is for these alone.
+  std::filesystem::path evaluation;
+  Observer observer = Observer::kAuto;
+  /// Where the scales go; empty: nowhere.
+  std::filesystem::path cache;
+  /// With labels: what may be lost of the ROC-AUC.
+  double max_auc_drop = 0.001;
+  std::string score;  // output; empty: see FindScore
+  /// Float32 where nothing else passes, instead of an error.
+  bool best = false;
+  /// What is allowed also where it is not faster than float32.
+  bool obey = false;
+};
+
+/// What came of one precision.
+struct PrecisionAttempt {
+  Precision precision = Precision::kInt8;
+  /// Where there are labels.
+  std::optional<PrecisionReport> report;
+  /// Float32 and this, for each golden vector.
+  std::vector<SpeedComparison> speeds;
+  std::string why_not;  // there is no engine of it; empty if there is
+};
+
+struct PrecisionBuild {
+  /// Why there is no engine; empty if there is one.
+  std::string refusal;
+  CompileResult compiled;
+  /// Index of what the engine computes in, in `attempts`; nothing: float32.
+  std::optional<size_t> chosen;
+  /// In the order of what was allowed.
+  std::vector<PrecisionAttempt> attempts;
+  /// For people: what was kept in float32 and why, what was not checked.
+  std::vector<std::string> notes;
+};
+
+/// Compiles a model in each allowed precision, with those layers in it that keep the ROC-AUC, and
+/// takes the fastest on this machine, unless float32 is faster. path: of the ONNX file. Errors: as
+/// CompileImported, OpenCalibrationData, Calibrate and ReadCalibrationCache. Where no layer can
+/// take a precision or the gate is not passed, and `best` is not set, that is the refusal beside
+/// what was found.
+Result<PrecisionBuild> BuildPrecision(const ImportedModel& model, const std::filesystem::path& path,
+                                      const CompileOptions& compile,
+                                      const PrecisionOptions& options);
+
+}  // namespace verdict

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/profile.h"
+#include "quant/insert_quantization.h"
+#include "quant/precision.h"
+#include "quant/sample_axes.h"
+#include "quant/sample_source.h"
+#include "quant/thresholds.h"
+#include "release/gates/precision_report.h"
+#include "tools/score_reader.h"
+
+namespace verdict {
+
+/// A model whose layers are to compute in another precision, and what it is held to.
+struct TrialModel {
+  std::string name;
+  Graph graph;  // in float32, after the passes
+  std::vector<QuantizableLayer> layers;
+  TensorRanges ranges;
+  std::map<std::string, Observer, std::less<>> observers;
+  SampleAxes axes;
+  int64_t rows_at_once = 1;
+  Profile profile;  // of samples
+  /// Labelled samples; null: none.
+  std::unique_ptr<SampleSource> source;
+  ScoreOutput score;
+  Scores baseline;  // of float32
+  double max_auc_drop = 0;
+};
+
+/// Which layers take a precision.
+struct TrialResult {
+  std::vector<bool> keep;  // by layer: whether it stays in float32
+  bool passes = false;
+  std::string why_not;  // where it does not pass
+  /// Where there are labels.
+  std::optional<PrecisionReport> report;
+  std::vector<std::string> notes;
+};
+
+/// The layers that hold the precision and keep the ROC-AUC: what overflows it stays in float32, and
+/// of the others what SearchPrecision finds. Without labels, what does not overflow. Errors: as
+/// InsertQuantization, InsertHalf and ReadScores.
+Result<TrialResult> TryPrecision(TrialModel& model, Precision precision);
+
+/// Rewrites the model's graph, or the same one made anew, with every layer that is not kept in the
+/// precision.
+Status ApplyPrecision(const TrialModel& model, Precision precision, const std::vector<bool>& keep,
+                      Graph& graph);
+
+}  // namespace verdict
