@@ -9,8 +9,8 @@ namespace verdict::cpu {
 /// Two values of k lie side by side in packed weights, and are summed apart: `even` and `odd` for
 /// bfloat16; lanes of the lower and the upper half of the columns, in turns even and odd, for
 /// float16, as the conversion's instruction leaves them. Sums are of up to kBlock products, then
-/// of those, kept in c. Whether weights are converted for each tile, or once for many, changes no
-/// bit.
+/// of those, kept in c. (To convert weights once for many rows is no faster: tiles of six rows
+/// spread it enough.)
 ///
 /// Vector: one instruction set's vectors, of a type inside an unnamed namespace, so that nothing
 /// made of it is shared between files that are compiled for different sets.
@@ -18,7 +18,6 @@ template <typename Vector, HalfType kType>
 class FloatLoops {
  public:
   static void Gemm(const HalfGemmArgs& args) {
-    alignas(64) float floats[kBlock * kPanelColumns];
     const int64_t row_values = HalfRowValues(args.k);
     const uint16_t* panel = args.packed;
     for (int64_t first = 0; first < args.n; first += kPanelColumns) {
@@ -28,18 +27,7 @@ class FloatLoops {
       do {  // once if k is 0
         const int64_t rest = row_values - begin;
         const Block block{begin, rest < kBlock ? rest : kBlock, first, columns};
-        const uint16_t* packed = panel + begin * columns;
-        if (args.m >= kLeastRowsToConvert) {
-          for (int64_t i = 0; i < block.values * columns; i += 2 * kLanes) {
-            F low, high;
-            Load(packed + i, low, high);
-            Vector::Store(floats + i, low);
-            Vector::Store(floats + i + kLanes, high);
-          }
-          AllRows(args, block, floats);
-        } else {
-          AllRows(args, block, packed);
-        }
+        AllRows(args, block, panel + begin * columns);
         begin += kBlock;
       } while (begin < row_values);
       panel += row_values * columns;
@@ -50,10 +38,8 @@ class FloatLoops {
   using F = typename Vector::F;
   static constexpr int64_t kLanes = Vector::kLanes;
   static constexpr int64_t kPanelColumns = 64;
-  static constexpr int64_t kBlock = 128;
+  static constexpr int64_t kBlock = 256;
   static constexpr int64_t kPrefetchValues = 1024;
-  /// From as many rows on, weights are converted once for all of them.
-  static constexpr int64_t kLeastRowsToConvert = 3 * Vector::kMaxRows;
 
   /// `values` of k from `begin` on, by a panel's columns.
   struct Block {
@@ -68,14 +54,8 @@ class FloatLoops {
     }
   }
 
-  static void Load(const float* from, F& low, F& high) {
-    low = Vector::Load(from);
-    high = Vector::Load(from + kLanes);
-  }
-
   /// In tiles of like height: low ones have too few sums to hide an instruction's latency.
-  template <typename Weight>
-  static void AllRows(const HalfGemmArgs& args, const Block& block, const Weight* weights) {
+  static void AllRows(const HalfGemmArgs& args, const Block& block, const uint16_t* weights) {
     int64_t rows = 0;
     for (int64_t row = 0; row < args.m; row += rows) {
       const int64_t tiles = (args.m - row + Vector::kMaxRows - 1) / Vector::kMaxRows;
@@ -85,8 +65,8 @@ class FloatLoops {
   }
 
   /// As many rows as `rows` says, up to kRows.
-  template <int kRows, typename Weight>
-  static void Rows(const HalfGemmArgs& args, const Block& block, const Weight* weights,
+  template <int kRows>
+  static void Rows(const HalfGemmArgs& args, const Block& block, const uint16_t* weights,
                    int64_t rows, int64_t row) {
     if constexpr (kRows > 1) {
       if (rows < kRows) return Rows<kRows - 1>(args, block, weights, rows, row);
@@ -107,9 +87,9 @@ class FloatLoops {
     for (; at < block.columns; at += kLanes) Tile<kRows, 1>(args, block, a, weights, row, at);
   }
 
-  template <int kRows, int kWide, typename Weight>
+  template <int kRows, int kWide>
   static void Tile(const HalfGemmArgs& args, const Block& block, const float* a,
-                   const Weight* weights, int64_t row, int64_t at) {
+                   const uint16_t* weights, int64_t row, int64_t at) {
     F sums[kRows][2 * kWide];
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < 2 * kWide; ++v) sums[r][v] = Vector::Zero();
@@ -118,7 +98,7 @@ class FloatLoops {
     for (int64_t p = 0; p < block.values; p += 2) {
       F w[2 * kWide];
       for (int v = 0; v < kWide; ++v) {
-        const Weight* from = weights + v * 2 * kLanes;
+        const uint16_t* from = weights + v * 2 * kLanes;
         Load(from, w[2 * v], w[2 * v + 1]);
         if constexpr (kRows == 1) __builtin_prefetch(from + kPrefetchValues);
       }
