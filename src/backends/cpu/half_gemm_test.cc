@@ -157,9 +157,9 @@ struct Product {
 
 TEST_P(HalfGemmOn, Shapes) {
   for (HalfType type : Types()) {
-    for (int64_t m : {1, 2, 3, 5, 6, 7, 13, 16, 17, 33}) {
-      for (int64_t k : {0, 1, 2, 3, 31, 32, 33, 64, 129, 255, 256, 257, 300}) {
-        for (int64_t n : {1, 7, 8, 16, 17, 33, 48, 63, 64, 65, 130}) {
+    for (int64_t m : {1, 3, 6, 7, 17, 33}) {
+      for (int64_t k : {0, 1, 2, 31, 32, 33, 129, 256, 257}) {
+        for (int64_t n : {1, 8, 17, 48, 64, 65, 130}) {
           SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n));
           Product product(type, m, k, n);
           product.has_bias = (m + n) % 3 != 0;
