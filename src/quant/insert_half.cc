@@ -145,10 +145,7 @@ std::string WhyHalfOverflows(const Graph& graph, const QuantizableLayer& layer, 
   if (!(largest_activation <= limit)) {
     return text("'" + graph.value(layer.input).name + "' reaches", largest_activation);
   }
-  const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
-  std::vector<ValueId> weights = {layer.weights};
-  if (node.op == "LSTM" || node.op == "GRU") weights.push_back(node.inputs[kRecurrentR]);
-  for (const ValueId id : weights) {
+  for (const ValueId id : WeightsOf(graph, layer)) {
     for (const float value : graph.constant(id)->view().as<const float>()) {
       if (!(std::fabs(value) <= limit)) {
         return text("weights '" + graph.value(id).name + "' hold", value);

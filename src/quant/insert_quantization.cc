@@ -200,6 +200,24 @@ class Inserter {
 
 }  // namespace
 
+std::string WhyNotInt8(const Graph& graph, const QuantizableLayer& layer,
+                       const TensorRanges& ranges) {
+  if (layer.needs_range) {
+    const std::string& name = graph.value(layer.input).name;
+    const auto range = ranges.find(name);
+    if (range != ranges.end() && !std::isnormal(range->second.threshold / kLargestQuantum)) {
+      return "'" + name + "' is too small for a scale";
+    }
+  }
+  for (const ValueId id : WeightsOf(graph, layer)) {
+    for (const float value : graph.constant(id)->view().as<const float>()) {
+      if (std::isfinite(value)) continue;
+      return "weights '" + graph.value(id).name + "' hold " + std::to_string(value);
+    }
+  }
+  return "";
+}
+
 Status InsertQuantization(Graph& graph, std::span<const QuantizableLayer> layers,
                           const TensorRanges& ranges) {
   Inserter inserter(graph, ranges);

@@ -23,6 +23,11 @@ struct TensorRange {
 /// By the tensor's name.
 using TensorRanges = std::map<std::string, TensorRange, std::less<>>;
 
+/// Why the layer cannot be in int8: weights that are not finite, or activations so small that no
+/// scale can be made of their range; empty if it can. Of a tensor without a range nothing is said.
+std::string WhyNotInt8(const Graph& graph, const QuantizableLayer& layer,
+                       const TensorRanges& ranges);
+
 /// Writes weights as int8 with a scale for each output column (largest |w| / 127) behind a
 /// DequantizeLinear, and puts a QuantizeLinear and a DequantizeLinear before a product's
 /// activations (scale threshold / 127, zero point 0), once where several layers read them. Where

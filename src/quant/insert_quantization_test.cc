@@ -166,6 +166,18 @@ TEST(InsertQuantization, ASmallTableIsLeftAlone) {
   EXPECT_TRUE(FindQuantizableLayers(Embedding(1023)).empty());
 }
 
+TEST(WhyNotInt8, NamesWhatCannotBe) {
+  Graph graph = ThreeLayers();
+  auto layers = FindQuantizableLayers(graph);
+  EXPECT_EQ(WhyNotInt8(graph, layers[0], kRanges), "");
+  EXPECT_EQ(WhyNotInt8(graph, layers[0], {}), "") << "an error of InsertQuantization";
+  const TensorRanges tiny = {{"x", {.threshold = 1e-40F}}};
+  EXPECT_THAT(WhyNotInt8(graph, layers[0], tiny), HasSubstr("'x' is too small"));
+  EXPECT_EQ(WhyNotInt8(graph, layers[2], tiny), "");
+  graph = ThreeLayers("nan, 0, 1, 0, 1, 0");
+  EXPECT_THAT(WhyNotInt8(graph, layers[0], kRanges), HasSubstr("weights 'w0' hold nan"));
+}
+
 TEST(InsertQuantization, RefusesWhatInt8CannotHold) {
   Graph graph = ThreeLayers("inf, 0, 1, 0, 1, 0");
   EXPECT_THAT(InsertQuantization(graph, FindQuantizableLayers(graph), kRanges).message(),

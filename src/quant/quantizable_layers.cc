@@ -43,6 +43,12 @@ bool IsQuantizableTable(const Graph& graph, const Node& node) {
 
 }  // namespace
 
+std::vector<ValueId> WeightsOf(const Graph& graph, const QuantizableLayer& layer) {
+  const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+  if (node.op != "LSTM" && node.op != "GRU") return {layer.weights};
+  return {layer.weights, node.inputs[kRecurrentR]};
+}
+
 std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph) {
   std::vector<QuantizableLayer> layers;
   for (size_t index = 0; index < graph.nodes.size(); ++index) {

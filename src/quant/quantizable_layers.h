@@ -19,6 +19,9 @@ struct QuantizableLayer {
   bool needs_range = false;
 };
 
+/// The layer's constants that become narrower: `weights`, and of recurrent layers R.
+std::vector<ValueId> WeightsOf(const Graph& graph, const QuantizableLayer& layer);
+
 /// The layers of a graph that the passes have gone over, in their order. Tables of less than 64 KiB
 /// are left alone.
 std::vector<QuantizableLayer> FindQuantizableLayers(const Graph& graph);

@@ -47,7 +47,9 @@ class Trial {
   void FindOverflows() {
     reasons_.resize(model_.layers.size());
     for (size_t i = 0; i < model_.layers.size(); ++i) {
-      if (precision_ != Precision::kInt8) {
+      if (precision_ == Precision::kInt8) {
+        reasons_[i] = WhyNotInt8(model_.graph, model_.layers[i], model_.ranges);
+      } else {
         reasons_[i] = WhyHalfOverflows(model_.graph, model_.layers[i], HalfTypeOf(precision_),
                                        LargestInput(model_.layers[i]));
       }
