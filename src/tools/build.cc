@@ -264,9 +264,9 @@ std::function<Status()> Declare(CLI::App& app) {
       ->type_name("FILE");
   app.add_option("--evaluate", flags->evaluation, "samples with labels to keep the ROC-AUC on")
       ->type_name("FILE");
-  app.add_flag("--best", flags->best, "the fastest of these that keeps the ROC-AUC, or float32");
+  app.add_flag("--best", flags->best, "the fastest of these that passes, or float32");
   const auto add_rare = [&app](const char* flag, auto& value, const char* type, const char* help) {
-    return app.add_option(flag, value, help)->type_name(type)->group("");
+    return app.add_option(flag, value, help)->type_name(type)->group(kRareOptions);
   };
   add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
       ->check([](const std::string& text) {
@@ -283,22 +283,21 @@ std::function<Status()> Declare(CLI::App& app) {
   add_rare("--saveCalib", flags->calibration_cache, "FILE", "keep the ranges, as TensorRT does");
   add_rare("--score", flags->score, "OUTPUT", "its last column is the score; default the last");
   add_rare("--report", flags->report, "FILE.html", "accuracy and what was kept in float32");
-  app.add_flag("--allow-nan", flags->allow_nan, "samples may lack values")->group("");
+  app.add_flag("--allow-nan", flags->allow_nan, "samples may lack values")->group(kRareOptions);
   app.add_option("--disable-pass", flags->disabled_passes, "leave a pass out; may be repeated")
-      ->group("")
+      ->group(kRareOptions)
       ->type_name("NAME")
       ->take_all()
       ->check(CLI::IsMember(std::move(passes)).description(""));
   app.add_option("--backend", flags->backend, "compute on this backend alone")
-      ->group("")
+      ->group(kRareOptions)
       ->type_name("NAME")
       ->check(CLI::IsMember(std::move(backends)).description(""));
-  app.add_option("--timingCacheFile", flags->timing_cache, "measured times, kept between builds")
-      ->type_name("FILE");
+  add_rare("--timingCacheFile", flags->timing_cache, "FILE", "measured times, kept between builds");
   app.add_flag("--errorOnTimingCacheMiss", flags->error_on_timing_cache_miss,
                "measure nothing: what the cache lacks is an error")
-      ->group("");
-  AddHelpAll(app, "the other flags too: how to calibrate, passes, …");
+      ->group(kRareOptions);
+  AddHelpAll(app, "the other flags too: calibration, timing cache, …");
   app.add_flag("--verbose", flags->verbose, "show passes, tactics and why others declined");
   return [flags] { return Build(*flags); };
 }

@@ -229,7 +229,7 @@ std::function<Status()> Declare(CLI::App& app) {
   };
   // Options of a group without a name are shown by --help-all only: --help fits a screen.
   const auto add_rare = [&](const char* flag, auto& value, const char* type, const char* help) {
-    return add(flag, value, type, help)->group("");
+    return add(flag, value, type, help)->group(kRareOptions);
   };
   add("--model", flags->model, "NAME", "the model to ask")->required();
   add("--url", flags->url, "HOST:PORT", "default localhost:8000, gRPC 8001; https:// is TLS");
@@ -283,7 +283,7 @@ std::function<Status()> Declare(CLI::App& app) {
   add_rare("--tls-ca", flags->tls_ca, "FILE", "TLS; PEM of the authority to trust");
   add_rare("--cert", flags->cert, "FILE", "PEM of the client's certificate");
   add_rare("--key", flags->key, "FILE", "PEM of its private key");
-  app.add_flag("--spin", flags->spin, "never sleeps: exact times, a whole core")->group("");
+  app.add_flag("--spin", flags->spin, "never sleeps: exact times, a whole core")->group(kRareOptions);
   AddHelpAll(app, "the other flags too: TLS, tokens, seed, threads, …");
   app.parse_complete_callback([flags, &app] {
     flags->has_duration = app.count("--duration") > 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/terminal_text.h"
+#include "tools/help_all.h"
 #include "tools/subcommand.h"
 
 namespace verdict {
@@ -76,6 +77,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "verdict " VERDICT_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
+  app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(kFlagColumn);
   app.footer("Each subcommand has its own: verdict build --help");
   std::function<Status()> run;

@@ -1,4 +1,5 @@
 #include "tools/serve_flags.h"
+#include "tools/help_all.h"
 
 #include <unistd.h>
 
@@ -82,7 +83,7 @@ void DeclareServeFlags(CLI::App& app, ServeFlags* flags) {
         key.help);
     option->type_name(key.type);
     option->check([&key](const std::string& text) { return WrongValue(key.path, text); });
-    if (key.rare) option->group("");
+    if (key.rare) option->group(kRareOptions);
     if (key.shows_default) option->default_str(DefaultText(key.path));
   }
   app.add_option_function<std::vector<std::string>>(
