@@ -283,7 +283,8 @@ std::function<Status()> Declare(CLI::App& app) {
   add_rare("--tls-ca", flags->tls_ca, "FILE", "TLS; PEM of the authority to trust");
   add_rare("--cert", flags->cert, "FILE", "PEM of the client's certificate");
   add_rare("--key", flags->key, "FILE", "PEM of its private key");
-  app.add_flag("--spin", flags->spin, "never sleeps: exact times, a whole core")->group(kRareOptions);
+  app.add_flag("--spin", flags->spin, "never sleeps: exact times, a whole core")
+      ->group(kRareOptions);
   AddHelpAll(app, "the other flags too: TLS, tokens, seed, threads, …");
   app.parse_complete_callback([flags, &app] {
     flags->has_duration = app.count("--duration") > 0;
