@@ -1,0 +1,103 @@
+"""Builds a model in float32 and in other precisions with `verdict build`, and times its peers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from . import peers
+from .case import Case
+
+MAX_BATCH = 128
+TOLERANCE = 1e-5  # float32 against ONNX Runtime, on scores
+NUMBER = r"([\d.e+-]+)"
+
+
+@dataclasses.dataclass
+class Row:
+    """A model in one precision."""
+
+    name: str
+    what: str
+    asked: str  # the precision
+    auc: float  # of float32
+    report: dict | None  # what the engine says of its accuracy; None where float32 was kept
+    note: str
+    bytes: tuple[int, int | None]  # of the engines: float32, and this one where there is one
+    speeds: list[list[float]]  # per batch: float32 and this precision, us; or float32 alone
+    peers: dict[str, list[float] | None]  # per batch, us
+
+
+def run(*command: object, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode != 0 and not may_fail:
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
+    return done
+
+
+def _check_float32(verdict: pathlib.Path, case: Case, engine: pathlib.Path,
+                   inputs: dict[str, np.ndarray], expected: np.ndarray) -> None:
+    """That the float32 engine scores as ONNX Runtime does: what follows compares with it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given, out = pathlib.Path(scratch, "in.npz"), pathlib.Path(scratch, "out.npz")
+        np.savez(given, **{name: x[:MAX_BATCH] for name, x in inputs.items()})
+        run(verdict, "run", engine, "--inputs", given, "--outputs", out)
+        with np.load(out) as file:
+            off = float(np.abs(file[case.output][:, -1] - expected[:MAX_BATCH]).max())
+    if not off <= TOLERANCE:
+        sys.exit(f"{case.name}: float32 is off ONNX Runtime by {off:.1e}")
+
+
+def _bench_us(verdict: pathlib.Path, case: Case, engine: pathlib.Path, batch: int) -> float:
+    done = run(verdict, "bench", "--loadEngine", engine, "--shapes", case.shapes(batch),
+               "--duration", 1)
+    return 1e3 * float(re.search(rf"median = {NUMBER} ms", done.stdout)[1])
+
+
+def measure(case: Case, precisions: list[str], verdict: pathlib.Path) -> list[Row]:
+    """A row for each of the precisions, which are flags of `verdict build` without the dashes."""
+    inputs, labels = case.read_held_out()
+    peer = peers.OnnxRuntime(case.onnx, case.output)
+    scores = peer.scores(inputs)
+    folder = case.folder
+    floating = folder / f"{case.name}.float.engine"
+    build = [verdict, "build", "--onnx", case.onnx, "--minShapes", case.shapes(1),
+             "--optShapes", case.shapes(32), "--maxShapes", case.shapes(MAX_BATCH)]
+    run(*build, "--saveEngine", floating)
+    _check_float32(verdict, case, floating, inputs, scores)
+    times = {"ONNX Runtime": peer.times_us(inputs)}
+    for precision in ("f32", "bf16"):
+        times[f"OpenVINO {precision}"] = peers.openvino_times_us(
+            case.onnx, case.output, precision, inputs, scores)
+
+    rows = []
+    for precision in precisions:
+        engine = folder / f"{case.name}.{precision}.engine"
+        engine.unlink(missing_ok=True)
+        done = run(*build, "--saveEngine", engine, f"--{precision}",
+                   "--calib", folder / case.samples, "--evaluate", folder / case.held_out,
+                   "--report", folder / f"{case.name}.{precision}.html", may_fail=True)
+        note = " ".join(re.findall(r"float32 is kept: (.*)", done.stderr))
+        report = None
+        if engine.exists():
+            text = run(verdict, "inspect", "--json", engine).stdout
+            metadata = json.loads(text)["metadata"]
+            report = json.loads(metadata.get("precision_report", "null"))
+        else:
+            note = "no engine: " + " ".join(done.stderr.split())
+        speeds = [[float(a), float(b)] for a, b in re.findall(
+            rf"float32 {NUMBER} us, \w+ {NUMBER} us", done.stdout)]
+        if not speeds:
+            speeds = [[_bench_us(verdict, case, floating, batch)] for batch in peers.BATCHES]
+        size = engine.stat().st_size if engine.exists() else None
+        rows.append(Row(case.name, case.what, precision, float(roc_auc_score(labels, scores)),
+                        report, note, (floating.stat().st_size, size), speeds, times))
+    return rows
