@@ -4,7 +4,7 @@
 # Usage: scripts/python-env.sh quickstart|test|precision
 #   quickstart   training, ONNX export, HTTP client
 #   test         quickstart, and ONNX Runtime, XGBoost, pytest
-#   precision    for bench/precision.py, in .venv-precision: quickstart, and JAX, OpenVINO; 1.7 GB
+#   precision    for bench/precision.py, in .venv-precision: quickstart, and JAX, OpenVINO; 1.1 GB
 # PYTHON names another interpreter than python3 (3.11 or newer). pip uses its own configuration.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -40,6 +40,21 @@ class Case:
             return {name: file[name] for name in self.inputs}, file["label"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A model in one precision."""
+
+    name: str
+    what: str
+    asked: str  # the precision
+    auc: float  # of float32
+    report: dict | None  # what the engine says of its accuracy; None where float32 was kept
+    note: str
+    bytes: tuple[int, int | None]  # of the engines: float32, and this one where there is one
+    speeds: list[list[float]]  # per batch: float32 and this precision, us; or float32 alone
+    peers: dict[str, list[float] | None]  # per batch, us
+
+
 def write(folder: pathlib.Path, name: str, what: str, model: onnx.ModelProto,
           data: tuple[str, str, str], rows: dict[str, np.ndarray], output: str) -> Case:
     """Writes the model. data: the rows' source, and the files of samples and of held-out rows."""

@@ -6,7 +6,7 @@ import datetime
 import pathlib
 import re
 
-from .measure import Row
+from .case import Row
 
 HEAD = ("model", "", "precision", "ROC-AUC float32", "reduced", "lost", "95 %",
         "flipped at FPR 1 %", "layers reduced", "size", "batch 1, us", "batch 32, us",
@@ -44,16 +44,16 @@ def write(rows: list[Row], held_out: dict[str, tuple[int, int]]) -> str:
                           for what, (n, frauds) in held_out.items())
     lines = [
         "# Precision: figures", "",
-        "Written by `python3 bench/precision.py --cards creditcard.csv.gz`: models trained on card "
-        "transactions and on the simulator's stream, built with `verdict build --best --calib … "
-        "--evaluate …` (or `--int8`, `--bf16`, `--fp16`, as the column says). Accuracy is that of "
+        "Written by `python3 bench/precision.py --cards creditcard.csv.gz`: models trained on "
+        "card transactions and on the simulator's stream, built with `verdict build --best "
+        "--calib … --evaluate …` (or the flag that the column says). Accuracy is that of "
         "transactions that come after those of the training, which neither training nor "
         f"calibration has seen: {counts}. What a row says of a precision is what was built; where "
         "float32 was kept, or there is no engine, the last column says why.", "",
         "Times are of one thread, the least of many short rounds, float32 → the precision; the "
         "peers' at batch 1 / 32, their scores checked first. Sizes are of the engine files, "
         "beside float32's.", "",
-        "R1 to R4b-like learn the ULB card data. The others learn `python/verdict_lab`'s simulator:",
+        "R1 to R4b-like learn the ULB card data, the others the stream of `python/verdict_lab`:",
         "",
         "- R6- and R7-like: the card's last 7 transactions, 220 columns each: 32 features, one-hot "
         "category, hour and weekday, and 21 of the features as one of seven quantiles each.",

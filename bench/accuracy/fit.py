@@ -1,4 +1,4 @@
-"""Trains the weights of an ONNX network: binary cross-entropy, AdamW, a cosine of learning rates."""
+"""Trains the weights of an ONNX network: binary cross-entropy, AdamW, a cosine of rates."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -14,26 +13,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from . import peers
-from .case import Case
+from .case import Case, Row
 
 MAX_BATCH = 128
 TOLERANCE = 1e-5  # float32 against ONNX Runtime, on scores
 NUMBER = r"([\d.e+-]+)"
-
-
-@dataclasses.dataclass
-class Row:
-    """A model in one precision."""
-
-    name: str
-    what: str
-    asked: str  # the precision
-    auc: float  # of float32
-    report: dict | None  # what the engine says of its accuracy; None where float32 was kept
-    note: str
-    bytes: tuple[int, int | None]  # of the engines: float32, and this one where there is one
-    speeds: list[list[float]]  # per batch: float32 and this precision, us; or float32 alone
-    peers: dict[str, list[float] | None]  # per batch, us
 
 
 def run(*command: object, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
