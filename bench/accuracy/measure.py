@@ -17,12 +17,14 @@ from .case import Case, Row
 
 MAX_BATCH = 128
 TOLERANCE = 1e-5  # float32 against ONNX Runtime, on scores
+REFUSED = 1  # exit status of `verdict build` that writes no engine; 2 is a flag it does not have
 NUMBER = r"([\d.e+-]+)"
 
 
-def run(*command: object, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
+def run(*command: object, allowed: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    """Ends the program at another exit status than those that are allowed."""
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    if done.returncode != 0 and not may_fail:
+    if done.returncode not in allowed:
         sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
     return done
 
@@ -68,7 +70,7 @@ def measure(case: Case, precisions: list[str], verdict: pathlib.Path) -> list[Ro
         engine.unlink(missing_ok=True)
         done = run(*build, "--saveEngine", engine, f"--{precision}",
                    "--calib", folder / case.samples, "--evaluate", folder / case.held_out,
-                   "--report", folder / f"{case.name}.{precision}.html", may_fail=True)
+                   "--report", folder / f"{case.name}.{precision}.html", allowed=(0, REFUSED))
         note = " ".join(re.findall(r"float32 is kept: (.*)", done.stderr))
         report = None
         if engine.exists():
@@ -76,7 +78,8 @@ def measure(case: Case, precisions: list[str], verdict: pathlib.Path) -> list[Ro
             metadata = json.loads(text)["metadata"]
             report = json.loads(metadata.get("precision_report", "null"))
         else:
-            note = "no engine: " + " ".join(done.stderr.split())
+            reason = re.search(r"error: (.*)", done.stderr)
+            note = "no engine: " + (reason[1] if reason else "").replace(f"{case.onnx}: ", "")
         speeds = [[float(a), float(b)] for a, b in re.findall(
             rf"float32 {NUMBER} us, \w+ {NUMBER} us", done.stdout)]
         if not speeds:
