@@ -13,27 +13,31 @@ HEAD = ("model", "", "precision", "ROC-AUC float32", "reduced", "lost", "95 %",
         "ONNX Runtime", "OpenVINO f32", "OpenVINO bf16", "")
 TEXT_COLUMNS = (0, 1, 2, len(HEAD) - 1)
 NONE = "–"
+NAMES = {"bf16": "bfloat16", "fp16": "float16"}  # of flags, as reports name the precisions
+
+
+def _us(time: float) -> str:
+    return f"{time:,.0f}" if time >= 1000 else f"{time:.3g}"
 
 
 def _cells(row: Row) -> list[str]:
-    cells = [row.name, row.what, row.asked, f"{row.auc:.5f}"]
+    cells = [row.name, row.what, NAMES.get(row.asked, row.asked), f"{row.auc:.5f}"]
     report = row.report
     if report:
         precision = report["precision"]
         low, high = report["roc_auc"]["difference_95"]
         reduced = sum(layer["precision"] != "float32" for layer in report["layers"])
-        if precision != row.asked:
-            cells[2] += f": {precision}"
-        cells += [f"{report['roc_auc'][precision]:.5f}", f"{report['auc_drop']:.5f}",
-                  f"{-high:.5f} to {-low:.5f}", str(report["decisions_flipped"]),
+        cells[2] = f"best: {precision}" if row.asked == "best" else precision
+        cells += [f"{report['roc_auc'][precision]:.5f}", f"{report['auc_drop']:z.5f}",
+                  f"{-high:z.5f} to {-low:z.5f}", str(report["decisions_flipped"]),
                   f"{reduced} of {len(report['layers'])}"]
     else:
         cells += [NONE] * 5
     megabytes = row.bytes[0] / 1e6
     cells.append(f"{row.bytes[1] / row.bytes[0]:.2f} of {megabytes:.2g} MB" if report
                  else f"{megabytes:.2g} MB")
-    cells += [" → ".join(f"{us:.3g}" for us in speed) for speed in row.speeds]
-    cells += [" / ".join(f"{us:.3g}" for us in times) if times else NONE
+    cells += [" → ".join(map(_us, speed)) for speed in row.speeds]
+    cells += [" / ".join(map(_us, times)) if times else NONE
               for times in row.peers.values()]
     return [*cells, row.note.replace("|", "\\|")]
 
@@ -46,10 +50,11 @@ def write(rows: list[Row], held_out: dict[str, tuple[int, int]]) -> str:
         "# Precision: figures", "",
         "Written by `python3 bench/precision.py --cards creditcard.csv.gz`: models trained on "
         "card transactions and on the simulator's stream, built with `verdict build --best "
-        "--calib … --evaluate …` (or the flag that the column says). Accuracy is that of "
+        "--calib … --evaluate …`, or with the flag of one precision. Accuracy is that of "
         "transactions that come after those of the training, which neither training nor "
-        f"calibration has seen: {counts}. What a row says of a precision is what was built; where "
-        "float32 was kept, or there is no engine, the last column says why.", "",
+        f"calibration has seen: {counts}. `best` is what the command takes by itself; where that "
+        "is float32, the last column says why. The rows of one precision hold the engine to it "
+        "also where it is slower (`--precisionConstraints obey`).", "",
         "Times are of one thread, the least of many short rounds, float32 → the precision; the "
         "peers' at batch 1 / 32, their scores checked first. Sizes are of the engine files, "
         "beside float32's.", "",

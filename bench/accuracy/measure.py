@@ -12,13 +12,12 @@ import tempfile
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from . import peers
+from . import build_output, peers
 from .case import Case, Row
 
 MAX_BATCH = 128
 TOLERANCE = 1e-5  # float32 against ONNX Runtime, on scores
 REFUSED = 1  # exit status of `verdict build` that writes no engine; 2 is a flag it does not have
-NUMBER = r"([\d.e+-]+)"
 
 
 def run(*command: object, allowed: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
@@ -29,59 +28,61 @@ def run(*command: object, allowed: tuple[int, ...] = (0,)) -> subprocess.Complet
     return done
 
 
-def _check_float32(verdict: pathlib.Path, case: Case, engine: pathlib.Path,
-                   inputs: dict[str, np.ndarray], expected: np.ndarray) -> None:
-    """That the float32 engine scores as ONNX Runtime does: what follows compares with it."""
+def _float32_scores(verdict: pathlib.Path, case: Case, engine: pathlib.Path,
+                    inputs: dict[str, np.ndarray], expected: np.ndarray) -> np.ndarray:
+    """Of all rows; ends the program if they are not ONNX Runtime's, which are `expected`."""
+    parts = []
     with tempfile.TemporaryDirectory() as scratch:
         given, out = pathlib.Path(scratch, "in.npz"), pathlib.Path(scratch, "out.npz")
-        np.savez(given, **{name: x[:MAX_BATCH] for name, x in inputs.items()})
-        run(verdict, "run", engine, "--inputs", given, "--outputs", out)
-        with np.load(out) as file:
-            off = float(np.abs(file[case.output][:, -1] - expected[:MAX_BATCH]).max())
+        for first in range(0, len(expected), MAX_BATCH):
+            np.savez(given, **{k: x[first:first + MAX_BATCH] for k, x in inputs.items()})
+            run(verdict, "run", engine, "--inputs", given, "--outputs", out)
+            with np.load(out) as file:
+                parts.append(file[case.output][:, -1])
+    scores = np.concatenate(parts)
+    off = float(np.abs(scores - expected).max())
     if not off <= TOLERANCE:
         sys.exit(f"{case.name}: float32 is off ONNX Runtime by {off:.1e}")
+    return scores
 
 
 def _bench_us(verdict: pathlib.Path, case: Case, engine: pathlib.Path, batch: int) -> float:
     done = run(verdict, "bench", "--loadEngine", engine, "--shapes", case.shapes(batch),
                "--duration", 1)
-    return 1e3 * float(re.search(rf"median = {NUMBER} ms", done.stdout)[1])
+    return 1e3 * float(re.search(rf"median = {build_output.NUMBER} ms", done.stdout)[1])
 
 
 def measure(case: Case, precisions: list[str], verdict: pathlib.Path) -> list[Row]:
     """A row for each of the precisions, which are flags of `verdict build` without the dashes."""
     inputs, labels = case.read_held_out()
     peer = peers.OnnxRuntime(case.onnx, case.output)
-    scores = peer.scores(inputs)
+    expected = peer.scores(inputs)
     folder = case.folder
     floating = folder / f"{case.name}.float.engine"
     build = [verdict, "build", "--onnx", case.onnx, "--minShapes", case.shapes(1),
              "--optShapes", case.shapes(32), "--maxShapes", case.shapes(MAX_BATCH)]
     run(*build, "--saveEngine", floating)
-    _check_float32(verdict, case, floating, inputs, scores)
+    scores = _float32_scores(verdict, case, floating, inputs, expected)
     times = {"ONNX Runtime": peer.times_us(inputs)}
     for precision in ("f32", "bf16"):
         times[f"OpenVINO {precision}"] = peers.openvino_times_us(
-            case.onnx, case.output, precision, inputs, scores)
+            case.onnx, case.output, precision, inputs, expected)
 
     rows = []
     for precision in precisions:
         engine = folder / f"{case.name}.{precision}.engine"
         engine.unlink(missing_ok=True)
         done = run(*build, "--saveEngine", engine, f"--{precision}",
+                   "--precisionConstraints", "none" if precision == "best" else "obey",
                    "--calib", folder / case.samples, "--evaluate", folder / case.held_out,
                    "--report", folder / f"{case.name}.{precision}.html", allowed=(0, REFUSED))
-        note = " ".join(re.findall(r"float32 is kept: (.*)", done.stderr))
+        note = build_output.reason(done.stderr, engine.exists())
         report = None
         if engine.exists():
             text = run(verdict, "inspect", "--json", engine).stdout
             metadata = json.loads(text)["metadata"]
             report = json.loads(metadata.get("precision_report", "null"))
-        else:
-            reason = re.search(r"error: (.*)", done.stderr)
-            note = "no engine: " + (reason[1] if reason else "").replace(f"{case.onnx}: ", "")
-        speeds = [[float(a), float(b)] for a, b in re.findall(
-            rf"float32 {NUMBER} us, \w+ {NUMBER} us", done.stdout)]
+        speeds = build_output.speeds(done.stdout, report["precision"] if report else note)
         if not speeds:
             speeds = [[_bench_us(verdict, case, floating, batch)] for batch in peers.BATCHES]
         size = engine.stat().st_size if engine.exists() else None

@@ -12,7 +12,7 @@ import onnx
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
 
-from accuracy import case, document
+from accuracy import build_output, case, document
 
 REPORT = {
     "precision": "int8", "auc_drop": 0.0004, "decisions_flipped": 7,
@@ -56,6 +56,33 @@ def test_without_an_engine_float32_is_timed_alone() -> None:
                       speeds=[[4.0], [48.0]]))[0]
     assert cells[2] == "int8" and cells[10:12] == ["4", "48"]
     assert cells[-1] == r"no engine: a \| b"
+
+
+def test_one_precision_is_named_alone() -> None:
+    assert table(row(asked="int8"))[0][2] == "int8"
+    assert table(row(asked="bf16", report=None))[0][2] == "bfloat16"
+
+
+def test_nothing_lost_has_no_sign() -> None:
+    cells = table(row(report=REPORT | {"auc_drop": -1e-9}))[0]
+    assert cells[5] == "0.00000"
+
+
+def test_of_several_precisions_the_times_of_the_one_that_is_told() -> None:
+    printed = ("  [1,30]: float32 4.5 us, int8 1.5 us: 3.09 times as fast\n"
+               "  [32,30]: float32 4.8e+01 us, int8 22 us: 2.22 times as fast\n"
+               "  [1,30]: float32 4.6 us, bfloat16 2 us: 2.14 times as fast\n")
+    assert build_output.speeds(printed, "int8") == [[4.5, 1.5], [48, 22]]
+    assert build_output.speeds(printed, "bfloat16 takes 2.08 times as long") == [[4.6, 2]]
+    assert build_output.speeds("", "int8") == []
+
+
+def test_the_reason_is_told_without_the_path() -> None:
+    kept = "verdict build: note: float32 is kept: int8 takes 2.7 times as long\n"
+    assert build_output.reason(kept, True) == "int8 takes 2.7 times as long"
+    assert build_output.reason("", True) == ""
+    refused = "verdict build: error: /a/b/R3.onnx: the model has no layer; build it without --int8\n"
+    assert build_output.reason(refused, False) == "no engine: the model has no layer"
 
 
 def test_cases_are_found_again(tmp_path: pathlib.Path) -> None:
