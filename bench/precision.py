@@ -3,7 +3,8 @@
 
 Makes its environment, .venv-precision (scripts/python-env.sh precision). Trains models on card
 transactions (the first two thirds of the time) and on the simulator's stream (the earlier weeks),
-calibrates on some hundred of their rows, and holds them to the later ones. Takes about 20 minutes on two cores.
+calibrates on some hundred of their rows, and holds them to the later ones. Takes about 20 minutes
+on two cores.
 
 Usage: precision.py --cards creditcard.csv.gz [--only R1,R6-like] [--precisions int8,bf16,best]
                     [--verdict BINARY] [--out DIR] [--document FILE] [--reuse]

@@ -81,7 +81,7 @@ def test_the_reason_is_told_without_the_path() -> None:
     kept = "verdict build: note: float32 is kept: int8 takes 2.7 times as long\n"
     assert build_output.reason(kept, True) == "int8 takes 2.7 times as long"
     assert build_output.reason("", True) == ""
-    refused = "verdict build: error: /a/b/R3.onnx: the model has no layer; build it without --int8\n"
+    refused = "verdict build: error: /a/b/R3.onnx: the model has no layer; take --best\n"
     assert build_output.reason(refused, False) == "no engine: the model has no layer"
 
 
