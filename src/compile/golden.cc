@@ -6,14 +6,16 @@
 #include <numbers>
 #include <random>
 
+#include "base/checked_math.h"
 #include "ops/evaluate.h"
 #include "ops/half.h"
 
 namespace verdict {
 namespace {
 
-/// Golden vectors travel in the file and are run at every load: a batch of more rows than this adds
-/// nothing.
+/// Golden vectors travel in the file and are run at every load: more elements in the inputs add
+/// little. The first vector has the least shapes, and may have up to kMaxElements.
+constexpr int64_t kEnoughElements = int64_t{1} << 14;
 constexpr int64_t kMaxElements = int64_t{1} << 20;
 
 /// Standard normal by Box-Muller: std::normal_distribution differs between standard libraries.
@@ -162,32 +164,59 @@ Result<GoldenVector> MakeGoldenVector(const Graph& graph, std::vector<Constant> 
   return golden;
 }
 
-Result<bool> AreSmall(const Profile& profile, Shape InputRange::*corner) {
-  for (const InputRange& range : profile.inputs) {
-    VERDICT_ASSIGN_OR_RETURN(const int64_t count, NumElements(range.*corner));
-    if (count > kMaxElements) return false;
+/// Elements of all inputs together.
+Result<int64_t> Elements(std::span<const Shape> shapes) {
+  int64_t total = 0;
+  for (const Shape& shape : shapes) {
+    VERDICT_ASSIGN_OR_RETURN(const int64_t count, NumElements(shape));
+    if (!CheckedAdd(total, count, &total)) return InvalidArgument("the inputs are too large");
   }
-  return true;
+  return total;
+}
+
+/// The shapes on the way from min to opt, which is halved so many times.
+std::vector<Shape> Between(const Profile& profile, int halvings) {
+  std::vector<Shape> shapes;
+  for (const InputRange& range : profile.inputs) {
+    Shape shape = range.min;
+    for (int i = 0; i < shape.rank(); ++i) shape[i] += (range.opt[i] - range.min[i]) >> halvings;
+    shapes.push_back(shape);
+  }
+  return shapes;
 }
 
 }  // namespace
 
+Result<std::vector<Constant>> MadeUpInputs(const Graph& graph, std::span<const Shape> shapes,
+                                           bool zeros, std::mt19937_64& random) {
+  std::vector<Constant> inputs;
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const DataType dtype = graph.value(graph.inputs[i]).dtype;
+    VERDICT_ASSIGN_OR_RETURN(Constant input, zeros ? ZeroTensor(dtype, shapes[i])
+                                                   : RandomTensor(dtype, shapes[i], random));
+    inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
 Result<std::vector<GoldenVector>> MakeGoldenVectors(const Graph& graph, const Profile& profile,
                                                     uint64_t seed) {
+  constexpr int kAll = 62;  // halvings: what is left of any way is nothing
   std::mt19937_64 random(seed);
   std::vector<GoldenVector> vectors;
-  for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt}) {
-    VERDICT_ASSIGN_OR_RETURN(const bool small, AreSmall(profile, corner));
-    if (!small) continue;
-    for (const bool zero : {false, true}) {
-      std::vector<Constant> inputs;
-      for (size_t i = 0; i < graph.inputs.size(); ++i) {
-        const DataType dtype = graph.value(graph.inputs[i]).dtype;
-        const Shape& shape = profile.inputs[i].*corner;
-        VERDICT_ASSIGN_OR_RETURN(
-            Constant input, zero ? ZeroTensor(dtype, shape) : RandomTensor(dtype, shape, random));
-        inputs.push_back(std::move(input));
-      }
+  VERDICT_ASSIGN_OR_RETURN(const int64_t least, Elements(Between(profile, kAll)));
+  VERDICT_RETURN_IF_ERROR(Elements(Between(profile, 0)).status());
+  if (least > kMaxElements) return vectors;
+  int halvings = 0;
+  while (Elements(Between(profile, halvings)).value() > std::max(least, kEnoughElements)) {
+    ++halvings;
+  }
+  std::vector<std::vector<Shape>> corners = {Between(profile, kAll)};
+  if (least <= kEnoughElements) corners.push_back(Between(profile, halvings));
+  for (const std::vector<Shape>& shapes : corners) {
+    for (const bool zeros : {false, true}) {
+      VERDICT_ASSIGN_OR_RETURN(std::vector<Constant> inputs,
+                               MadeUpInputs(graph, shapes, zeros, random));
       auto golden = MakeGoldenVector(graph, std::move(inputs), random);
       if (!golden.ok()) continue;
       vectors.push_back(*std::move(golden));

@@ -11,11 +11,14 @@
 namespace verdict {
 namespace {
 
-std::vector<GoldenVector> VectorsOf(const std::string& text, const std::string& shapes) {
+/// min: the least shapes; `shapes` where that is empty.
+std::vector<GoldenVector> VectorsOf(const std::string& text, const std::string& shapes,
+                                    const std::string& min = "") {
   Graph graph = ParseGraph(text).value();
   VERDICT_CHECK(InferShapes(graph).ok());
   const NamedShapes named = ParseShapes(shapes).value();
-  const Profile profile = MakeProfile(graph, named, named, named).value();
+  const NamedShapes least = min.empty() ? named : ParseShapes(min).value();
+  const Profile profile = MakeProfile(graph, least, named, named).value();
   auto vectors = MakeGoldenVectors(graph, profile, 1);
   EXPECT_TRUE(vectors.ok()) << vectors.status().ToString();
   return vectors.ok() ? *std::move(vectors) : std::vector<GoldenVector>{};
@@ -34,6 +37,22 @@ TEST(Golden, ATableOfOneRowGetsIndexZero) {
     for (int64_t index : golden.inputs[0].view().as<const int64_t>()) EXPECT_EQ(index, 0);
     EXPECT_EQ(golden.outputs[0].view().as<const float>()[1], 4);
   }
+}
+
+// The file should not be made of golden vectors.
+TEST(Golden, LargeBatchesAreHalvedUntilTheyAreSmall) {
+  const std::string text = R"(graph "g" {
+    input %x: f32[N,1000]
+    %y = Relu(%x)
+    output %y
+  })";
+  auto vectors = VectorsOf(text, "x:64x1000", "x:1x1000");
+  ASSERT_EQ(vectors.size(), 2u);
+  EXPECT_EQ(vectors[0].inputs[0].shape, (Shape{1, 1000}));
+  EXPECT_EQ(vectors[1].inputs[0].shape, (Shape{16, 1000})) << "1 + 63 / 4";
+  vectors = VectorsOf(text, "x:64x1000", "x:17x1000");
+  ASSERT_EQ(vectors.size(), 1u) << "the least shape is large enough";
+  EXPECT_TRUE(VectorsOf(text, "x:2048x1000").empty());
 }
 
 TEST(Golden, AStringThatMustBeANumberIsZero) {

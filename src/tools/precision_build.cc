@@ -25,7 +25,7 @@ Result<bool> IsCalibrationCache(const std::filesystem::path& path) {
          kCacheBegins;
 }
 
-/// How long the candidate takes, as a share of float32's time: the mean over the golden vectors.
+/// How long the candidate takes, as a share of float32's time: the mean over the shapes.
 double TimeRatio(const std::vector<SpeedComparison>& speeds) {
   double ratio = 0;
   for (const SpeedComparison& times : speeds) {

@@ -42,7 +42,7 @@ struct PrecisionAttempt {
   Precision precision = Precision::kInt8;
   /// Where there are labels.
   std::optional<PrecisionReport> report;
-  /// Float32 and this, for each golden vector.
+  /// Float32 and this.
   std::vector<SpeedComparison> speeds;
   std::string why_not;  // there is no engine of it; empty if there is
 };

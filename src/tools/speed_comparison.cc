@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <random>
 
+#include "compile/golden.h"
 #include "runtime/session.h"
 
 namespace verdict {
@@ -20,6 +22,12 @@ double Microseconds(Clock::duration elapsed) {
   return std::chrono::duration<double, std::micro>(elapsed).count();
 }
 
+std::vector<TensorView> Views(std::span<const Constant> constants) {
+  std::vector<TensorView> views;
+  for (const Constant& constant : constants) views.push_back(constant.view());
+  return views;
+}
+
 Result<std::unique_ptr<Session>> Open(const EngineContents& contents) {
   VERDICT_ASSIGN_OR_RETURN(auto engine, Engine::FromContents(contents));
   return Session::Create(std::move(engine));
@@ -35,6 +43,18 @@ Result<double> Round(Session& session, std::span<const TensorView> inputs) {
   }
 }
 
+/// Made-up inputs that the session takes; nothing if it takes none.
+Result<std::vector<Constant>> InputsFor(const Graph& graph, const std::vector<Shape>& shapes,
+                                        Session& session) {
+  std::mt19937_64 random(0);
+  for (const bool zeros : {false, true}) {
+    VERDICT_ASSIGN_OR_RETURN(std::vector<Constant> inputs,
+                             MadeUpInputs(graph, shapes, zeros, random));
+    if (session.Run(Views(inputs)).ok()) return inputs;
+  }
+  return std::vector<Constant>();
+}
+
 }  // namespace
 
 Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline,
@@ -42,10 +62,16 @@ Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline
   VERDICT_ASSIGN_OR_RETURN(const auto first, Open(baseline));
   VERDICT_ASSIGN_OR_RETURN(const auto second, Open(candidate));
   std::vector<SpeedComparison> compared;
-  for (const GoldenVector& golden : baseline.golden) {
-    std::vector<TensorView> inputs;
-    for (const Constant& input : golden.inputs) inputs.push_back(input.view());
-    SpeedComparison times{.first_input = inputs.empty() ? Shape() : inputs[0].shape};
+  for (Shape InputRange::*corner : {&InputRange::min, &InputRange::opt}) {
+    std::vector<Shape> shapes;
+    for (const InputRange& range : baseline.profiles.front().inputs) {
+      shapes.push_back(range.*corner);
+    }
+    VERDICT_ASSIGN_OR_RETURN(const std::vector<Constant> held,
+                             InputsFor(baseline.graph, shapes, *first));
+    if (held.empty()) continue;
+    const std::vector<TensorView> inputs = Views(held);
+    SpeedComparison times{.first_input = inputs[0].shape};
     const auto begin = Clock::now();
     for (int round = 0; round < kMaxRounds; ++round) {
       if (round >= kMinRounds && Microseconds(Clock::now() - begin) > kEnoughUs) break;

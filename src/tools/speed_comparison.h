@@ -13,9 +13,10 @@ struct SpeedComparison {
   double candidate_us = 0;
 };
 
-/// Times two engines on the golden vectors of the first, in turns, so that both meet the same
-/// noise; each time is the least of many short rounds. Empty where there are no vectors. Errors: as
-/// Engine::FromContents and Session::Run. Cost: about 100 ms a vector.
+/// Times two engines on made-up inputs of the profile's min and opt shapes, in turns, so that both
+/// meet the same noise; each time is the least of many short rounds. A shape is left out where the
+/// model refuses what is made up. Errors: as Engine::FromContents and Session::Run. Cost: about 100
+/// ms a shape.
 Result<std::vector<SpeedComparison>> CompareSpeed(const EngineContents& baseline,
                                                   const EngineContents& candidate);
 
