@@ -115,7 +115,7 @@ Result<PrecisionOptions> PrecisionOptionsOf(const Flags& flags) {
 void PrintAttempts(const PrecisionBuild& build) {
   for (size_t i = 0; i < build.attempts.size(); ++i) {
     const PrecisionAttempt& attempt = build.attempts[i];
-    const std::string name(PrecisionName(attempt.precision));
+    const std::string& name = attempt.name;
     if (attempt.report && (!build.chosen || build.chosen == i)) {
       std::istringstream table(ToTable(*attempt.report));
       for (std::string line; std::getline(table, line);) {

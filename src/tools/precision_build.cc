@@ -60,8 +60,11 @@ class Builder {
     VERDICT_RETURN_IF_ERROR(FindRanges());
     VERDICT_RETURN_IF_ERROR(OpenEvaluation());
     for (const Precision precision : options_.allowed) {
-      VERDICT_RETURN_IF_ERROR(Attempt(precision));
+      VERDICT_ASSIGN_OR_RETURN(TrialResult trial, TryPrecision(model_, precision));
+      VERDICT_RETURN_IF_ERROR(Attempt(std::string(PrecisionName(precision)), trial));
+      if (precision == Precision::kInt8) int8_ = std::move(trial);
     }
+    VERDICT_RETURN_IF_ERROR(AttemptHalfForTheRest());
     return Choose();
   }
 
@@ -179,17 +182,23 @@ class Builder {
     return OkStatus();
   }
 
-  Status Attempt(Precision precision) {
-    VERDICT_ASSIGN_OR_RETURN(TrialResult trial, TryPrecision(model_, precision));
-    PrecisionAttempt attempt{.precision = precision,
-                             .report = std::move(trial.report),
-                             .why_not = std::move(trial.why_not)};
-    std::ranges::move(trial.notes, std::back_inserter(build_.notes));
+  Status AttemptHalfForTheRest() {
+    const auto half = std::ranges::find_if(
+        options_.allowed, [](Precision precision) { return precision != Precision::kInt8; });
+    if (!int8_ || !int8_->passes || half == options_.allowed.end()) return OkStatus();
+    VERDICT_ASSIGN_OR_RETURN(const auto trial, TryHalfForTheRest(model_, *int8_, *half));
+    if (!trial) return OkStatus();
+    return Attempt("int8+" + std::string(PrecisionName(*half)), *trial);
+  }
+
+  Status Attempt(const std::string& name, const TrialResult& trial) {
+    PrecisionAttempt attempt{.name = name, .report = trial.report, .why_not = trial.why_not};
+    std::ranges::copy(trial.notes, std::back_inserter(build_.notes));
     CompileResult compiled;
     if (trial.passes) {
       CompileOptions compile = compile_;
       compile.after_passes = [&](Graph& graph) {
-        return ApplyPrecision(model_, precision, trial.keep, graph);
+        return ApplyPrecisions(model_, trial.layers, graph);
       };
       VERDICT_ASSIGN_OR_RETURN(compiled, CompileImported(imported_, path_, compile));
       VERDICT_ASSIGN_OR_RETURN(attempt.speeds, CompareSpeed(in_float_.contents, compiled.contents));
@@ -217,8 +226,8 @@ class Builder {
     const PrecisionAttempt& attempt = build_.attempts[*fastest];
     const double ratio = TimeRatio(attempt.speeds);
     if (ratio > 1) {
-      const std::string slower = std::string(PrecisionName(attempt.precision)) + " takes " +
-                                 Number(ratio) + " times as long as float32 on this machine";
+      const std::string slower =
+          attempt.name + " takes " + Number(ratio) + " times as long as float32 on this machine";
       if (!options_.obey) return KeepFloat(slower);
       build_.notes.push_back(slower);
     }
@@ -240,6 +249,7 @@ class Builder {
   CompileResult in_float_;
   bool is_quantized_ = false;  // before we touched it
   TrialModel model_;
+  std::optional<TrialResult> int8_;
   std::vector<CompileResult> compiled_;  // by attempt
   PrecisionBuild build_;
 };

@@ -39,7 +39,7 @@ struct PrecisionOptions {
 
 /// What came of one precision.
 struct PrecisionAttempt {
-  Precision precision = Precision::kInt8;
+  std::string name;  // "int8", "int8+bfloat16"
   /// Where there are labels.
   std::optional<PrecisionReport> report;
   /// Float32 and this.
@@ -53,7 +53,7 @@ struct PrecisionBuild {
   CompileResult compiled;
   /// Index of what the engine computes in, in `attempts`; nothing: float32.
   std::optional<size_t> chosen;
-  /// In the order of what was allowed.
+  /// In the order of what was allowed; then what int8 leaves over in a half type, if both are.
   std::vector<PrecisionAttempt> attempts;
   /// For people: what was kept in float32 and why, what was not checked.
   std::vector<std::string> notes;

@@ -20,139 +20,154 @@ bool AreFinite(const std::vector<float>& values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
+std::string Number(double value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.3g", value);
+  return text.data();
+}
+
+std::string LayerName(const TrialModel& model, const QuantizableLayer& layer) {
+  const Node& node = model.graph.nodes[static_cast<size_t>(layer.node)];
+  return node.name.empty() ? model.graph.value(node.outputs[0]).name : node.name;
+}
+
+/// Why the layer cannot be in the precision whatever the accuracy; empty if it can.
+std::string WhyNot(const TrialModel& model, const QuantizableLayer& layer, Precision precision) {
+  if (precision == Precision::kInt8) return WhyNotInt8(model.graph, layer, model.ranges);
+  float largest = 0;  // unknown
+  if (layer.input != kNoValue) {
+    const auto range = model.ranges.find(model.graph.value(layer.input).name);
+    if (range != model.ranges.end()) {
+      largest = std::max(range->second.largest, range->second.threshold);
+    }
+  }
+  return WhyHalfOverflows(model.graph, layer, HalfTypeOf(precision), largest);
+}
+
+Result<Scores> ScoresIn(TrialModel& model, const LayerPrecisions& layers) {
+  Graph graph = model.graph;
+  VERDICT_RETURN_IF_ERROR(ApplyPrecisions(model, layers, graph));
+  return ReadScores(graph, model.profile, model.axes, model.score, model.rows_at_once,
+                    *model.source);
+}
+
+/// How much of the baseline's ROC-AUC is lost; all of it by scores that overflow.
+Result<double> CostOf(const TrialModel& model, double baseline_auc, const Scores& scores) {
+  if (!AreFinite(scores.values) && AreFinite(model.baseline.values)) return 1.0;
+  VERDICT_ASSIGN_OR_RETURN(const double auc, RocAuc(scores.values, scores.labels));
+  return baseline_auc - auc;
+}
+
+LayerPrecision Describe(const TrialModel& model, const QuantizableLayer& layer,
+                        std::optional<Precision> precision) {
+  LayerPrecision described{
+      .name = LayerName(model, layer),
+      .op = model.graph.nodes[static_cast<size_t>(layer.node)].op,
+      .precision = precision ? std::string(PrecisionName(*precision)) : "float32"};
+  if (layer.needs_range && precision == Precision::kInt8) {
+    const std::string& tensor = model.graph.value(layer.input).name;
+    const auto observer = model.observers.find(tensor);
+    if (observer != model.observers.end()) described.observer = ObserverName(observer->second);
+    described.threshold = static_cast<double>(model.ranges.at(tensor).threshold);
+  }
+  return described;
+}
+
+Result<PrecisionReport> ReportOf(const TrialModel& model, const std::string& name,
+                                 const LayerPrecisions& layers, const Scores& scores, bool passes) {
+  PrecisionReport report{
+      .model = model.name, .precision = name, .passed = passes, .max_auc_drop = model.max_auc_drop};
+  VERDICT_ASSIGN_OR_RETURN(report.scores, CompareScores(model.baseline.values, scores.values,
+                                                        model.baseline.labels, {}));
+  for (size_t i = 0; i < layers.size(); ++i) {
+    report.layers.push_back(Describe(model, model.layers[i], layers[i]));
+  }
+  return report;
+}
+
+/// Tries one precision.
 class Trial {
  public:
   Trial(TrialModel& model, Precision precision) : model_(model), precision_(precision) {}
 
   Result<TrialResult> Run() {
-    FindOverflows();
+    for (size_t i = 0; i < model_.layers.size(); ++i) {
+      reasons_.push_back(WhyNot(model_, model_.layers[i], precision_));
+      if (reasons_.back().empty()) open_.push_back(i);
+    }
     if (open_.empty()) {
-      result_.why_not = "no layer holds " + Name() + ": " + reasons_[0];
+      result_.why_not = "no layer can be in " + Name() + ": " + reasons_[0];
       return std::move(result_);
     }
-    result_.keep = Keeping(std::vector<bool>(open_.size(), false));
+    result_.layers = Without(std::vector<bool>(open_.size(), false));
     result_.passes = true;
-    if (model_.source == nullptr) {
+    if (model_.source != nullptr) {
+      VERDICT_RETURN_IF_ERROR(PassGate());
+    } else {
       NoteKept();
-      return std::move(result_);
     }
-    VERDICT_RETURN_IF_ERROR(PassGate());
     return std::move(result_);
   }
 
  private:
   std::string Name() const { return std::string(PrecisionName(precision_)); }
 
-  /// Splits the layers into those that are open and those that must keep float32, with the reasons.
-  void FindOverflows() {
-    reasons_.resize(model_.layers.size());
-    for (size_t i = 0; i < model_.layers.size(); ++i) {
-      if (precision_ == Precision::kInt8) {
-        reasons_[i] = WhyNotInt8(model_.graph, model_.layers[i], model_.ranges);
-      } else {
-        reasons_[i] = WhyHalfOverflows(model_.graph, model_.layers[i], HalfTypeOf(precision_),
-                                       LargestInput(model_.layers[i]));
-      }
-      if (reasons_[i].empty()) open_.push_back(i);
+  /// keep: of the open layers, which stay in float32.
+  LayerPrecisions Without(const std::vector<bool>& keep) const {
+    LayerPrecisions layers(model_.layers.size());
+    for (size_t i = 0; i < open_.size(); ++i) {
+      if (!keep[i]) layers[open_[i]] = precision_;
     }
-  }
-
-  /// 0 if unknown.
-  float LargestInput(const QuantizableLayer& layer) const {
-    if (layer.input == kNoValue) return 0;
-    const auto range = model_.ranges.find(model_.graph.value(layer.input).name);
-    return range == model_.ranges.end() ? 0
-                                        : std::max(range->second.largest, range->second.threshold);
-  }
-
-  /// By layer, from what the search says of those that are open.
-  std::vector<bool> Keeping(const std::vector<bool>& keep_open) const {
-    std::vector<bool> keep(model_.layers.size(), true);
-    for (size_t i = 0; i < open_.size(); ++i) keep[open_[i]] = keep_open[i];
-    return keep;
+    return layers;
   }
 
   void NoteKept() {
     for (size_t i = 0; i < reasons_.size(); ++i) {
       if (reasons_[i].empty()) continue;
-      result_.notes.push_back(LayerName(model_.layers[i]) + " keeps float32: " + reasons_[i]);
+      result_.notes.push_back(LayerName(model_, model_.layers[i]) +
+                              " keeps float32: " + reasons_[i]);
     }
-  }
-
-  std::string LayerName(const QuantizableLayer& layer) const {
-    const Node& node = model_.graph.nodes[static_cast<size_t>(layer.node)];
-    return node.name.empty() ? model_.graph.value(node.outputs[0]).name : node.name;
   }
 
   Status PassGate() {
     VERDICT_ASSIGN_OR_RETURN(const double baseline_auc,
                              RocAuc(model_.baseline.values, model_.baseline.labels));
     Scores last;
-    std::vector<bool> last_keep;
-    const auto cost_of = [&](const std::vector<bool>& keep_open) -> Result<double> {
-      Graph graph = model_.graph;
-      last_keep = Keeping(keep_open);
-      VERDICT_RETURN_IF_ERROR(ApplyPrecision(model_, precision_, last_keep, graph));
-      VERDICT_ASSIGN_OR_RETURN(last, ReadScores(graph, model_.profile, model_.axes, model_.score,
-                                                model_.rows_at_once, *model_.source));
-      // What overflows on the way has lost everything.
-      if (!AreFinite(last.values) && AreFinite(model_.baseline.values)) return 1.0;
-      VERDICT_ASSIGN_OR_RETURN(const double auc, RocAuc(last.values, last.labels));
-      return baseline_auc - auc;
+    LayerPrecisions last_layers;
+    const auto cost_of = [&](const std::vector<bool>& keep) -> Result<double> {
+      last_layers = Without(keep);
+      VERDICT_ASSIGN_OR_RETURN(last, ScoresIn(model_, last_layers));
+      return CostOf(model_, baseline_auc, last);
     };
     VERDICT_ASSIGN_OR_RETURN(const PrecisionChoice choice,
                              SearchPrecision(open_.size(), model_.max_auc_drop, cost_of));
-    // Where nothing passes, what all layers in this precision would have done is reported.
-    const std::vector<bool> keep_open =
-        choice.passes ? choice.keep : std::vector<bool>(open_.size(), false);
-    result_.keep = Keeping(keep_open);
     result_.passes = choice.passes;
+    // Where nothing passes, what all layers in this precision would have done is reported.
+    result_.layers = Without(choice.passes ? choice.keep : std::vector<bool>(open_.size(), false));
+    if (last_layers != result_.layers) {
+      VERDICT_ASSIGN_OR_RETURN(last, ScoresIn(model_, result_.layers));
+    }
     if (!choice.passes) {
       result_.why_not = "no layer can be in " + Name() + " for less than " +
                         Number(model_.max_auc_drop) + " of the ROC-AUC";
     }
-    if (last_keep != result_.keep) VERDICT_RETURN_IF_ERROR(cost_of(keep_open).status());
     if (!AreFinite(last.values) && AreFinite(model_.baseline.values)) {
       result_.why_not += ": scores overflow";
       return OkStatus();
     }
-    PrecisionReport report{.model = model_.name,
-                           .precision = Name(),
-                           .passed = choice.passes,
-                           .max_auc_drop = model_.max_auc_drop};
-    VERDICT_ASSIGN_OR_RETURN(report.scores, CompareScores(model_.baseline.values, last.values,
-                                                          model_.baseline.labels, {}));
-    for (size_t i = 0; i < model_.layers.size(); ++i) report.layers.push_back(Describe(i));
+    VERDICT_ASSIGN_OR_RETURN(PrecisionReport report,
+                             ReportOf(model_, Name(), result_.layers, last, choice.passes));
     for (size_t i = 0; i < choice.costs.size(); ++i) {
       report.layers[open_[i]].auc_drop = choice.costs[i];
     }
+    for (size_t i = 0; i < report.layers.size(); ++i) {
+      report.layers[i].reason = reasons_[i];
+      if (!result_.layers[i] && reasons_[i].empty()) {
+        report.layers[i].reason = Name() + " costs too much of the ROC-AUC";
+      }
+    }
     result_.report = std::move(report);
     return OkStatus();
-  }
-
-  static std::string Number(double value) {
-    std::array<char, 32> text;
-    std::snprintf(text.data(), text.size(), "%.3g", value);
-    return text.data();
-  }
-
-  LayerPrecision Describe(size_t index) const {
-    const QuantizableLayer& layer = model_.layers[index];
-    LayerPrecision described{.name = LayerName(layer),
-                             .op = model_.graph.nodes[static_cast<size_t>(layer.node)].op,
-                             .precision = result_.keep[index] ? "float32" : Name()};
-    if (precision_ == Precision::kInt8 && layer.needs_range) {
-      const std::string& tensor = model_.graph.value(layer.input).name;
-      if (const auto observer = model_.observers.find(tensor); observer != model_.observers.end()) {
-        described.observer = ObserverName(observer->second);
-      }
-      described.threshold = static_cast<double>(model_.ranges.at(tensor).threshold);
-    }
-    described.reason = reasons_[index];
-    if (result_.keep[index] && described.reason.empty()) {
-      described.reason = Name() + " costs too much of the ROC-AUC";
-    }
-    return described;
   }
 
   TrialModel& model_;
@@ -168,16 +183,50 @@ Result<TrialResult> TryPrecision(TrialModel& model, Precision precision) {
   return Trial(model, precision).Run();
 }
 
-Status ApplyPrecision(const TrialModel& model, Precision precision, const std::vector<bool>& keep,
-                      Graph& graph) {
-  std::vector<QuantizableLayer> layers;
-  const auto all = FindQuantizableLayers(graph);
-  VERDICT_CHECK(all.size() == keep.size());
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (!keep[i]) layers.push_back(all[i]);
+Result<std::optional<TrialResult>> TryHalfForTheRest(TrialModel& model, const TrialResult& int8,
+                                                     Precision half) {
+  TrialResult result{.layers = int8.layers};
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (!result.layers[i] && WhyNot(model, model.layers[i], half).empty()) result.layers[i] = half;
   }
-  if (precision == Precision::kInt8) return InsertQuantization(graph, layers, model.ranges);
-  return InsertHalf(graph, layers, HalfTypeOf(precision));
+  if (model.source == nullptr || result.layers == int8.layers) return std::optional<TrialResult>();
+  const std::string name = "int8+" + std::string(PrecisionName(half));
+  VERDICT_ASSIGN_OR_RETURN(const double baseline_auc,
+                           RocAuc(model.baseline.values, model.baseline.labels));
+  VERDICT_ASSIGN_OR_RETURN(const Scores scores, ScoresIn(model, result.layers));
+  VERDICT_ASSIGN_OR_RETURN(const double cost, CostOf(model, baseline_auc, scores));
+  result.passes = cost <= model.max_auc_drop;
+  if (!result.passes) {
+    result.why_not = name + " loses " + Number(cost) + " of the ROC-AUC";
+    return std::optional(std::move(result));
+  }
+  VERDICT_ASSIGN_OR_RETURN(result.report, ReportOf(model, name, result.layers, scores, true));
+  for (size_t i = 0; i < result.layers.size(); ++i) {
+    if (int8.layers[i] || !int8.report) continue;
+    result.report->layers[i].reason = int8.report->layers[i].reason;
+    result.report->layers[i].auc_drop = int8.report->layers[i].auc_drop;
+  }
+  return std::optional(std::move(result));
+}
+
+Status ApplyPrecisions(const TrialModel& model, const LayerPrecisions& layers, Graph& graph) {
+  // Those of one precision at a time: layers that are converted are not found again, the others
+  // come in the same order.
+  LayerPrecisions left = layers;
+  for (const Precision precision : {Precision::kInt8, Precision::kBFloat16, Precision::kFloat16}) {
+    if (std::ranges::find(left, std::optional(precision)) == left.end()) continue;
+    const auto found = FindQuantizableLayers(graph);
+    VERDICT_CHECK(found.size() == left.size());
+    std::vector<QuantizableLayer> chosen;
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (left[i] == precision) chosen.push_back(found[i]);
+    }
+    VERDICT_RETURN_IF_ERROR(precision == Precision::kInt8
+                                ? InsertQuantization(graph, chosen, model.ranges)
+                                : InsertHalf(graph, chosen, HalfTypeOf(precision)));
+    std::erase(left, std::optional(precision));
+  }
+  return OkStatus();
 }
 
 }  // namespace verdict

@@ -33,9 +33,12 @@ struct TrialModel {
   double max_auc_drop = 0;
 };
 
+/// By layer; nothing: float32.
+using LayerPrecisions = std::vector<std::optional<Precision>>;
+
 /// Which layers take a precision.
 struct TrialResult {
-  std::vector<bool> keep;  // by layer: whether it stays in float32
+  LayerPrecisions layers;
   bool passes = false;
   std::string why_not;  // where it does not pass
   /// Where there are labels.
@@ -48,9 +51,12 @@ struct TrialResult {
 /// InsertQuantization, InsertHalf and ReadScores.
 Result<TrialResult> TryPrecision(TrialModel& model, Precision precision);
 
-/// Rewrites the model's graph, or the same one made anew, with every layer that is not kept in the
-/// precision.
-Status ApplyPrecision(const TrialModel& model, Precision precision, const std::vector<bool>& keep,
-                      Graph& graph);
+/// What int8 has left in float32 goes to a half type, where that holds it; the others stay int8.
+/// Nothing if no layer does, or there are no labels to tell. Errors: as TryPrecision.
+Result<std::optional<TrialResult>> TryHalfForTheRest(TrialModel& model, const TrialResult& int8,
+                                                     Precision half);
+
+/// Rewrites the model's graph, or the same one made anew.
+Status ApplyPrecisions(const TrialModel& model, const LayerPrecisions& layers, Graph& graph);
 
 }  // namespace verdict

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from test_cli import fail, succeed, verdict
+from test_int8 import FEATURES as FEATURES_OF_MLP
 from test_int8 import OBEY, build, folder, inputs, network, scores  # noqa: F401 (a fixture)
 
 STEPS, FEATURES, HIDDEN, CARDS, WIDTH = 6, 12, 48, 5_000, 16
@@ -98,6 +99,23 @@ def test_best_takes_the_fastest_that_passes(folder: pathlib.Path,  # noqa: F811
         means[name] = np.mean([float(after) / float(before) for before, after in ratios])
     assert report_of(tmp_path / "m.engine")["precision"] == min(means, key=means.get)
     assert len(re.findall("would lose", text)) == 2
+
+
+def test_what_int8_cannot_hold_goes_to_bfloat16(folder: pathlib.Path,  # noqa: F811
+                                                tmp_path: pathlib.Path) -> None:
+    model = network(tmp_path / "spoiled.onnx", spoil=0, widths=(FEATURES_OF_MLP, 64, 64, 64, 1))
+    x = inputs()
+    score = scores(model, x, tmp_path)
+    np.savez(tmp_path / "s.npz", x=x, label=(score > np.quantile(score, 0.9)).astype(np.int64))
+    text = succeed("build", "--onnx", model, "--saveEngine", tmp_path / "m.engine", "--int8",
+                   "--bf16", "--max-auc-drop", 0.0015, "--calib", tmp_path / "s.npz", *OBEY)
+    mixed = re.findall(r"int8\+bfloat16 [\d.e+-]+ us: [\d.]+ times as fast", text)
+    assert mixed, text
+    if report_of(tmp_path / "m.engine")["precision"] == "int8+bfloat16":  # if it was the fastest
+        ops = nodes_of(tmp_path / "m.engine")
+        assert "HalfGemm" in ops and "QuantizedGemm" in ops and "FusedGemm" not in ops
+    np.testing.assert_allclose(scores(tmp_path / "m.engine", x[:64], tmp_path), score[:64],
+                               atol=0.05)
 
 
 def sequence_model(path: pathlib.Path, op: str) -> pathlib.Path:
