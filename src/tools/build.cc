@@ -131,6 +131,9 @@ void PrintAttempts(const PrecisionBuild& build) {
                   times.candidate_us, times.baseline_us / times.candidate_us);
     }
   }
+  if (build.chosen && build.attempts.size() > 1) {
+    std::printf("%s is taken\n", build.attempts[*build.chosen].name.c_str());
+  }
 }
 
 /// The build below float32: what was found goes to the terminal, into the metadata and to --report.
