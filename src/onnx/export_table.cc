@@ -29,6 +29,7 @@ constexpr Entry kEntries[] = {
     {"CastLike", ExportCast},
     {"ClassifierOutput", ExportClassifierOutput},
     {"ConstantOfShape", ExportConstantOfShape},
+    {"DequantizeLinear", ExportDequantizeLinear},
     {"Equal", ExportEqual},
     {"FusedGemm", ExportFusedGemm},
     {"GRU", ExportRecurrent},

@@ -152,6 +152,37 @@ TEST(ExportOnnx, KeepsQuantization) {
               ElementsAre("QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul"));
 }
 
+// TensorRT's parser takes no DequantizeLinear without one.
+TEST(ExportDequantizeLinear, HasAZeroPointForEachScale) {
+  TestModel model;
+  model.Input("x", {"2"})
+      .Initializer(ByteTensor("w", onnx::TensorProto::INT8, {2, 2}, {1, 2, 3, -4}));
+  model.Initializer(FloatTensor("s", {2}, {0.25F, 2}));
+  model.Node("DequantizeLinear", {"w", "s"}, {"d"}, {IntAttr("axis", 1)});
+  model.Node("Add", {"x", "d"}, {"y"}).Output("y");
+  ExpectSame(model, {Tensor<float>({2}, {1, -3})});
+  const onnx::ModelProto proto = Parsed(model.Import()->graph);
+  ASSERT_EQ(proto.graph().node(0).input_size(), 3);
+  const auto& tensors = proto.graph().initializer();
+  const auto zeros = std::ranges::find(tensors, proto.graph().node(0).input(2),
+                                       [](const auto& tensor) { return tensor.name(); });
+  ASSERT_NE(zeros, tensors.end());
+  EXPECT_EQ(zeros->data_type(), onnx::TensorProto::INT8);
+  EXPECT_THAT(zeros->dims(), ElementsAre(2));
+  EXPECT_EQ(zeros->raw_data(), std::string(2, '\0'));
+}
+
+// Of int32 ONNX allows no zero point.
+TEST(ExportDequantizeLinear, HasNoZeroPointForBiases) {
+  TestModel model;
+  model.Input("x", {"2"}).Initializer(ByteTensor("b", onnx::TensorProto::INT32, {2}, {100, -7}));
+  model.Initializer(FloatTensor("s", {}, {0.25F}));
+  model.Node("DequantizeLinear", {"b", "s"}, {"d"});
+  model.Node("Add", {"x", "d"}, {"y"}).Output("y");
+  ExpectSame(model, {Tensor<float>({2}, {1, -3})});
+  EXPECT_EQ(Parsed(model.Import()->graph).graph().node(0).input_size(), 2);
+}
+
 TEST(ExportOnnx, CopiesAConstantToTheOutputItIs) {
   Graph graph = OneNode("Relu", {1}, {}, {});
   graph.outputs.push_back(graph.AddConstant("c", Tensor<float>({2}, {3, 4})));
