@@ -172,6 +172,23 @@ TEST(ExportDequantizeLinear, HasAZeroPointForEachScale) {
   EXPECT_EQ(zeros->raw_data(), std::string(2, '\0'));
 }
 
+// OpenVINO and TensorRT 8.5 want constants there.
+TEST(ExportDequantizeLinear, OfRecurrentWeightsIsComputed) {
+  TestModel model;
+  model.Input("x", {"3", "N", "1"}).Initializer(FloatTensor("s", {3}, {0.25F, 2, 0.5F}));
+  model.Initializer(ByteTensor("wq", onnx::TensorProto::INT8, {1, 3, 1}, {1, -1, 2}));
+  model.Initializer(ByteTensor("rq", onnx::TensorProto::INT8, {1, 3, 1}, {3, 1, -2}));
+  model.Node("DequantizeLinear", {"wq", "s"}, {"w"}, {IntAttr("axis", 1)});
+  model.Node("DequantizeLinear", {"rq", "s"}, {"r"}, {IntAttr("axis", 1)});
+  model.Node("GRU", {"x", "w", "r"}, {"y"}, {IntAttr("hidden_size", 1)}).Output("y");
+  ExpectSame(model, {Tensor<float>({3, 1, 1}, {1, -2, 0.5F})});
+  const onnx::ModelProto proto = Parsed(model.Import()->graph);
+  EXPECT_THAT(OpsOf(proto), ElementsAre("GRU"));
+  ASSERT_EQ(proto.graph().initializer_size(), 2);
+  EXPECT_EQ(proto.graph().initializer(0).name(), "w");
+  EXPECT_EQ(proto.graph().initializer(0).data_type(), onnx::TensorProto::FLOAT);
+}
+
 // Of int32 ONNX allows no zero point.
 TEST(ExportDequantizeLinear, HasNoZeroPointForBiases) {
   TestModel model;
