@@ -23,6 +23,7 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
+    {"ArrayFeatureExtractor", ExportArrayFeatureExtractor},
     {"Attention", ExportAttention},
     {"AveragePool", ExportAveragePool},
     {"Cast", ExportCast},

@@ -359,6 +359,24 @@ TEST(ExportFeatures, PutConstantsIntoAttributes) {
   EXPECT_EQ(proto.opset_import(1).version(), 3);
 }
 
+// OpenVINO and TensorRT read nothing of ai.onnx.ml.
+TEST(ExportFeatures, NeedNoFeatureOperatorsWhereOthersSayTheSame) {
+  for (const std::vector<int64_t>& x : {std::vector<int64_t>{3}, {2, 3}}) {
+    for (const std::vector<int64_t>& dims : {std::vector<int64_t>{2}, {1, 2}}) {
+      TestModel model;
+      model.Input("z", {"1"}).Initializer(FloatTensor("x", x, {1, 2, 3, 4, 5, 6}));
+      model.graph().mutable_initializer(0)->mutable_float_data()->Truncate(x.size() == 1 ? 3 : 6);
+      model.Initializer(IntTensor("i", dims, {2, 0}));
+      model.MlNode("ArrayFeatureExtractor", {"x", "i"}, {"picked"});
+      model.MlNode("Scaler", {"picked"}, {"scaled"},
+                   {FloatsAttr("offset", {1, 2}), FloatsAttr("scale", {2, 0.5F})});
+      model.Node("Add", {"scaled", "z"}, {"y"}).Output("y");
+      ExpectSame(model, {Tensor<float>({1}, {0})});
+      EXPECT_EQ(Parsed(model.Import()->graph).opset_import_size(), 1);
+    }
+  }
+}
+
 TEST(ExportClassifier, ComputesLabelsAndScores) {
   const Constant numbers = Ints({4, 7});
   const Constant names = Constant::OfStrings({2}, {"ham", "spam"});
