@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "onnx/export_quantization.h"
 #include "onnx/export_table.h"
 #include "onnx/node_export.h"
 #include "onnx/opset_table.h"
@@ -38,7 +39,8 @@ void ImportOpset(onnx::ModelProto& model, std::string_view domain, int64_t versi
 
 }  // namespace
 
-Result<std::string> ExportOnnx(const Graph& graph, const ExportOptions& options) {
+Result<std::string> ExportOnnx(const Graph& original, const ExportOptions& options) {
+  VERDICT_ASSIGN_OR_RETURN(const Graph graph, DequantizeRecurrentWeights(original));
   if (const uint64_t bytes = graph.ConstantBytes(); bytes > kMaxConstantBytes) {
     return ResourceExhausted("the model has " + std::to_string(bytes) +
                              " bytes of constants; an ONNX file ends at 2 GiB");

@@ -81,12 +81,32 @@ Status ExportOneHotEncoder(NodeExport& node) {
   return OkStatus();
 }
 
+// Of floats as ai.onnx says it: OpenVINO and TensorRT read nothing of ai.onnx.ml.
 Status ExportScaler(NodeExport& node) {
   VERDICT_ASSIGN_OR_RETURN(const Constant* offset, node.RequireConstant(1, "the offset"));
   VERDICT_ASSIGN_OR_RETURN(const Constant* scale, node.RequireConstant(2, "the scale"));
+  if (node.input(0).dtype == DataType::kFloat32) {
+    const std::string centered = node.EmitValue("Sub", {node.Input(0), node.Input(1)});
+    node.EmitOutput("Mul", {centered, node.Input(2)});
+    return OkStatus();
+  }
   node.attributes["offset"] = Floats(*offset);
   node.attributes["scale"] = Floats(*scale);
   EmitMl(node);
+  return OkStatus();
+}
+
+// A Gather along the last axis, for the same readers. Of a list it makes a row: [1,K].
+Status ExportArrayFeatureExtractor(NodeExport& node) {
+  const int rank = node.input(0).shape.rank();
+  const int wanted = rank == 1 ? 2 : 1;
+  std::string indices = node.Input(1);
+  if (node.input(1).shape.rank() != wanted) {
+    const std::vector<int64_t> shape =
+        wanted == 2 ? std::vector<int64_t>{1, -1} : std::vector<int64_t>{-1};
+    indices = node.EmitValue("Reshape", {indices, node.AddInts("shape", shape)});
+  }
+  node.EmitOutput("Gather", {node.Input(0), indices}, {{"axis", int64_t{rank - 1}}});
   return OkStatus();
 }
 

@@ -23,12 +23,14 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
+    {"ArrayFeatureExtractor", ExportArrayFeatureExtractor},
     {"Attention", ExportAttention},
     {"AveragePool", ExportAveragePool},
     {"Cast", ExportCast},
     {"CastLike", ExportCast},
     {"ClassifierOutput", ExportClassifierOutput},
     {"ConstantOfShape", ExportConstantOfShape},
+    {"DequantizeLinear", ExportDequantizeLinear},
     {"Equal", ExportEqual},
     {"FusedGemm", ExportFusedGemm},
     {"GRU", ExportRecurrent},

@@ -36,7 +36,10 @@ Status ExportRmsNormalization(NodeExport& node);
 Status ExportSwish(NodeExport& node);
 // export_attention.cc
 Status ExportAttention(NodeExport& node);
+// export_quantization.cc: zero points that TensorRT wants.
+Status ExportDequantizeLinear(NodeExport& node);
 // export_features.cc: constant inputs that are attributes in ai.onnx.ml.
+Status ExportArrayFeatureExtractor(NodeExport& node);
 Status ExportImputer(NodeExport& node);
 Status ExportLabelEncoder(NodeExport& node);
 Status ExportOneHotEncoder(NodeExport& node);

@@ -152,6 +152,54 @@ TEST(ExportOnnx, KeepsQuantization) {
               ElementsAre("QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul"));
 }
 
+// TensorRT's parser takes no DequantizeLinear without one.
+TEST(ExportDequantizeLinear, HasAZeroPointForEachScale) {
+  TestModel model;
+  model.Input("x", {"2"})
+      .Initializer(ByteTensor("w", onnx::TensorProto::INT8, {2, 2}, {1, 2, 3, -4}));
+  model.Initializer(FloatTensor("s", {2}, {0.25F, 2}));
+  model.Node("DequantizeLinear", {"w", "s"}, {"d"}, {IntAttr("axis", 1)});
+  model.Node("Add", {"x", "d"}, {"y"}).Output("y");
+  ExpectSame(model, {Tensor<float>({2}, {1, -3})});
+  const onnx::ModelProto proto = Parsed(model.Import()->graph);
+  ASSERT_EQ(proto.graph().node(0).input_size(), 3);
+  const auto& tensors = proto.graph().initializer();
+  const auto zeros = std::ranges::find(tensors, proto.graph().node(0).input(2),
+                                       [](const auto& tensor) { return tensor.name(); });
+  ASSERT_NE(zeros, tensors.end());
+  EXPECT_EQ(zeros->data_type(), onnx::TensorProto::INT8);
+  EXPECT_THAT(zeros->dims(), ElementsAre(2));
+  EXPECT_EQ(zeros->raw_data(), std::string(2, '\0'));
+}
+
+// OpenVINO and TensorRT 8.5 want constants there.
+TEST(ExportDequantizeLinear, OfRecurrentWeightsIsComputed) {
+  TestModel model;
+  model.Input("x", {"3", "N", "1"}).Initializer(FloatTensor("s", {3}, {0.25F, 2, 0.5F}));
+  model.Initializer(ByteTensor("wq", onnx::TensorProto::INT8, {1, 3, 1}, {1, -1, 2}));
+  model.Initializer(ByteTensor("rq", onnx::TensorProto::INT8, {1, 3, 1}, {3, 1, -2}));
+  model.Node("DequantizeLinear", {"wq", "s"}, {"w"}, {IntAttr("axis", 1)});
+  model.Node("DequantizeLinear", {"rq", "s"}, {"r"}, {IntAttr("axis", 1)});
+  model.Node("GRU", {"x", "w", "r"}, {"y"}, {IntAttr("hidden_size", 1)}).Output("y");
+  ExpectSame(model, {Tensor<float>({3, 1, 1}, {1, -2, 0.5F})});
+  const onnx::ModelProto proto = Parsed(model.Import()->graph);
+  EXPECT_THAT(OpsOf(proto), ElementsAre("GRU"));
+  ASSERT_EQ(proto.graph().initializer_size(), 2);
+  EXPECT_EQ(proto.graph().initializer(0).name(), "w");
+  EXPECT_EQ(proto.graph().initializer(0).data_type(), onnx::TensorProto::FLOAT);
+}
+
+// Of int32 ONNX allows no zero point.
+TEST(ExportDequantizeLinear, HasNoZeroPointForBiases) {
+  TestModel model;
+  model.Input("x", {"2"}).Initializer(ByteTensor("b", onnx::TensorProto::INT32, {2}, {100, -7}));
+  model.Initializer(FloatTensor("s", {}, {0.25F}));
+  model.Node("DequantizeLinear", {"b", "s"}, {"d"});
+  model.Node("Add", {"x", "d"}, {"y"}).Output("y");
+  ExpectSame(model, {Tensor<float>({2}, {1, -3})});
+  EXPECT_EQ(Parsed(model.Import()->graph).graph().node(0).input_size(), 2);
+}
+
 TEST(ExportOnnx, CopiesAConstantToTheOutputItIs) {
   Graph graph = OneNode("Relu", {1}, {}, {});
   graph.outputs.push_back(graph.AddConstant("c", Tensor<float>({2}, {3, 4})));
@@ -309,6 +357,24 @@ TEST(ExportFeatures, PutConstantsIntoAttributes) {
   ASSERT_EQ(proto.opset_import_size(), 2);
   EXPECT_EQ(proto.opset_import(1).domain(), "ai.onnx.ml");
   EXPECT_EQ(proto.opset_import(1).version(), 3);
+}
+
+// OpenVINO and TensorRT read nothing of ai.onnx.ml.
+TEST(ExportFeatures, NeedNoFeatureOperatorsWhereOthersSayTheSame) {
+  for (const std::vector<int64_t>& x : {std::vector<int64_t>{3}, {2, 3}}) {
+    for (const std::vector<int64_t>& dims : {std::vector<int64_t>{2}, {1, 2}}) {
+      TestModel model;
+      model.Input("z", {"1"}).Initializer(FloatTensor("x", x, {1, 2, 3, 4, 5, 6}));
+      model.graph().mutable_initializer(0)->mutable_float_data()->Truncate(x.size() == 1 ? 3 : 6);
+      model.Initializer(IntTensor("i", dims, {2, 0}));
+      model.MlNode("ArrayFeatureExtractor", {"x", "i"}, {"picked"});
+      model.MlNode("Scaler", {"picked"}, {"scaled"},
+                   {FloatsAttr("offset", {1, 2}), FloatsAttr("scale", {2, 0.5F})});
+      model.Node("Add", {"scaled", "z"}, {"y"}).Output("y");
+      ExpectSame(model, {Tensor<float>({1}, {0})});
+      EXPECT_EQ(Parsed(model.Import()->graph).opset_import_size(), 1);
+    }
+  }
 }
 
 TEST(ExportClassifier, ComputesLabelsAndScores) {
