@@ -40,7 +40,7 @@ void ImportOpset(onnx::ModelProto& model, std::string_view domain, int64_t versi
 }  // namespace
 
 Result<std::string> ExportOnnx(const Graph& original, const ExportOptions& options) {
-  VERDICT_ASSIGN_OR_RETURN(const Graph graph, DequantizeRecurrentWeights(original));
+  VERDICT_ASSIGN_OR_RETURN(const Graph graph, ForOtherRuntimes(original));
   if (const uint64_t bytes = graph.ConstantBytes(); bytes > kMaxConstantBytes) {
     return ResourceExhausted("the model has " + std::to_string(bytes) +
                              " bytes of constants; an ONNX file ends at 2 GiB");

@@ -4,10 +4,14 @@
 
 namespace verdict {
 
-/// The graph with float32 constants for the weights that its recurrent layers read from behind a
-/// DequantizeLinear. OpenVINO takes constants only for them, and TensorRT 8.5 computes something
-/// else; neither they nor ONNX Runtime would compute in int8 there.
+/// The graph as other runtimes take its quantized layers:
+/// - float32 constants for the weights of recurrent layers, which are behind a DequantizeLinear or
+/// a
+///   Cast: OpenVINO takes only constants for them, and TensorRT 8.5 computes something else;
+///   neither they nor ONNX Runtime would compute in int8 there;
+/// - the DequantizeLinear of an embedding before its Gather: TensorRT takes int8 constants nowhere
+///   else.
 /// Errors: as EvaluateNode. Threads: pure.
-Result<Graph> DequantizeRecurrentWeights(const Graph& graph);
+Result<Graph> ForOtherRuntimes(const Graph& graph);
 
 }  // namespace verdict

@@ -189,6 +189,18 @@ TEST(ExportDequantizeLinear, OfRecurrentWeightsIsComputed) {
   EXPECT_EQ(proto.graph().initializer(0).data_type(), onnx::TensorProto::FLOAT);
 }
 
+// TensorRT 8.5 takes an int8 constant before a DequantizeLinear alone.
+TEST(ExportDequantizeLinear, OfATableComesBeforeItsRowsAreTaken) {
+  TestModel model;
+  model.Input("ids", {"N"}, onnx::TensorProto::INT64);
+  model.Initializer(ByteTensor("t", onnx::TensorProto::INT8, {3, 2}, {1, 2, 3, -4, 5, 6}));
+  model.Initializer(FloatTensor("s", {2}, {0.25F, 2}));
+  model.Node("Gather", {"t", "ids"}, {"rows"});
+  model.Node("DequantizeLinear", {"rows", "s"}, {"y"}, {IntAttr("axis", 1)}).Output("y");
+  ExpectSame(model, {Tensor<int64_t>({3}, {2, 0, 1})});
+  EXPECT_THAT(OpsOf(Parsed(model.Import()->graph)), ElementsAre("DequantizeLinear", "Gather"));
+}
+
 // Of int32 ONNX allows no zero point.
 TEST(ExportDequantizeLinear, HasNoZeroPointForBiases) {
   TestModel model;
