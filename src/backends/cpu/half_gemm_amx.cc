@@ -1,42 +1,10 @@
 // Compiled for AVX-512 with AMX-BF16.
+#include "backends/cpu/amx_tiles.h"
 #include "backends/cpu/half_gemm_avx512.h"
 #include "backends/cpu/half_gemm_kernels.h"
 
 namespace verdict::cpu {
 namespace {
-
-constexpr int64_t kTileRows = 16;
-constexpr int64_t kTileBytes = 64;  // of a row
-constexpr int64_t kTileValues = 32;
-
-/// Tiles: 0 and 1 are sums of 16 rows by two times 16 columns; 2 to 4 are activations and twice
-/// weights of 32 of k; 5 to 7 the same of what is left of k. `rows` of sums and activations.
-void Configure(int64_t rows, int64_t rest) {
-  struct alignas(64) {
-    uint8_t palette = 1;
-    uint8_t start_row = 0;
-    uint8_t reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-  } config;
-  const auto set = [&](int tile, int64_t tile_rows, int64_t bytes) {
-    config.rows[tile] = static_cast<uint8_t>(tile_rows);
-    config.row_bytes[tile] = static_cast<uint16_t>(bytes);
-  };
-  set(0, rows, kTileBytes);
-  set(1, rows, kTileBytes);
-  set(2, rows, kTileBytes);
-  set(3, kTileRows, kTileBytes);
-  set(4, kTileRows, kTileBytes);
-  if (rest > 0) {
-    set(5, rows, rest * 2);
-    set(6, rest / 2, kTileBytes);
-    set(7, rest / 2, kTileBytes);
-  }
-  // GCC 12 takes the instruction to read eight bytes alone.
-  __asm__ volatile("" : : "r"(&config) : "memory");
-  _tile_loadconfig(&config);
-}
 
 void Store(const HalfGemmArgs& args, const float* sums, int64_t row, int64_t rows, int64_t column) {
   for (int64_t r = 0; r < rows; ++r) {
@@ -44,78 +12,55 @@ void Store(const HalfGemmArgs& args, const float* sums, int64_t row, int64_t row
   }
 }
 
-/// Up to 16 rows by 16 or 32 columns.
-template <bool kTwo>
-void Block(const HalfGemmArgs& args, int64_t row, int64_t rows, const uint16_t* panel,
-           int64_t panel_columns, int64_t first, int64_t column) {
-  const int64_t row_values = HalfRowValues(args.k);
-  const uint16_t* a = args.a + row * row_values;
-  const uint16_t* b = panel + (column - first) * 2;
-  const int64_t a_stride = row_values * 2, b_stride = panel_columns * 4;  // in bytes
+/// Rows by kTiles times 16 columns, of which `first` is the first.
+template <int kTiles>
+void Block(const HalfGemmArgs& args, int64_t row, int64_t rows, int64_t first,
+           const std::byte* panel) {
+  const int64_t row_bytes = HalfRowValues(args.k) * 2, b_stride = kTiles * kTileBytes;
+  const std::byte* a = reinterpret_cast<const std::byte*>(args.a) + row * row_bytes;
+  const std::byte* b = panel;
   _tile_zero(0);
-  if constexpr (kTwo) _tile_zero(1);
+  if constexpr (kTiles > 1) _tile_zero(1);
+  if constexpr (kTiles > 2) _tile_zero(2);
+  if constexpr (kTiles > 3) _tile_zero(3);
   int64_t p = 0;
-  for (; p + kTileValues <= row_values; p += kTileValues) {
-    _tile_loadd(2, a + p, a_stride);
-    _tile_loadd(3, b, b_stride);
-    _tile_dpbf16ps(0, 2, 3);
-    if constexpr (kTwo) {
-      _tile_loadd(4, b + kTileValues, b_stride);
-      _tile_dpbf16ps(1, 2, 4);
-    }
-    b += kTileValues * panel_columns;
-  }
-  if (p < row_values) {
-    _tile_loadd(5, a + p, a_stride);
-    _tile_loadd(6, b, b_stride);
-    _tile_dpbf16ps(0, 5, 6);
-    if constexpr (kTwo) {
-      _tile_loadd(7, b + kTileValues, b_stride);
-      _tile_dpbf16ps(1, 5, 7);
-    }
-  }
+  for (; p + kTileBytes <= row_bytes; p += kTileBytes) VERDICT_AMX_STEP(_tile_dpbf16ps, 4, 5, p);
+  if (p < row_bytes) VERDICT_AMX_STEP(_tile_dpbf16ps, 7, 6, p);
   alignas(64) float sums[kTileRows * kLanes];
   _tile_stored(0, sums, kTileBytes);
-  Store(args, sums, row, rows, column);
-  if constexpr (kTwo) {
+  Store(args, sums, row, rows, first);
+  if constexpr (kTiles > 1) {
     _tile_stored(1, sums, kTileBytes);
-    Store(args, sums, row, rows, column + kLanes);
+    Store(args, sums, row, rows, first + 1 * kLanes);
   }
-}
-
-void Rows(const HalfGemmArgs& args, int64_t row, int64_t end) {
-  const uint16_t* panel = args.packed;
-  for (int64_t first = 0; first < args.n; first += kPanelColumns) {
-    const int64_t left = HalfPaddedColumns(args.n) - first;
-    const int64_t columns = left < kPanelColumns ? left : kPanelColumns;
-    for (int64_t r = row; r < end; r += kTileRows) {
-      const int64_t rows = end - r < kTileRows ? end - r : kTileRows;
-      int64_t column = first;
-      for (; column + 2 * kLanes <= first + columns; column += 2 * kLanes) {
-        Block<true>(args, r, rows, panel, columns, first, column);
-      }
-      if (column < first + columns) {
-        Block<false>(args, r, rows, panel, columns, first, column);
-      }
-    }
-    panel += HalfRowValues(args.k) * columns;
+  if constexpr (kTiles > 2) {
+    _tile_stored(2, sums, kTileBytes);
+    Store(args, sums, row, rows, first + 2 * kLanes);
+  }
+  if constexpr (kTiles > 3) {
+    _tile_stored(3, sums, kTileBytes);
+    Store(args, sums, row, rows, first + 3 * kLanes);
   }
 }
 
 /// For any number of rows: a tile sums in another order than BF16's instruction, and a row's bits
 /// must not depend on its batch.
 void Gemm(const HalfGemmArgs& args) {
-  const int64_t rest = HalfRowValues(args.k) % kTileValues;
-  const int64_t whole = args.m / kTileRows * kTileRows;
-  if (whole > 0) {
-    Configure(kTileRows, rest);
-    Rows(args, 0, whole);
-  }
-  if (whole < args.m) {
-    Configure(args.m - whole, rest);
-    Rows(args, whole, args.m);
-  }
-  _tile_release();  // or every switch of threads would save the tiles
+  ForEachBlock(
+      args.m, HalfPaddedColumns(args.n), HalfRowValues(args.k) * 2,
+      reinterpret_cast<const std::byte*>(args.packed),
+      [&](int64_t row, int64_t rows, int64_t columns, int64_t first, const std::byte* panel) {
+        switch (columns / kLanes) {
+          case 1:
+            return Block<1>(args, row, rows, first, panel);
+          case 2:
+            return Block<2>(args, row, rows, first, panel);
+          case 3:
+            return Block<3>(args, row, rows, first, panel);
+          default:
+            return Block<4>(args, row, rows, first, panel);
+        }
+      });
 }
 
 }  // namespace
