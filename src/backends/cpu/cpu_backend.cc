@@ -11,7 +11,7 @@ namespace {
 
 std::vector<const Tactic*> Candidates(std::string_view op) {
   static constexpr std::array kTactics = {&cpu::kFusedGemm, &cpu::kGru, &cpu::kLstm,
-                                          &cpu::kQuantizedGemm};
+                                          &cpu::kQuantizedGemm, &cpu::kTreeEnsemble};
   cpu::CurrentIsa();  // before any kernel is dispatched
   std::vector<const Tactic*> candidates;
   for (const Tactic* tactic : kTactics) {

@@ -10,5 +10,6 @@ extern const Tactic kFusedGemm;
 extern const Tactic kGru;
 extern const Tactic kLstm;
 extern const Tactic kQuantizedGemm;
+extern const Tactic kTreeEnsemble;
 
 }  // namespace verdict::cpu

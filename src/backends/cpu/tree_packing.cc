@@ -1,0 +1,500 @@
+#include "backends/cpu/tree_packing.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/checked_math.h"
+#include "ops/tree_ensemble.h"
+
+namespace verdict::cpu {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr size_t kMaxColumns = size_t{1} << 16;
+/// Tables by feature are indexed by its number.
+constexpr int64_t kMaxFeatures = int64_t{1} << 20;
+/// Of nodes and of leaves, so that counts and children fit.
+constexpr size_t kMaxNodes = size_t{1} << 30;
+
+/// x <= key for a float32 x; NaN goes to `low` if nan_low. Children as in the node's constants, or
+/// kNextTest for the node's second test.
+struct TreeTest {
+  float key;
+  bool nan_low;
+  int32_t low, high;
+};
+constexpr int32_t kNextTest = 0;  // no child: children come after their parents, the first is 0
+
+/// The greatest float32 that is not above `split`; `split` is a number.
+float Floor(double split) {
+  const auto rounded = static_cast<float>(split);
+  const float floor = rounded > split ? std::nextafter(rounded, -kInfinity) : rounded;
+  return floor + 0.0F;  // -0 is 0
+}
+
+struct TreeTests {
+  TreeTest tests[2];
+  int count = 1;
+};
+
+/// The one or two tests that take x where the node does.
+TreeTests TestsOf(uint8_t mode, double split, bool missing_true, int32_t on_true,
+                  int32_t on_false) {
+  const auto one = [](float key, bool nan_low, int32_t low, int32_t high) {
+    return TreeTests{{{key, nan_low, low, high}, {}}, 1};
+  };
+  // Every number is at most infinity.
+  const auto always = [&](int32_t number, int32_t nan) {
+    return one(kInfinity, false, number, nan);
+  };
+  const int32_t on_nan = missing_true || mode == kTreeNeq ? on_true : on_false;
+  if (std::isnan(split)) return always(mode == kTreeNeq ? on_true : on_false, on_nan);
+  if (mode == kTreeNeq) std::swap(on_true, on_false);  // then as equality
+  const bool nan_true = on_nan == on_true;
+  const float floor = Floor(split);
+  const bool nothing_below = floor == split && floor == -kInfinity;
+  const float below = floor == split ? std::nextafter(floor, -kInfinity) : floor;
+  switch (mode) {
+    case kTreeLeq:
+      return one(floor, nan_true, on_true, on_false);
+    case kTreeGreater:
+      return one(floor, !nan_true, on_false, on_true);
+    case kTreeLess:
+      if (nothing_below) return always(on_false, on_nan);
+      return one(below, nan_true, on_true, on_false);
+    case kTreeGeq:
+      if (nothing_below) return always(on_true, on_nan);
+      return one(below, !nan_true, on_false, on_true);
+    default:
+      if (nothing_below) return one(floor, nan_true, on_true, on_false);
+      return {{{below, !nan_true, on_false, kNextTest}, {floor, nan_true, on_true, on_false}}, 2};
+  }
+}
+
+class Packer {
+ public:
+  Packer(const Graph& graph, const Node& node) : x_(graph.value(node.inputs[kTreeX])) {
+    for (size_t i = kTreeFeatureIds; i < kNumTreeInputs; ++i) {
+      views_[i] = graph.constant(node.inputs[i])->view();
+    }
+    features_ = ints(kTreeFeatureIds);
+    modes_ = views_[kTreeModes].as<const uint8_t>();
+    true_ids_ = ints(kTreeTrueIds);
+    false_ids_ = ints(kTreeFalseIds);
+    missing_true_ = views_[kTreeMissingTrue].as<const uint8_t>();
+    offsets_ = ints(kTreeLeafOffsets);
+    targets_ = ints(kTreeLeafTargets);
+  }
+
+  /// All but the packed bytes themselves.
+  Status Analyze() {
+    if (x_.dtype != DataType::kFloat32) return Unimplemented("X is not float32");
+    VERDICT_RETURN_IF_ERROR(SplitIntoTrees());
+    VERDICT_RETURN_IF_ERROR(CollectKeys());
+    VERDICT_RETURN_IF_ERROR(MakeTables());
+    DescribeLeaves();
+    return OkStatus();
+  }
+
+  const TreeHeader& header() const { return header_; }
+
+  std::vector<std::byte> Pack() const {
+    const TreeParts parts(header_);
+    std::vector<std::byte> bytes(parts.bytes);
+    const auto copy = [&](size_t offset, const auto& list) {
+      if (!list.empty()) {
+        std::memcpy(bytes.data() + offset, list.data(), list.size() * sizeof(list[0]));
+      }
+    };
+    std::memcpy(bytes.data(), &header_, sizeof header_);
+    copy(parts.tables, tables_);
+    WriteKeys(reinterpret_cast<float*>(bytes.data() + parts.keys));
+    copy(parts.trees, trees_);
+    if (header_.simple_leaves == 0) {
+      copy(parts.leaves, leaves_);
+    } else if (header_.double_weights != 0) {
+      WriteWeights<double>(bytes.data() + parts.leaves);
+    } else {
+      WriteWeights<float>(bytes.data() + parts.leaves);
+    }
+    if (header_.child_bytes == 1) WriteNodes<uint8_t>(bytes.data() + parts.nodes);
+    if (header_.child_bytes == 2) WriteNodes<uint16_t>(bytes.data() + parts.nodes);
+    if (header_.child_bytes == 4) WriteNodes<uint32_t>(bytes.data() + parts.nodes);
+    return bytes;
+  }
+
+ private:
+  std::span<const int32_t> ints(TreeInput input) const { return views_[input].as<const int32_t>(); }
+  double split(size_t node) const {
+    return views_[kTreeSplits].dtype == DataType::kFloat64
+               ? views_[kTreeSplits].as<const double>()[node]
+               : double{views_[kTreeSplits].as<const float>()[node]};
+  }
+  TreeTests TestsOfNode(int32_t id) const {
+    const auto i = static_cast<size_t>(id);
+    return TestsOf(modes_[i], split(i), missing_true_[i] != 0, true_ids_[i], false_ids_[i]);
+  }
+
+  /// Which nodes and leaves are whose, each tree's in the constants' order: children last.
+  Status SplitIntoTrees() {
+    node_places_.resize(features_.size());
+    leaf_places_.resize(offsets_.size() - 1);
+    std::vector<int32_t> open;
+    size_t num_nodes = 0, largest = 0, longest_walk = 1;
+    for (int32_t root : ints(kTreeRoots)) {
+      const auto tree = static_cast<uint32_t>(trees_.size());
+      const size_t first = nodes_.size(), first_leaf = leaves_.size();
+      open.assign(1, root);
+      while (!open.empty()) {
+        const int32_t id = open.back();
+        open.pop_back();
+        Place& place = PlaceOf(id);
+        if (place.tree == tree) continue;
+        if (place.tree != kNoTree) return Unimplemented("trees share nodes or leaves");
+        place.tree = tree;
+        if (id < 0) {
+          place.local = static_cast<uint32_t>(leaves_.size() - first_leaf);
+          leaves_.push_back(~id);
+        } else {
+          nodes_.push_back(id);
+          open.push_back(false_ids_[static_cast<size_t>(id)]);
+          open.push_back(true_ids_[static_cast<size_t>(id)]);
+        }
+      }
+      longest_walk = std::max(longest_walk, SortByHeight(std::span(nodes_).subspan(first)));
+      size_t count = 0;
+      for (size_t i = first; i < nodes_.size(); ++i) {
+        PlaceOf(nodes_[i]).local = static_cast<uint32_t>(count);
+        count += static_cast<size_t>(TestsOfNode(nodes_[i]).count);
+      }
+      count = std::max<size_t>(count, 1);  // a tree that is a leaf: see WriteNodes
+      const size_t num_leaves = leaves_.size() - first_leaf;
+      trees_.push_back({.first_node = static_cast<uint32_t>(num_nodes),
+                        .num_nodes = static_cast<uint32_t>(count),
+                        .first_leaf = static_cast<uint32_t>(first_leaf),
+                        .num_leaves = static_cast<uint32_t>(num_leaves),
+                        .target = 0});
+      num_nodes += count;
+      if (num_nodes > kMaxNodes || leaves_.size() > kMaxNodes) {
+        return Unimplemented("there are more than 2^30 nodes or leaves");
+      }
+      largest = std::max({largest, count, num_leaves});
+    }
+    const size_t typical_walk = std::bit_width(leaves_.size() / trees_.size());
+    header_.first_steps = static_cast<uint32_t>(std::clamp<size_t>(typical_walk, 1, longest_walk));
+    header_.num_trees = static_cast<uint32_t>(trees_.size());
+    header_.num_nodes = static_cast<uint32_t>(num_nodes);
+    header_.num_leaves = static_cast<uint32_t>(leaves_.size());
+    header_.child_bytes = largest <= 128 ? 1 : largest <= 32768 ? 2 : 4;
+    return OkStatus();
+  }
+
+  /// The highest first: parents come before their children, as they must, and as far before them as
+  /// can be, so that whoever goes from last to first seldom waits for a child's answer. Returns the
+  /// number of nodes on the longest path.
+  size_t SortByHeight(std::span<int32_t> nodes) {
+    std::ranges::sort(nodes);
+    for (size_t i = nodes.size(); i-- > 0;) {
+      const auto id = static_cast<size_t>(nodes[i]);
+      uint32_t height = 0;
+      for (const int32_t child : {true_ids_[id], false_ids_[id]}) {
+        if (child >= 0) height = std::max(height, PlaceOf(child).local + 1);
+      }
+      PlaceOf(nodes[i]).local = height;  // until nodes are numbered
+    }
+    std::ranges::stable_sort(
+        nodes, [&](int32_t a, int32_t b) { return PlaceOf(a).local > PlaceOf(b).local; });
+    return nodes.empty() ? 0 : size_t{PlaceOf(nodes[0]).local} + 1;
+  }
+
+  template <typename F>
+  void ForEachTest(F&& function) const {
+    for (int32_t id : nodes_) {
+      const TreeTests tests = TestsOfNode(id);
+      for (int i = 0; i < tests.count; ++i) function(id, tests.tests[i]);
+    }
+  }
+
+  /// Each feature's keys, ascending, once each.
+  Status CollectKeys() {
+    const int32_t last = features_.empty() ? -1 : *std::ranges::max_element(features_);
+    if (last >= kMaxFeatures) return Unimplemented("trees read features beyond 2^20");
+    feature_keys_.assign(static_cast<size_t>(last) + 2, 0);
+    ForEachTest([&](int32_t id, const TreeTest&) { ++feature_keys_[Feature(id) + 1]; });
+    for (size_t f = 1; f < feature_keys_.size(); ++f) feature_keys_[f] += feature_keys_[f - 1];
+    keys_.resize(header_.num_nodes);
+    std::vector<uint32_t> next(feature_keys_.begin(), feature_keys_.end() - 1);
+    ForEachTest([&](int32_t id, const TreeTest& test) { keys_[next[Feature(id)]++] = test.key; });
+    size_t end = 0;
+    for (size_t f = 0; f + 1 < feature_keys_.size(); ++f) {
+      const auto from = keys_.begin() + feature_keys_[f], to = keys_.begin() + feature_keys_[f + 1];
+      std::sort(from, to);
+      feature_keys_[f] = static_cast<uint32_t>(end);
+      const auto unique = std::unique(from, to);
+      end = static_cast<size_t>(
+          std::move(from, unique, keys_.begin() + static_cast<ptrdiff_t>(end)) - keys_.begin());
+    }
+    feature_keys_.back() = static_cast<uint32_t>(end);
+    keys_.resize(end);
+    return OkStatus();
+  }
+
+  size_t Feature(int32_t node) const {
+    return static_cast<size_t>(features_[static_cast<size_t>(node)]);
+  }
+
+  /// A test's table and its key's index there.
+  std::pair<uint32_t, uint32_t> Find(int32_t node, float key) const {
+    const size_t feature = Feature(node);
+    const auto begin = keys_.begin() + feature_keys_[feature];
+    const auto found = std::lower_bound(begin, keys_.begin() + feature_keys_[feature + 1], key);
+    const auto index = static_cast<uint32_t>(found - begin);
+    return {first_table_[feature] + index / kMaxTreeKeys, index % kMaxTreeKeys};
+  }
+
+  Status MakeTables() {
+    size_t num_keys = 0;
+    for (size_t f = 0; f + 1 < feature_keys_.size(); ++f) {
+      first_table_.push_back(static_cast<uint32_t>(tables_.size()));
+      for (uint32_t first = feature_keys_[f]; first < feature_keys_[f + 1]; first += kMaxTreeKeys) {
+        const uint32_t count = std::min<uint32_t>(kMaxTreeKeys, feature_keys_[f + 1] - first);
+        const uint32_t blocks = (count + kTreeKeyBlock - 1) / kTreeKeyBlock;
+        tables_.push_back({.feature = static_cast<uint32_t>(f),
+                           .column_nan_low = kNoTreeColumn,
+                           .column_nan_high = kNoTreeColumn,
+                           .first_key = static_cast<uint32_t>(num_keys),
+                           .num_blocks = blocks});
+        table_keys_.push_back({first, count});
+        num_keys += static_cast<size_t>(blocks + (blocks > 1 ? 1 : 0)) * kTreeKeyBlock;
+      }
+    }
+    ForEachTest([&](int32_t id, const TreeTest& test) {
+      TreeKeyTable& table = tables_[Find(id, test.key).first];
+      (test.nan_low ? table.column_nan_low : table.column_nan_high) = 0;
+    });
+    size_t columns = 0;
+    for (TreeKeyTable& table : tables_) {
+      for (uint32_t* column : {&table.column_nan_low, &table.column_nan_high}) {
+        if (*column != kNoTreeColumn) *column = static_cast<uint32_t>(columns++);
+      }
+    }
+    if (columns > kMaxColumns) return Unimplemented("there are too many different splits");
+    header_.num_tables = static_cast<uint32_t>(tables_.size());
+    header_.num_columns = static_cast<uint32_t>(std::max<size_t>(columns, 1));
+    header_.num_keys = static_cast<uint32_t>(num_keys);
+    return OkStatus();
+  }
+
+  void DescribeLeaves() {
+    header_.double_weights = views_[kTreeLeafWeights].dtype == DataType::kFloat64 ? 1 : 0;
+    bool simple = true;
+    for (TreeSpan& tree : trees_) {
+      for (uint32_t i = tree.first_leaf; simple && i < tree.first_leaf + tree.num_leaves; ++i) {
+        const auto leaf = static_cast<size_t>(leaves_[i]);
+        simple = offsets_[leaf + 1] == offsets_[leaf] + 1;
+        if (!simple) break;
+        const auto target = static_cast<uint32_t>(targets_[static_cast<size_t>(offsets_[leaf])]);
+        if (i == tree.first_leaf) tree.target = target;
+        simple = target == tree.target;
+      }
+    }
+    header_.simple_leaves = simple ? 1 : 0;
+  }
+
+  void WriteKeys(float* to) const {
+    std::fill_n(to, header_.num_keys, kInfinity);
+    for (size_t t = 0; t < tables_.size(); ++t) {
+      const TreeKeyTable& table = tables_[t];
+      const auto [first, count] = table_keys_[t];
+      float* keys = to + table.first_key;
+      if (table.num_blocks > 1) {
+        for (uint32_t last = kTreeKeyBlock - 1; last < count; last += kTreeKeyBlock) {
+          keys[last / kTreeKeyBlock] = keys_[first + last];
+        }
+        keys += kTreeKeyBlock;
+      }
+      std::copy_n(keys_.begin() + first, count, keys);
+    }
+  }
+
+  template <typename T>
+  void WriteWeights(std::byte* to) const {
+    const auto weights = views_[kTreeLeafWeights].as<const T>();
+    for (int32_t leaf : leaves_) {
+      const T weight = weights[static_cast<size_t>(offsets_[static_cast<size_t>(leaf)])];
+      std::memcpy(to, &weight, sizeof weight);
+      to += sizeof weight;
+    }
+  }
+
+  template <typename TChild>
+  void WriteNodes(std::byte* to) const {
+    auto* packed = reinterpret_cast<TreeNode<TChild>*>(to);
+    constexpr TChild kLeaf = TreeNode<TChild>::kLeaf;
+    for (size_t i = 0; i < trees_.size(); ++i)
+      packed[trees_[i].first_node] = {0, 0, {kLeaf, kLeaf}};
+    uint32_t node = 0, tree = kNoTree;
+    ForEachTest([&](int32_t id, const TreeTest& test) {
+      const uint32_t first = trees_[PlaceOf(id).tree].first_node;
+      node = PlaceOf(id).tree == tree ? node + 1 : first;
+      tree = PlaceOf(id).tree;
+      const auto child = [&](int32_t of) {
+        if (of == kNextTest) return static_cast<TChild>(node + 1 - first);
+        const uint32_t place = PlaceOf(of).local;
+        return static_cast<TChild>(of < 0 ? place | kLeaf : place);
+      };
+      const auto [table, index] = Find(id, test.key);
+      const uint32_t column =
+          test.nan_low ? tables_[table].column_nan_low : tables_[table].column_nan_high;
+      packed[node] = {.column = static_cast<uint16_t>(column),
+                      .cut = static_cast<int8_t>(static_cast<int>(index) - 128),
+                      .children = {child(test.low), child(test.high)}};
+    });
+  }
+
+  static constexpr uint32_t kNoTree = ~uint32_t{0};
+  struct Place {
+    uint32_t tree = kNoTree, local = 0;
+  };
+  Place& PlaceOf(int32_t id) {
+    return id < 0 ? leaf_places_[static_cast<size_t>(~id)] : node_places_[static_cast<size_t>(id)];
+  }
+  const Place& PlaceOf(int32_t id) const { return const_cast<Packer*>(this)->PlaceOf(id); }
+
+  const Value& x_;
+  std::array<TensorView, kNumTreeInputs> views_;
+  std::span<const int32_t> features_, true_ids_, false_ids_, offsets_, targets_;
+  std::span<const uint8_t> modes_, missing_true_;
+
+  TreeHeader header_;
+  std::vector<TreeSpan> trees_;
+  std::vector<int32_t> nodes_, leaves_;  // of the constants, tree after tree
+  std::vector<Place> node_places_, leaf_places_;
+  std::vector<float> keys_;
+  std::vector<uint32_t> feature_keys_;  // per feature, its first of keys_; then their number
+  std::vector<TreeKeyTable> tables_;
+  std::vector<std::pair<uint32_t, uint32_t>> table_keys_;  // per table, its first of keys_, count
+  std::vector<uint32_t> first_table_;                      // per feature
+};
+
+Status Bad(const char* what) {
+  return DataLoss(std::string("packed trees are damaged: ") + what + "; build the engine again");
+}
+
+template <typename TChild>
+Status CheckNodes(const TreeHeader& counts, std::span<const TreeSpan> trees,
+                  const TreeNode<TChild>* nodes) {
+  for (const TreeSpan& tree : trees) {
+    for (uint32_t i = 0; i < tree.num_nodes; ++i) {
+      const TreeNode<TChild>& node = nodes[tree.first_node + i];
+      if (node.column >= counts.num_columns) return Bad("a node reads what no table gives");
+      for (const uint32_t child : {node.children[0], node.children[1]}) {
+        constexpr uint32_t kLeaf = TreeNode<TChild>::kLeaf;
+        const bool exists = (child & kLeaf) != 0 ? (child & ~kLeaf) < tree.num_leaves
+                                                 : child > i && child < tree.num_nodes;
+        if (!exists) return Bad("a child is not there");
+      }
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+TreeParts::TreeParts(const TreeHeader& header) : counts(header) {
+  constexpr size_t kAlignment = 64;
+  const auto after = [](size_t offset, size_t count, size_t size) {
+    return AlignUp(offset + count * size, kAlignment);  // counts are of 32 bits
+  };
+  tables = after(0, 1, sizeof(TreeHeader));
+  keys = after(tables, header.num_tables, sizeof(TreeKeyTable));
+  trees = after(keys, header.num_keys, sizeof(float));
+  leaves = after(trees, header.num_trees, sizeof(TreeSpan));
+  const bool wide = header.simple_leaves != 0 && header.double_weights != 0;
+  nodes = after(leaves, header.num_leaves, wide ? sizeof(double) : sizeof(float));
+  const size_t node_bytes = 3 + 2 * size_t{header.child_bytes};
+  bytes = after(nodes, header.num_nodes, node_bytes);
+}
+
+size_t MaxTreeColumns(const Node& node, std::span<const TensorView> inputs) {
+  // A node makes two tests at most; a feature one table more than its keys fill.
+  const auto tests = 2 * static_cast<size_t>(inputs[kTreeFeatureIds].shape[0]);
+  const auto features = static_cast<size_t>(AttributeReader(node).Int("features", 0));
+  return std::clamp<size_t>(std::min(tests, 2 * (features + tests / kMaxTreeKeys)), 1, kMaxColumns);
+}
+
+Status CanPackTrees(const Graph& graph, const Node& node) { return Packer(graph, node).Analyze(); }
+
+size_t PackedTreesBytes(const Graph& graph, const Node& node) {
+  Packer packer(graph, node);
+  return packer.Analyze().ok() ? TreeParts(packer.header()).bytes : 0;
+}
+
+Result<std::vector<std::byte>> PackTrees(const Graph& graph, const Node& node) {
+  Packer packer(graph, node);
+  VERDICT_RETURN_IF_ERROR(packer.Analyze());
+  return packer.Pack();
+}
+
+Status CheckPackedTrees(const Graph& graph, const Node& node, std::span<const std::byte> packed) {
+  TreeHeader counts;
+  if (packed.size() < sizeof counts) return Bad("there is no header");
+  std::memcpy(&counts, packed.data(), sizeof counts);
+  const TreeParts parts(counts);
+  if (parts.bytes != packed.size()) return Bad("the parts are not as large as the whole");
+  std::array<TensorView, kNumTreeInputs> views;
+  for (size_t i = kTreeFeatureIds; i < kNumTreeInputs; ++i) {
+    views[i] = graph.constant(node.inputs[i])->view();
+  }
+  if (counts.num_columns > MaxTreeColumns(node, views) || counts.first_steps == 0 ||
+      (counts.double_weights != 0) != (views[kTreeLeafWeights].dtype == DataType::kFloat64)) {
+    return Bad("the header is of other trees");
+  }
+  const AttributeReader attributes(node);
+  const std::span tables(TreeParts::At<TreeKeyTable>(packed, parts.tables), counts.num_tables);
+  for (const TreeKeyTable& table : tables) {
+    const size_t blocks = size_t{table.num_blocks} + (table.num_blocks > 1 ? 1 : 0);
+    if (int64_t{table.feature} >= attributes.Int("features", 0) || table.num_blocks == 0 ||
+        table.num_blocks > kTreeKeyBlock ||
+        table.first_key + blocks * kTreeKeyBlock > counts.num_keys) {
+      return Bad("a key table is out of range");
+    }
+    for (const uint32_t column : {table.column_nan_low, table.column_nan_high}) {
+      if (column != kNoTreeColumn && column >= counts.num_columns) {
+        return Bad("a key table's column is out of range");
+      }
+    }
+  }
+  const std::span trees(TreeParts::At<TreeSpan>(packed, parts.trees), counts.num_trees);
+  if (counts.num_trees != views[kTreeRoots].shape[0]) return Bad("trees are missing");
+  for (const TreeSpan& tree : trees) {
+    if (uint64_t{tree.first_node} + tree.num_nodes > counts.num_nodes || tree.num_nodes == 0 ||
+        uint64_t{tree.first_leaf} + tree.num_leaves > counts.num_leaves ||
+        int64_t{tree.target} >= attributes.Int("targets", 1)) {
+      return Bad("a tree is out of range");
+    }
+  }
+  if (counts.simple_leaves == 0) {
+    const std::span leaves(TreeParts::At<int32_t>(packed, parts.leaves), counts.num_leaves);
+    const int64_t end = views[kTreeLeafOffsets].shape[0] - 1;
+    if (std::ranges::any_of(leaves, [&](int32_t leaf) { return leaf < 0 || leaf >= end; })) {
+      return Bad("a leaf is out of range");
+    }
+  }
+  switch (counts.child_bytes) {
+    case 1:
+      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint8_t>>(packed, parts.nodes));
+    case 2:
+      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint16_t>>(packed, parts.nodes));
+    case 4:
+      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint32_t>>(packed, parts.nodes));
+    default:
+      return Bad("nodes have no such size");
+  }
+}
+
+}  // namespace verdict::cpu
