@@ -34,7 +34,7 @@ struct Scratch {
   bool fits;
 
   Scratch(size_t trees, size_t columns, size_t targets) : leaves(kSlotBytes) {
-    open = AlignUp(leaves + trees * sizeof(uint32_t), 64);
+    open = AlignUp(leaves + (trees + kTreeLanes) * sizeof(uint32_t), 64);
     ranks = AlignUp(open + (trees + kTreeLanes) * sizeof(uint32_t), 64);
     scores = AlignUp(ranks + columns * kTreeRows, 64);
     size_t score_bytes = 0;
@@ -70,7 +70,7 @@ class Kernel {
     ranks_ = context.Scratch<int8_t>(counts_.num_columns * kTreeRows, scratch.ranks).data();
     scores_ = context.Scratch<TWeight>(targets_ * kTreeRows, scratch.scores);
     touched_ = context.Scratch<uint8_t>(targets_ * kTreeRows, scratch.touched);
-    walk_leaves_ = context.Scratch<TChild>(trees_.size(), scratch.leaves).data();
+    walk_leaves_ = context.Scratch<TChild>(trees_.size() + kTreeLanes, scratch.leaves).data();
     walk_open_ = context.Scratch<uint32_t>(trees_.size() + kTreeLanes, scratch.open).data();
   }
 
@@ -127,20 +127,18 @@ class Kernel {
         for (size_t i = 0; i < kTreeLanes; ++i) {
           ranks[i] = ranks_ + std::min(first + i, count - 1) * counts_.num_columns;
         }
-        const auto leaves = WalkRows<TChild>(nodes_ + tree.first_node, ranks);
+        const auto leaves = WalkRows<TChild>(nodes_ + tree.first_node, counts_.first_steps, ranks);
         for (size_t i = 0; i < std::min(kTreeLanes, count - first); ++i) {
-          AddLeaf(tree, leaves[i], first + i);
+          AddLeaf(tree, LeafOf(leaves[i]), first + i);
         }
       }
     }
   }
 
   void WalkOneRow(size_t row) {
-    WalkTrees<TChild>(trees_, nodes_, ranks_ + row * counts_.num_columns, counts_.first_steps,
-                      walk_leaves_, walk_open_);
-    const auto leaf = [&](size_t tree) -> uint32_t {
-      return walk_leaves_[tree] & static_cast<TChild>(~TreeNode<TChild>::kLeaf);
-    };
+    WalkTrees<TChild>(trees_.data(), trees_.size(), nodes_, ranks_ + row * counts_.num_columns,
+                      counts_.first_steps, walk_leaves_, walk_open_);
+    const auto leaf = [&](size_t tree) { return LeafOf(walk_leaves_[tree]); };
     if (adds_ && targets_ == 1) {
       TWeight sum = 0;
       for (size_t i = 0; i < trees_.size(); ++i) sum += weights_[trees_[i].first_leaf + leaf(i)];
@@ -148,6 +146,10 @@ class Kernel {
       return;
     }
     for (size_t i = 0; i < trees_.size(); ++i) AddLeaf(trees_[i], leaf(i), row);
+  }
+
+  static uint32_t LeafOf(TChild child) {
+    return child & static_cast<TChild>(~TreeNode<TChild>::kLeaf);
   }
 
   void AddLeaf(const TreeSpan& tree, uint32_t leaf, size_t row) {

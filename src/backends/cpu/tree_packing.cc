@@ -113,7 +113,9 @@ class Packer {
     std::memcpy(bytes.data(), &header_, sizeof header_);
     copy(parts.tables, tables_);
     WriteKeys(reinterpret_cast<float*>(bytes.data() + parts.keys));
-    copy(parts.trees, trees_);
+    std::vector<TreeSpan> trees = trees_;
+    trees.resize(trees.size() + kTreeLanes - 1, trees.back());
+    copy(parts.trees, trees);
     if (header_.simple_leaves == 0) {
       copy(parts.leaves, leaves_);
     } else if (header_.double_weights != 0) {
@@ -184,7 +186,7 @@ class Packer {
       }
       largest = std::max({largest, count, num_leaves});
     }
-    const size_t typical_walk = std::bit_width(leaves_.size() / trees_.size());
+    const size_t typical_walk = std::bit_width(leaves_.size() / trees_.size()) + 2;
     header_.first_steps = static_cast<uint32_t>(std::clamp<size_t>(typical_walk, 1, longest_walk));
     header_.num_trees = static_cast<uint32_t>(trees_.size());
     header_.num_nodes = static_cast<uint32_t>(num_nodes);
@@ -413,7 +415,7 @@ TreeParts::TreeParts(const TreeHeader& header) : counts(header) {
   tables = after(0, 1, sizeof(TreeHeader));
   keys = after(tables, header.num_tables, sizeof(TreeKeyTable));
   trees = after(keys, header.num_keys, sizeof(float));
-  leaves = after(trees, header.num_trees, sizeof(TreeSpan));
+  leaves = after(trees, size_t{header.num_trees} + kTreeLanes - 1, sizeof(TreeSpan));
   const bool wide = header.simple_leaves != 0 && header.double_weights != 0;
   nodes = after(leaves, header.num_leaves, wide ? sizeof(double) : sizeof(float));
   const size_t node_bytes = 3 + 2 * size_t{header.child_bytes};
@@ -451,6 +453,7 @@ Status CheckPackedTrees(const Graph& graph, const Node& node, std::span<const st
     views[i] = graph.constant(node.inputs[i])->view();
   }
   if (counts.num_columns > MaxTreeColumns(node, views) || counts.first_steps == 0 ||
+      counts.first_steps > counts.num_nodes ||
       (counts.double_weights != 0) != (views[kTreeLeafWeights].dtype == DataType::kFloat64)) {
     return Bad("the header is of other trees");
   }
@@ -469,7 +472,8 @@ Status CheckPackedTrees(const Graph& graph, const Node& node, std::span<const st
       }
     }
   }
-  const std::span trees(TreeParts::At<TreeSpan>(packed, parts.trees), counts.num_trees);
+  const std::span trees(TreeParts::At<TreeSpan>(packed, parts.trees),
+                        size_t{counts.num_trees} + kTreeLanes - 1);
   if (counts.num_trees != views[kTreeRoots].shape[0]) return Bad("trees are missing");
   for (const TreeSpan& tree : trees) {
     if (uint64_t{tree.first_node} + tree.num_nodes > counts.num_nodes || tree.num_nodes == 0 ||

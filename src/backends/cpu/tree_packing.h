@@ -25,6 +25,10 @@ inline constexpr int kMaxTreeKeys = 255;  // of one table
 inline constexpr int kTreeKeyBlock = 16;  // keys are padded with infinity to whole blocks
 inline constexpr uint32_t kNoTreeColumn = ~uint32_t{0};
 
+/// Walks in flight, so that one goes on while another waits for memory: none of their steps is a
+/// branch that could be guessed wrong. The list of trees is padded with so many less one.
+inline constexpr size_t kTreeLanes = 10;
+
 struct TreeKeyTable {
   uint32_t feature;
   uint32_t column_nan_low, column_nan_high;  // or kNoTreeColumn
