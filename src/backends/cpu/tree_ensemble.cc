@@ -14,7 +14,7 @@ namespace verdict::cpu {
 namespace {
 
 /// From here on blending all nodes for many rows is faster than walking each row.
-constexpr size_t kMinRowsToBlend = 8;
+constexpr size_t kMinRowsToBlend = 12;
 constexpr size_t kSlotBytes = 256 * kTreeRows;
 
 enum class Aggregate { kSum, kAverage, kMin, kMax };
@@ -81,21 +81,23 @@ class Kernel {
       std::ranges::fill(scores_, TWeight(0));
       std::ranges::fill(touched_, uint8_t{0});
       const bool blend = sizeof(TChild) == 1 && count >= kMinRowsToBlend;
-      RankFeatures({.tables = tables_,
-                    .num_tables = counts_.num_tables,
-                    .keys = keys_,
-                    .x = x_ + first * features_,
-                    .rows = count,
-                    .x_stride = features_,
-                    .ranks = ranks_,
-                    .column_stride = blend ? kTreeRows : 1,
-                    .row_stride = blend ? 1 : counts_.num_columns});
+      TreeRankArgs rank = {.tables = tables_,
+                           .num_tables = counts_.num_tables,
+                           .keys = keys_,
+                           .x = x_ + first * features_,
+                           .x_stride = features_};
       if (blend) {
+        RankRows(rank, count, ranks_);
         BlendRows(count);
-      } else if (count >= kTreeLanes) {
-        WalkManyRows(count);
       } else {
-        for (size_t row = 0; row < count; ++row) WalkOneRow(row);
+        for (size_t row = 0; row < count; ++row, rank.x += features_) {
+          RankRow(rank, ranks_ + row * counts_.num_columns);
+        }
+        if (count >= kTreeLanes) {
+          WalkManyRows(count);
+        } else {
+          for (size_t row = 0; row < count; ++row) WalkOneRow(row);
+        }
       }
       Store(first, count);
     }

@@ -9,8 +9,10 @@
 #include "backends/cpu/tree_kernels.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 HWY_BEFORE_NAMESPACE();
 namespace verdict::cpu::HWY_NAMESPACE {
@@ -35,27 +37,71 @@ HWY_INLINE size_t CountBelow(const float* block, float x) {
   return count;
 }
 
-void RankFeaturesImpl(const TreeRankArgs& args) {
+int8_t RankOf(size_t keys_below) { return static_cast<int8_t>(static_cast<int>(keys_below) - 128); }
+
+/// One row's ranks, a column after the other.
+void RankRowImpl(const TreeRankArgs& args, int8_t* ranks) {
   for (size_t t = 0; t < args.num_tables; ++t) {
     const TreeKeyTable& table = args.tables[t];
     const float* const keys = args.keys + table.first_key;
-    const float* x = args.x + table.feature;
-    for (size_t row = 0; row < args.rows; ++row, x += args.x_stride) {
-      size_t rank = 0;
-      if (table.num_blocks == 1) {
-        rank = CountBelow(keys, *x);
-      } else {
-        // Of 16 blocks the last ends with infinity: below is at most 15.
-        const size_t below = CountBelow(keys, *x);
-        rank = below * kTreeKeyBlock + CountBelow(keys + (below + 1) * kTreeKeyBlock, *x);
+    const float x = args.x[table.feature];
+    size_t below = CountBelow(keys, x);
+    if (table.num_blocks > 1) {
+      // Of 16 blocks the last ends with infinity: below is at most 15.
+      below = below * kTreeKeyBlock + CountBelow(keys + (below + 1) * kTreeKeyBlock, x);
+    }
+    const int8_t rank = RankOf(below);
+    if (table.column_nan_low != kNoTreeColumn) ranks[table.column_nan_low] = rank;
+    if (table.column_nan_high != kNoTreeColumn) {
+      ranks[table.column_nan_high] = std::isnan(x) ? int8_t{127} : rank;
+    }
+  }
+}
+
+/// counts[r] = how many keys of the block lie below x[r], for kTreeRows rows.
+HWY_INLINE void CountBelowInRows(const float* block, const float* x, int32_t* counts) {
+  const KeyTag d;
+  const hn::RebindToSigned<KeyTag> d_count;
+  constexpr size_t kLanes = hn::MaxLanes(KeyTag());
+  for (size_t row = 0; row < kTreeRows; row += 2 * kLanes) {
+    const auto x0 = hn::Load(d, x + row), x1 = hn::Load(d, x + row + kLanes);
+    auto count0 = hn::Zero(d_count), count1 = count0;
+    for (size_t i = 0; i < kTreeKeyBlock && block[i] < std::numeric_limits<float>::infinity();
+         ++i) {
+      const auto key = hn::Set(d, block[i]);
+      // A mask is -1 as a number.
+      count0 = hn::Sub(count0, hn::BitCast(d_count, hn::VecFromMask(d, hn::Lt(key, x0))));
+      count1 = hn::Sub(count1, hn::BitCast(d_count, hn::VecFromMask(d, hn::Lt(key, x1))));
+    }
+    hn::Store(count0, d_count, counts + row);
+    hn::Store(count1, d_count, counts + row + kLanes);
+  }
+}
+
+void RankRowsImpl(const TreeRankArgs& args, size_t rows, int8_t* ranks) {
+  alignas(64) std::array<float, kTreeRows> x{};
+  alignas(64) std::array<int32_t, kTreeRows> below;
+  for (size_t t = 0; t < args.num_tables; ++t) {
+    const TreeKeyTable& table = args.tables[t];
+    const float* const keys = args.keys + table.first_key;
+    const float* from = args.x + table.feature;
+    for (size_t row = 0; row < rows; ++row, from += args.x_stride) x[row] = *from;
+    CountBelowInRows(keys, x.data(), below.data());
+    if (table.num_blocks > 1) {
+      for (size_t row = 0; row < rows; ++row) {
+        const auto block = static_cast<size_t>(below[row]);
+        below[row] = static_cast<int32_t>(block * kTreeKeyBlock +
+                                          CountBelow(keys + (block + 1) * kTreeKeyBlock, x[row]));
       }
-      const auto byte = static_cast<int8_t>(static_cast<int>(rank) - 128);
-      int8_t* const ranks = args.ranks + row * args.row_stride;
-      if (table.column_nan_low != kNoTreeColumn) {
-        ranks[table.column_nan_low * args.column_stride] = byte;
-      }
-      if (table.column_nan_high != kNoTreeColumn) {
-        ranks[table.column_nan_high * args.column_stride] = std::isnan(*x) ? int8_t{127} : byte;
+    }
+    if (table.column_nan_low != kNoTreeColumn) {
+      int8_t* const to = ranks + table.column_nan_low * kTreeRows;
+      for (size_t row = 0; row < kTreeRows; ++row) to[row] = static_cast<int8_t>(below[row] - 128);
+    }
+    if (table.column_nan_high != kNoTreeColumn) {
+      int8_t* const to = ranks + table.column_nan_high * kTreeRows;
+      for (size_t row = 0; row < kTreeRows; ++row) {
+        to[row] = static_cast<int8_t>(std::isnan(x[row]) ? 127 : below[row] - 128);
       }
     }
   }
@@ -88,9 +134,39 @@ void FindLeavesImpl(const TreeNode<uint8_t>* nodes, size_t count, const int8_t* 
   Blend<kAll>(nodes, count, ranks, slots);
 }
 
+/// With a table of weights in kVectors registers.
+template <size_t kVectors>
+HWY_INLINE void AddFromRegisters(const float* weights, const uint8_t* leaves, float* sums) {
+  const SumTag d;
+  const hn::RebindToSigned<SumTag> d_index;
+  const hn::Rebind<uint8_t, SumTag> d_leaf;
+  constexpr size_t kLanes = hn::MaxLanes(SumTag());
+  std::array<hn::Vec<SumTag>, kVectors> table;
+  for (size_t v = 0; v < kVectors; ++v) table[v] = hn::LoadU(d, weights + v * kLanes);
+  for (size_t row = 0; row < kTreeRows; row += kLanes) {
+    const auto leaf = hn::PromoteTo(d_index, hn::Load(d_leaf, leaves + row));
+    const auto lane =
+        hn::IndicesFromVec(d, hn::And(leaf, hn::Set(d_index, static_cast<int32_t>(kLanes - 1))));
+    auto weight = hn::TableLookupLanes(table[0], lane);
+    for (size_t v = 1; v < kVectors; ++v) {
+      const auto is_here =
+          hn::RebindMask(d, hn::Gt(leaf, hn::Set(d_index, static_cast<int32_t>(v * kLanes - 1))));
+      weight = hn::IfThenElse(is_here, hn::TableLookupLanes(table[v], lane), weight);
+    }
+    hn::Store(hn::Add(hn::Load(d, sums + row), weight), d, sums + row);
+  }
+}
+
 void AddLeafWeightsImpl(const float* weights, size_t num_leaves, const uint8_t* leaves,
                         float* sums) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  constexpr size_t kLanes = hn::MaxLanes(SumTag());
+  if (num_leaves <= kLanes) return AddFromRegisters<1>(weights, leaves, sums);
+  if (num_leaves <= 2 * kLanes) return AddFromRegisters<2>(weights, leaves, sums);
+  if (num_leaves <= 4 * kLanes) return AddFromRegisters<4>(weights, leaves, sums);
+#else
   (void)num_leaves;
+#endif
   for (size_t row = 0; row < kTreeRows; ++row) sums[row] += weights[leaves[row]];
 }
 
@@ -101,11 +177,18 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace verdict::cpu {
 
-HWY_EXPORT(RankFeaturesImpl);
+HWY_EXPORT(RankRowImpl);
+HWY_EXPORT(RankRowsImpl);
 HWY_EXPORT(FindLeavesImpl);
 HWY_EXPORT(AddLeafWeightsImpl);
 
-void RankFeatures(const TreeRankArgs& args) { HWY_DYNAMIC_DISPATCH(RankFeaturesImpl)(args); }
+void RankRow(const TreeRankArgs& args, int8_t* ranks) {
+  HWY_DYNAMIC_DISPATCH(RankRowImpl)(args, ranks);
+}
+
+void RankRows(const TreeRankArgs& args, size_t rows, int8_t* ranks) {
+  HWY_DYNAMIC_DISPATCH(RankRowsImpl)(args, rows, ranks);
+}
 
 const uint8_t* FindLeaves(const TreeNode<uint8_t>* nodes, size_t count, const int8_t* ranks,
                           size_t rows, uint8_t* slots) {

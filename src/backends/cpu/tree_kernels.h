@@ -14,15 +14,16 @@ struct TreeRankArgs {
   const TreeKeyTable* tables;
   size_t num_tables;
   const float* keys;
-  const float* x;
-  size_t rows, x_stride;
-  /// Rank - 128 of column c of row r: ranks[c * column_stride + r * row_stride].
-  int8_t* ranks;
-  size_t column_stride, row_stride;
+  const float* x;  // the first row
+  size_t x_stride;
 };
 
-/// Finds the rows' ranks in all tables. Threads: pure.
-void RankFeatures(const TreeRankArgs& args);
+/// ranks[c] = the row's rank in column c, less 128. Threads: pure, as what follows.
+void RankRow(const TreeRankArgs& args, int8_t* ranks);
+
+/// The same of `rows` rows, at most kTreeRows: ranks are [columns, kTreeRows], those of further
+/// rows some rank.
+void RankRows(const TreeRankArgs& args, size_t rows, int8_t* ranks);
 
 /// Where kTreeRows rows end in one tree of at most 128 nodes and leaves: from the last node to the
 /// first, every node's answer is blended of its children's answers.
@@ -32,12 +33,12 @@ void RankFeatures(const TreeRankArgs& args);
 /// rows: how many matter, at most kTreeRows.
 /// slots: [256, kTreeRows], of which from 128 on each is full of its number less 128, as
 /// FillLeafSlots makes them, to be used again.
-/// Returns: [kTreeRows] leaves, valid until slots change. Threads: pure.
+/// Returns: [kTreeRows] leaves, valid until slots change.
 const uint8_t* FindLeaves(const TreeNode<uint8_t>* nodes, size_t count, const int8_t* ranks,
                           size_t rows, uint8_t* slots);
 void FillLeafSlots(uint8_t* slots);
 
-/// sums[r] += weights[leaves[r]] for kTreeRows rows. `weights` has num_leaves. Threads: pure.
+/// sums[r] += weights[leaves[r]] for kTreeRows rows. `weights` has num_leaves, and is padded.
 void AddLeafWeights(const float* weights, size_t num_leaves, const uint8_t* leaves, float* sums);
 
 }  // namespace verdict::cpu

@@ -417,7 +417,8 @@ TreeParts::TreeParts(const TreeHeader& header) : counts(header) {
   trees = after(keys, header.num_keys, sizeof(float));
   leaves = after(trees, size_t{header.num_trees} + kTreeLanes - 1, sizeof(TreeSpan));
   const bool wide = header.simple_leaves != 0 && header.double_weights != 0;
-  nodes = after(leaves, header.num_leaves, wide ? sizeof(double) : sizeof(float));
+  nodes =
+      after(leaves, header.num_leaves + kTreeLeafPadding, wide ? sizeof(double) : sizeof(float));
   const size_t node_bytes = 3 + 2 * size_t{header.child_bytes};
   bytes = after(nodes, header.num_nodes, node_bytes);
 }

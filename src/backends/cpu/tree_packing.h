@@ -29,6 +29,9 @@ inline constexpr uint32_t kNoTreeColumn = ~uint32_t{0};
 /// branch that could be guessed wrong. The list of trees is padded with so many less one.
 inline constexpr size_t kTreeLanes = 10;
 
+/// Leaves may be read in whole vectors: the list of them is padded.
+inline constexpr size_t kTreeLeafPadding = 64;
+
 struct TreeKeyTable {
   uint32_t feature;
   uint32_t column_nan_low, column_nan_high;  // or kNoTreeColumn
