@@ -167,7 +167,7 @@ class Packer {
           open.push_back(true_ids_[static_cast<size_t>(id)]);
         }
       }
-      longest_walk = std::max(longest_walk, SortByHeight(std::span(nodes_).subspan(first)));
+      longest_walk = std::max(longest_walk, SortByLevel(std::span(nodes_).subspan(first)));
       size_t count = 0;
       for (size_t i = first; i < nodes_.size(); ++i) {
         PlaceOf(nodes_[i]).local = static_cast<uint32_t>(count);
@@ -195,22 +195,23 @@ class Packer {
     return OkStatus();
   }
 
-  /// The highest first: parents come before their children, as they must, and as far before them as
-  /// can be, so that whoever goes from last to first seldom waits for a child's answer. Returns the
-  /// number of nodes on the longest path.
-  size_t SortByHeight(std::span<int32_t> nodes) {
+  /// Level by level: parents come before their children, as they must; the nodes that most walks
+  /// pass lie together; and whoever goes from last to first seldom waits for a child's answer.
+  /// Returns the number of levels.
+  size_t SortByLevel(std::span<int32_t> nodes) {
     std::ranges::sort(nodes);
-    for (size_t i = nodes.size(); i-- > 0;) {
-      const auto id = static_cast<size_t>(nodes[i]);
-      uint32_t height = 0;
+    size_t levels = 0;
+    for (const int32_t node : nodes) {  // until nodes are numbered, their place is their level
+      const auto id = static_cast<size_t>(node);
+      const uint32_t next = PlaceOf(node).local + 1;
       for (const int32_t child : {true_ids_[id], false_ids_[id]}) {
-        if (child >= 0) height = std::max(height, PlaceOf(child).local + 1);
+        if (child >= 0) PlaceOf(child).local = std::max(PlaceOf(child).local, next);
       }
-      PlaceOf(nodes[i]).local = height;  // until nodes are numbered
+      levels = std::max<size_t>(levels, next);
     }
     std::ranges::stable_sort(
-        nodes, [&](int32_t a, int32_t b) { return PlaceOf(a).local > PlaceOf(b).local; });
-    return nodes.empty() ? 0 : size_t{PlaceOf(nodes[0]).local} + 1;
+        nodes, [&](int32_t a, int32_t b) { return PlaceOf(a).local < PlaceOf(b).local; });
+    return levels;
   }
 
   template <typename F>

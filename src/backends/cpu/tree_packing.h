@@ -27,7 +27,7 @@ inline constexpr uint32_t kNoTreeColumn = ~uint32_t{0};
 
 /// Walks in flight, so that one goes on while another waits for memory: none of their steps is a
 /// branch that could be guessed wrong. The list of trees is padded with so many less one.
-inline constexpr size_t kTreeLanes = 10;
+inline constexpr size_t kTreeLanes = 12;
 
 /// Leaves may be read in whole vectors: the list of them is padded.
 inline constexpr size_t kTreeLeafPadding = 64;
