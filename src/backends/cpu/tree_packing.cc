@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "backends/cpu/tree_split.h"
 #include "base/checked_math.h"
 #include "ops/tree_ensemble.h"
 
@@ -19,61 +20,6 @@ constexpr size_t kMaxColumns = size_t{1} << 16;
 constexpr int64_t kMaxFeatures = int64_t{1} << 20;
 /// Of nodes and of leaves, so that counts and children fit.
 constexpr size_t kMaxNodes = size_t{1} << 30;
-
-/// x <= key for a float32 x; NaN goes to `low` if nan_low. Children as in the node's constants, or
-/// kNextTest for the node's second test.
-struct TreeTest {
-  float key;
-  bool nan_low;
-  int32_t low, high;
-};
-constexpr int32_t kNextTest = 0;  // no child: children come after their parents, the first is 0
-
-/// The greatest float32 that is not above `split`; `split` is a number.
-float Floor(double split) {
-  const auto rounded = static_cast<float>(split);
-  const float floor = rounded > split ? std::nextafter(rounded, -kInfinity) : rounded;
-  return floor + 0.0F;  // -0 is 0
-}
-
-struct TreeTests {
-  TreeTest tests[2];
-  int count = 1;
-};
-
-/// The one or two tests that take x where the node does.
-TreeTests TestsOf(uint8_t mode, double split, bool missing_true, int32_t on_true,
-                  int32_t on_false) {
-  const auto one = [](float key, bool nan_low, int32_t low, int32_t high) {
-    return TreeTests{{{key, nan_low, low, high}, {}}, 1};
-  };
-  // Every number is at most infinity.
-  const auto always = [&](int32_t number, int32_t nan) {
-    return one(kInfinity, false, number, nan);
-  };
-  const int32_t on_nan = missing_true || mode == kTreeNeq ? on_true : on_false;
-  if (std::isnan(split)) return always(mode == kTreeNeq ? on_true : on_false, on_nan);
-  if (mode == kTreeNeq) std::swap(on_true, on_false);  // then as equality
-  const bool nan_true = on_nan == on_true;
-  const float floor = Floor(split);
-  const bool nothing_below = floor == split && floor == -kInfinity;
-  const float below = floor == split ? std::nextafter(floor, -kInfinity) : floor;
-  switch (mode) {
-    case kTreeLeq:
-      return one(floor, nan_true, on_true, on_false);
-    case kTreeGreater:
-      return one(floor, !nan_true, on_false, on_true);
-    case kTreeLess:
-      if (nothing_below) return always(on_false, on_nan);
-      return one(below, nan_true, on_true, on_false);
-    case kTreeGeq:
-      if (nothing_below) return always(on_true, on_nan);
-      return one(below, !nan_true, on_false, on_true);
-    default:
-      if (nothing_below) return one(floor, nan_true, on_true, on_false);
-      return {{{below, !nan_true, on_false, kNextTest}, {floor, nan_true, on_true, on_false}}, 2};
-  }
-}
 
 class Packer {
  public:
@@ -384,28 +330,6 @@ class Packer {
   std::vector<uint32_t> first_table_;                      // per feature
 };
 
-Status Bad(const char* what) {
-  return DataLoss(std::string("packed trees are damaged: ") + what + "; build the engine again");
-}
-
-template <typename TChild>
-Status CheckNodes(const TreeHeader& counts, std::span<const TreeSpan> trees,
-                  const TreeNode<TChild>* nodes) {
-  for (const TreeSpan& tree : trees) {
-    for (uint32_t i = 0; i < tree.num_nodes; ++i) {
-      const TreeNode<TChild>& node = nodes[tree.first_node + i];
-      if (node.column >= counts.num_columns) return Bad("a node reads what no table gives");
-      for (const uint32_t child : {node.children[0], node.children[1]}) {
-        constexpr uint32_t kLeaf = TreeNode<TChild>::kLeaf;
-        const bool exists = (child & kLeaf) != 0 ? (child & ~kLeaf) < tree.num_leaves
-                                                 : child > i && child < tree.num_nodes;
-        if (!exists) return Bad("a child is not there");
-      }
-    }
-  }
-  return OkStatus();
-}
-
 }  // namespace
 
 TreeParts::TreeParts(const TreeHeader& header) : counts(header) {
@@ -442,65 +366,6 @@ Result<std::vector<std::byte>> PackTrees(const Graph& graph, const Node& node) {
   Packer packer(graph, node);
   VERDICT_RETURN_IF_ERROR(packer.Analyze());
   return packer.Pack();
-}
-
-Status CheckPackedTrees(const Graph& graph, const Node& node, std::span<const std::byte> packed) {
-  TreeHeader counts;
-  if (packed.size() < sizeof counts) return Bad("there is no header");
-  std::memcpy(&counts, packed.data(), sizeof counts);
-  const TreeParts parts(counts);
-  if (parts.bytes != packed.size()) return Bad("the parts are not as large as the whole");
-  std::array<TensorView, kNumTreeInputs> views;
-  for (size_t i = kTreeFeatureIds; i < kNumTreeInputs; ++i) {
-    views[i] = graph.constant(node.inputs[i])->view();
-  }
-  if (counts.num_columns > MaxTreeColumns(node, views) || counts.first_steps == 0 ||
-      counts.first_steps > counts.num_nodes ||
-      (counts.double_weights != 0) != (views[kTreeLeafWeights].dtype == DataType::kFloat64)) {
-    return Bad("the header is of other trees");
-  }
-  const AttributeReader attributes(node);
-  const std::span tables(TreeParts::At<TreeKeyTable>(packed, parts.tables), counts.num_tables);
-  for (const TreeKeyTable& table : tables) {
-    const size_t blocks = size_t{table.num_blocks} + (table.num_blocks > 1 ? 1 : 0);
-    if (int64_t{table.feature} >= attributes.Int("features", 0) || table.num_blocks == 0 ||
-        table.num_blocks > kTreeKeyBlock ||
-        table.first_key + blocks * kTreeKeyBlock > counts.num_keys) {
-      return Bad("a key table is out of range");
-    }
-    for (const uint32_t column : {table.column_nan_low, table.column_nan_high}) {
-      if (column != kNoTreeColumn && column >= counts.num_columns) {
-        return Bad("a key table's column is out of range");
-      }
-    }
-  }
-  const std::span trees(TreeParts::At<TreeSpan>(packed, parts.trees),
-                        size_t{counts.num_trees} + kTreeLanes - 1);
-  if (counts.num_trees != views[kTreeRoots].shape[0]) return Bad("trees are missing");
-  for (const TreeSpan& tree : trees) {
-    if (uint64_t{tree.first_node} + tree.num_nodes > counts.num_nodes || tree.num_nodes == 0 ||
-        uint64_t{tree.first_leaf} + tree.num_leaves > counts.num_leaves ||
-        int64_t{tree.target} >= attributes.Int("targets", 1)) {
-      return Bad("a tree is out of range");
-    }
-  }
-  if (counts.simple_leaves == 0) {
-    const std::span leaves(TreeParts::At<int32_t>(packed, parts.leaves), counts.num_leaves);
-    const int64_t end = views[kTreeLeafOffsets].shape[0] - 1;
-    if (std::ranges::any_of(leaves, [&](int32_t leaf) { return leaf < 0 || leaf >= end; })) {
-      return Bad("a leaf is out of range");
-    }
-  }
-  switch (counts.child_bytes) {
-    case 1:
-      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint8_t>>(packed, parts.nodes));
-    case 2:
-      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint16_t>>(packed, parts.nodes));
-    case 4:
-      return CheckNodes(counts, trees, TreeParts::At<TreeNode<uint32_t>>(packed, parts.nodes));
-    default:
-      return Bad("nodes have no such size");
-  }
 }
 
 }  // namespace verdict::cpu
