@@ -259,7 +259,7 @@ TEST(TreeTactic, AggregatesAndTargets) {
 
 TEST(TreeTactic, AnyNumberOfKeysOfAFeature) {
   // 255 keys fill a table; a tree of more than 128 leaves, or 32,768, has wider nodes.
-  constexpr int64_t kFew[] = {1, 9, 64};
+  constexpr int64_t kFew[] = {1, 9, 64, 300};
   uint32_t seed = 3000;
   for (const int keys : {15, 16, 17, 254, 255, 256, 511, 3000}) {
     ExpectSameBits({.trees = 100, .leaves = 120, .features = 1, .keys = keys}, ++seed, kFew);

@@ -16,6 +16,10 @@ namespace {
 /// From here on blending all nodes for many rows is faster than walking each row.
 constexpr size_t kMinRowsToBlend = 12;
 constexpr size_t kSlotBytes = 256 * kTreeRows;
+/// Trees too large to blend are read from memory once for so many rows.
+constexpr size_t kWalkedRows = 256;
+/// Bytes of nodes that stay in a core's second cache while all those rows walk in them.
+constexpr size_t kWalkedBytes = size_t{256} << 10;
 
 enum class Aggregate { kSum, kAverage, kMin, kMax };
 
@@ -27,20 +31,21 @@ Aggregate AggregateOf(const KernelContext& context) {
                            : Aggregate::kSum;
 }
 
-/// Scratch: slots, walks that are under way, ranks, scores [targets, kTreeRows], which of them were
-/// touched.
+/// Scratch: slots, walks that are under way, ranks, scores [targets, rows], which of them were
+/// touched; for the rows that are scored together.
 struct Scratch {
   size_t leaves, open, ranks, scores, touched, bytes = 0;
   bool fits;
 
-  Scratch(size_t trees, size_t columns, size_t targets) : leaves(kSlotBytes) {
+  Scratch(size_t all_rows, size_t trees, size_t columns, size_t targets) : leaves(kSlotBytes) {
+    const size_t rows = all_rows <= kTreeRows ? kTreeRows : kWalkedRows;
     open = AlignUp(leaves + (trees + kTreeLanes) * sizeof(uint32_t), 64);
     ranks = AlignUp(open + (trees + kTreeLanes) * sizeof(uint32_t), 64);
-    scores = AlignUp(ranks + columns * kTreeRows, 64);
+    scores = AlignUp(ranks + columns * rows, 64);
     size_t score_bytes = 0;
-    fits = CheckedMul(targets, kTreeRows * (sizeof(double) + 1), &score_bytes) &&
+    fits = CheckedMul(targets, rows * (sizeof(double) + 1), &score_bytes) &&
            CheckedAdd(scores, score_bytes, &bytes);
-    touched = scores + targets * kTreeRows * sizeof(double);
+    touched = scores + targets * rows * sizeof(double);
   }
 };
 
@@ -65,19 +70,21 @@ class Kernel {
         targets_(static_cast<size_t>(context.outputs[0].shape[1])),
         aggregate_(AggregateOf(context)),
         adds_(counts_.simple_leaves != 0 && aggregate_ <= Aggregate::kAverage) {
-    const Scratch scratch(trees_.size(), counts_.num_columns, targets_);
+    const auto rows = static_cast<size_t>(context.inputs[kTreeX].shape[0]);
+    if (sizeof(TChild) > 1 && rows > kTreeRows) block_rows_ = kWalkedRows;
+    const Scratch scratch(rows, trees_.size(), counts_.num_columns, targets_);
     slots_ = context.Scratch<uint8_t>(kSlotBytes).data();
-    ranks_ = context.Scratch<int8_t>(counts_.num_columns * kTreeRows, scratch.ranks).data();
-    scores_ = context.Scratch<TWeight>(targets_ * kTreeRows, scratch.scores);
-    touched_ = context.Scratch<uint8_t>(targets_ * kTreeRows, scratch.touched);
+    ranks_ = context.Scratch<int8_t>(counts_.num_columns * block_rows_, scratch.ranks).data();
+    scores_ = context.Scratch<TWeight>(targets_ * block_rows_, scratch.scores);
+    touched_ = context.Scratch<uint8_t>(targets_ * block_rows_, scratch.touched);
     walk_leaves_ = context.Scratch<TChild>(trees_.size() + kTreeLanes, scratch.leaves).data();
     walk_open_ = context.Scratch<uint32_t>(trees_.size() + kTreeLanes, scratch.open).data();
   }
 
   void Run(size_t rows) {
     if (sizeof(TChild) == 1 && rows >= kMinRowsToBlend) FillLeafSlots(slots_);
-    for (size_t first = 0; first < rows; first += kTreeRows) {
-      const size_t count = std::min(kTreeRows, rows - first);
+    for (size_t first = 0; first < rows; first += block_rows_) {
+      const size_t count = std::min(block_rows_, rows - first);
       std::ranges::fill(scores_, TWeight(0));
       std::ranges::fill(touched_, uint8_t{0});
       const bool blend = sizeof(TChild) == 1 && count >= kMinRowsToBlend;
@@ -111,7 +118,7 @@ class Kernel {
             FindLeaves(nodes_ + tree.first_node, tree.num_nodes, ranks_, count, slots_);
         if constexpr (std::is_same_v<TWeight, float>) {
           if (adds_) {
-            AddLeafWeights(weights_ + tree.first_leaf, tree.num_leaves, leaves,
+            AddLeafWeights(weights_ + tree.first_leaf, tree.num_leaves, leaves, count,
                            scores_.data() + tree.target * kTreeRows);
             continue;
           }
@@ -121,20 +128,43 @@ class Kernel {
     }
   }
 
-  /// Tree after tree, so that a tree's nodes are read from memory once.
+  /// A few trees at a time, so that their nodes are read from memory once.
   void WalkManyRows(size_t count) {
-    for (const TreeSpan& tree : trees_) {
-      for (size_t first = 0; first < count; first += kTreeLanes) {
-        std::array<const int8_t*, kTreeLanes> ranks;
-        for (size_t i = 0; i < kTreeLanes; ++i) {
-          ranks[i] = ranks_ + std::min(first + i, count - 1) * counts_.num_columns;
-        }
-        const auto leaves = WalkRows<TChild>(nodes_ + tree.first_node, counts_.first_steps, ranks);
-        for (size_t i = 0; i < std::min(kTreeLanes, count - first); ++i) {
-          AddLeaf(tree, LeafOf(leaves[i]), first + i);
-        }
+    for (auto tree = trees_.begin(); tree != trees_.end();) {
+      auto end = tree;
+      while (end != trees_.end() &&
+             (end->first_node - tree->first_node) * sizeof(*nodes_) < kWalkedBytes) {
+        ++end;
+      }
+      for (size_t first = 0; first < count; first += kTreeLanes)
+        WalkLanes({tree, end}, first, count);
+      tree = end;
+    }
+  }
+
+  void WalkLanes(std::span<const TreeSpan> trees, size_t first, size_t count) {
+    std::array<const int8_t*, kTreeLanes> ranks;
+    for (size_t i = 0; i < kTreeLanes; ++i) {
+      ranks[i] = ranks_ + std::min(first + i, count - 1) * counts_.num_columns;
+    }
+    for (const TreeSpan& tree : trees) {
+      if (first == 0) Prefetch((&tree)[1]);  // the list is padded
+      const auto leaves = WalkRows<TChild>(nodes_ + tree.first_node, counts_.first_steps, ranks);
+      for (size_t i = 0; i < std::min(kTreeLanes, count - first); ++i) {
+        AddLeaf(tree, LeafOf(leaves[i]), first + i);
       }
     }
+  }
+
+  /// Asks for all of a tree that many rows are about to walk in: they would ask line by line.
+  void Prefetch(const TreeSpan& tree) const {
+    constexpr size_t kLine = 64;
+    const auto ask = [](const auto* from, size_t count) {
+      const auto* const bytes = reinterpret_cast<const std::byte*>(from);
+      for (size_t at = 0; at < count * sizeof(*from); at += kLine) __builtin_prefetch(bytes + at);
+    };
+    ask(nodes_ + tree.first_node, tree.num_nodes);
+    ask(weights_ + tree.first_leaf, tree.num_leaves);
   }
 
   void WalkOneRow(size_t row) {
@@ -156,15 +186,15 @@ class Kernel {
 
   void AddLeaf(const TreeSpan& tree, uint32_t leaf, size_t row) {
     if (adds_) {
-      scores_[tree.target * kTreeRows + row] += weights_[tree.first_leaf + leaf];
+      scores_[tree.target * block_rows_ + row] += weights_[tree.first_leaf + leaf];
       return;
     }
     if (counts_.simple_leaves != 0) {
-      return Add(weights_[tree.first_leaf + leaf], tree.target * kTreeRows + row);
+      return Add(weights_[tree.first_leaf + leaf], tree.target * block_rows_ + row);
     }
     const int32_t id = leaves_[tree.first_leaf + leaf];
     for (int32_t i = leaf_offsets_[id]; i < leaf_offsets_[id + 1]; ++i) {
-      Add(leaf_weights_[i], static_cast<size_t>(leaf_targets_[i]) * kTreeRows + row);
+      Add(leaf_weights_[i], static_cast<size_t>(leaf_targets_[i]) * block_rows_ + row);
     }
   }
 
@@ -188,7 +218,7 @@ class Kernel {
   void Store(size_t first, size_t count) {
     for (size_t row = 0; row < count; ++row) {
       for (size_t target = 0; target < targets_; ++target) {
-        TWeight score = scores_[target * kTreeRows + row];
+        TWeight score = scores_[target * block_rows_ + row];
         if (aggregate_ == Aggregate::kAverage) score /= static_cast<TWeight>(trees_.size());
         if (!base_values_.empty()) score += base_values_[target];
         y_[(first + row) * targets_ + target] = static_cast<float>(score);
@@ -212,7 +242,8 @@ class Kernel {
   std::span<float> y_;
   size_t targets_;
   Aggregate aggregate_;
-  bool adds_;  // every leaf has one weight, which is added
+  bool adds_;                      // every leaf has one weight, which is added
+  size_t block_rows_ = kTreeRows;  // scored together
   uint8_t* slots_;
   TChild* walk_leaves_;
   uint32_t* walk_open_;
@@ -248,7 +279,8 @@ Status Run(KernelContext& context) {
 
 size_t ScratchBytes(const Node& node, std::span<const TensorView> inputs,
                     std::span<const TensorView> outputs) {
-  const Scratch scratch(static_cast<size_t>(inputs[kTreeRoots].shape[0]),
+  const Scratch scratch(static_cast<size_t>(inputs[kTreeX].shape[0]),
+                        static_cast<size_t>(inputs[kTreeRoots].shape[0]),
                         MaxTreeColumns(node, inputs), static_cast<size_t>(outputs[0].shape[1]));
   return scratch.fits ? scratch.bytes : SIZE_MAX / 2;  // what no machine has
 }

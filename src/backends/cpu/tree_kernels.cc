@@ -157,7 +157,7 @@ HWY_INLINE void AddFromRegisters(const float* weights, const uint8_t* leaves, fl
   }
 }
 
-void AddLeafWeightsImpl(const float* weights, size_t num_leaves, const uint8_t* leaves,
+void AddLeafWeightsImpl(const float* weights, size_t num_leaves, const uint8_t* leaves, size_t rows,
                         float* sums) {
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
   constexpr size_t kLanes = hn::MaxLanes(SumTag());
@@ -167,7 +167,7 @@ void AddLeafWeightsImpl(const float* weights, size_t num_leaves, const uint8_t* 
 #else
   (void)num_leaves;
 #endif
-  for (size_t row = 0; row < kTreeRows; ++row) sums[row] += weights[leaves[row]];
+  for (size_t row = 0; row < rows; ++row) sums[row] += weights[leaves[row]];
 }
 
 }  // namespace
@@ -202,8 +202,9 @@ void FillLeafSlots(uint8_t* slots) {
   }
 }
 
-void AddLeafWeights(const float* weights, size_t num_leaves, const uint8_t* leaves, float* sums) {
-  HWY_DYNAMIC_DISPATCH(AddLeafWeightsImpl)(weights, num_leaves, leaves, sums);
+void AddLeafWeights(const float* weights, size_t num_leaves, const uint8_t* leaves, size_t rows,
+                    float* sums) {
+  HWY_DYNAMIC_DISPATCH(AddLeafWeightsImpl)(weights, num_leaves, leaves, rows, sums);
 }
 
 }  // namespace verdict::cpu

@@ -33,12 +33,14 @@ void RankRows(const TreeRankArgs& args, size_t rows, int8_t* ranks);
 /// rows: how many matter, at most kTreeRows.
 /// slots: [256, kTreeRows], of which from 128 on each is full of its number less 128, as
 /// FillLeafSlots makes them, to be used again.
-/// Returns: [kTreeRows] leaves, valid until slots change.
+/// Returns: [kTreeRows] leaves, the first `rows` of which are right, valid until slots change.
 const uint8_t* FindLeaves(const TreeNode<uint8_t>* nodes, size_t count, const int8_t* ranks,
                           size_t rows, uint8_t* slots);
 void FillLeafSlots(uint8_t* slots);
 
-/// sums[r] += weights[leaves[r]] for kTreeRows rows. `weights` has num_leaves, and is padded.
-void AddLeafWeights(const float* weights, size_t num_leaves, const uint8_t* leaves, float* sums);
+/// sums[r] += weights[leaves[r]] for the first `rows` rows; the other sums may become anything.
+/// leaves, sums: [kTreeRows]. weights: [num_leaves], padded.
+void AddLeafWeights(const float* weights, size_t num_leaves, const uint8_t* leaves, size_t rows,
+                    float* sums);
 
 }  // namespace verdict::cpu
