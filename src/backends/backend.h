@@ -27,6 +27,11 @@ struct Tactic {
   /// `pack` is.
   size_t (*packed_bytes)(const Graph& graph, const Node& node) = nullptr;
 
+  /// Checks a stored blob of the right size, from a file that anybody may have written; null: any
+  /// bytes are safe to run. Errors: kDataLoss.
+  Status (*check_packed)(const Graph& graph, const Node& node,
+                         std::span<const std::byte> packed) = nullptr;
+
   /// Computes the node. Never allocates. Same promises as the reference kernel.
   Status (*run)(KernelContext& context);
 

@@ -49,6 +49,11 @@ std::string PlanMismatch(const EngineContents& contents, std::vector<const Tacti
       return "tactic '" + step.tactic + "' packs " + std::to_string(packed) +
              " bytes, the stored plan has " + std::to_string(step.packed_bytes);
     }
+    if (tactic->check_packed != nullptr) {
+      const Status status = tactic->check_packed(
+          contents.executable(), node, contents.packed.subspan(step.packed_offset, packed));
+      if (!status.ok()) return "tactic '" + step.tactic + "': " + status.message();
+    }
     tactics.push_back(tactic);
   }
   return {};

@@ -257,6 +257,39 @@ TEST(Engine, PlansAgainWhereAPackedSizeIsWrong) {
   ExpectScores(*session, x, Expected(x));
 }
 
+TEST(Engine, PlansAgainWherePackedTreesAreDamaged) {
+  constexpr char kTrees[] = R"(graph "trees" {
+  input %x: f32[N,2]
+  const %features: i32[1] = [1]
+  const %splits: f32[1] = [0.5]
+  const %modes: u8[1] = [0]
+  const %true: i32[1] = [-1]
+  const %false: i32[1] = [-2]
+  const %missing: u8[1] = [0]
+  const %roots: i32[1] = [0]
+  const %offsets: i32[3] = [0, 1, 2]
+  const %targets: i32[2] = [0, 0]
+  const %weights: f32[2] = [1, 2]
+  const %base: f32[1] = [0]
+  %y = TreeEnsemble(%x, %features, %splits, %modes, %true, %false, %missing, %roots, %offsets, %targets, %weights, %base) {features=2, targets=1}
+  output %y
+}
+)";
+  Graph graph = ParseGraph(kTrees).value();
+  ASSERT_TRUE(InferShapes(graph).ok());
+  auto compiled = Compile(std::move(graph), {.backend = "cpu"}).value();
+  ASSERT_EQ(compiled.contents.plan.steps[0].tactic, "cpu/tree_ensemble");
+  EXPECT_EQ(Engine::FromContents(compiled.contents).value()->notice(), "");
+  // The last part is the nodes: 5 bytes of one, and its children are the last two of them.
+  const auto packed = compiled.contents.packed;
+  auto* const child = const_cast<std::byte*>(&packed[packed.size() - 64 + 3]);
+  ASSERT_EQ(*child, std::byte{0x80});  // leaf 0
+  *child = std::byte{0x7F};
+  const auto engine = Engine::FromContents(std::move(compiled.contents)).value();
+  EXPECT_THAT(engine->notice(), HasSubstr("packed trees are damaged"));
+  EXPECT_THAT(engine->notice(), HasSubstr("planned again"));
+}
+
 TEST(Engine, RefusesAShapeThatDependsOnTheData) {
   EngineContents contents;
   contents.graph = ParseGraph(R"(graph "hostile" {

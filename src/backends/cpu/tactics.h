@@ -17,5 +17,6 @@ extern const Tactic kInt8Gru;
 extern const Tactic kInt8Lstm;
 extern const Tactic kLstm;
 extern const Tactic kQuantizedGemm;
+extern const Tactic kTreeEnsemble;
 
 }  // namespace verdict::cpu
