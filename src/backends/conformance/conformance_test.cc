@@ -79,7 +79,7 @@ constexpr float kLimits[] = {0.0F,
 constexpr auto kCount = static_cast<int64_t>(std::size(kLimits));
 
 TEST(Conformance, FusedGemmActivationsAtTheirLimits) {
-  for (const char* activation : {"", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Silu"}) {
+  for (const char* activation : {"", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Gelu", "Silu"}) {
     SCOPED_TRACE(activation);
     for (int64_t n : {1, 16}) {
       Graph graph = GemmGraph(1, n, false, activation);

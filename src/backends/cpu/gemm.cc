@@ -71,11 +71,37 @@ HWY_INLINE V TanhV(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Tanh(d, inside));
 }
 
+/// x * P(Z <= x) for a standard normal Z, absolute error below 1e-6 * (1 + |x|): P is 1/2 plus an
+/// odd rational function of degrees 11 and 10, fitted by reweighted least squares on [0, 5.66]
+/// (relative error of the fit 2.5e-8). Beyond, P is 0 or 1 to 8e-9. NaN and infinities as by the
+/// scalar function.
+HWY_INLINE V GeluV(D d, V x) {
+  const V limit = hn::Set(d, 5.66F);
+  const V inside = hn::Max(hn::Neg(limit), hn::Min(x, limit));
+  const V t = hn::Mul(inside, inside);
+  V p = hn::Set(d, 2.1932165e-08F);
+  V q = hn::Set(d, 1.1688286e-06F);
+  p = hn::MulAdd(p, t, hn::Set(d, 6.2881118e-06F));
+  q = hn::MulAdd(q, t, hn::Set(d, 7.4142226e-05F));
+  p = hn::MulAdd(p, t, hn::Set(d, 1.7177609e-04F));
+  q = hn::MulAdd(q, t, hn::Set(d, 1.9017945e-03F));
+  p = hn::MulAdd(p, t, hn::Set(d, 4.6945144e-03F));
+  q = hn::MulAdd(q, t, hn::Set(d, 2.8846662e-02F));
+  p = hn::MulAdd(p, t, hn::Set(d, 3.4230541e-02F));
+  q = hn::MulAdd(q, t, hn::Set(d, 0.25246951F));
+  p = hn::MulAdd(p, t, hn::Set(d, 0.39894226F));
+  q = hn::MulAdd(q, t, hn::Set(d, 1.0F));
+  const V share = hn::Add(hn::Set(d, 0.5F), hn::Div(hn::Mul(p, inside), q));
+  const V below = hn::IfThenZeroElse(hn::Lt(x, hn::Neg(limit)), share);
+  return hn::Mul(x, hn::IfThenElse(hn::Gt(x, limit), hn::Set(d, 1.0F), below));
+}
+
 /// True for what ActivateV computes; the rest is applied afterwards by the scalar functions.
 bool IsVectorised(ActivationKind kind) {
   return kind == ActivationKind::kNone || kind == ActivationKind::kRelu ||
-         kind == ActivationKind::kLeakyRelu || kind == ActivationKind::kSigmoid ||
-         kind == ActivationKind::kTanh || kind == ActivationKind::kSilu;
+         kind == ActivationKind::kGelu || kind == ActivationKind::kLeakyRelu ||
+         kind == ActivationKind::kSigmoid || kind == ActivationKind::kTanh ||
+         kind == ActivationKind::kSilu;
 }
 
 HWY_INLINE V ActivateV(D d, V x, const Activation& activation) {
@@ -84,6 +110,8 @@ HWY_INLINE V ActivateV(D d, V x, const Activation& activation) {
     case ActivationKind::kRelu:
       // Not Max: NaN must stay NaN.
       return hn::IfThenElse(hn::Lt(x, zero), zero, x);
+    case ActivationKind::kGelu:
+      return GeluV(d, x);
     case ActivationKind::kLeakyRelu:
       return hn::IfThenElse(hn::Lt(x, zero), hn::Mul(hn::Set(d, activation.alpha), x), x);
     case ActivationKind::kSigmoid:
