@@ -21,12 +21,15 @@ std::string Heads(NodeExport& node, size_t input, int64_t num_heads) {
   return node.EmitValue("Transpose", {split}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
 }
 
+/// Whether the mask is what Add would add; else it may have fewer keys, and hides whole rows.
+bool IsMaskAsAdd(const NodeExport& node) { return node.reader().Int("mask_as_add", 0) != 0; }
+
 /// What to add to the scores for the mask.
 Result<std::string> MaskTerm(NodeExport& node) {
   const Value& mask = node.input(kMask);
   const Shape& k = node.input(kK).shape;
   const Dim keys = k[k.rank() == 4 ? 2 : 1];
-  if (mask.shape[mask.shape.rank() - 1] != keys) {
+  if (!IsMaskAsAdd(node) && mask.shape[mask.shape.rank() - 1] != keys) {
     return node.Unsupported("the mask's last extent must be the number of keys");
   }
   const std::string name = node.Input(kMask);
@@ -65,7 +68,7 @@ double ScaleOf(const NodeExport& node, int64_t q_heads) {
 }  // namespace
 
 // softmax(scale * Q K^T + mask) V for each head, in the order of the reference kernel: softcap,
-// then the mask. A row of which everything is masked gives zeros.
+// then the mask. A row of which everything is masked gives zeros, but with mask_as_add NaN.
 Status ExportAttention(NodeExport& node) {
   const int64_t q_heads = node.reader().Int("q_num_heads", 1);
   const int64_t kv_heads = node.reader().Int("kv_num_heads", 1);
@@ -100,7 +103,7 @@ Status ExportAttention(NodeExport& node) {
     scores = node.EmitValue("Add", {scores, term});
   }
   std::string weights = node.EmitValue("Softmax", {scores}, {{"axis", int64_t{-1}}});
-  if (is_masked) {
+  if (is_masked && !IsMaskAsAdd(node)) {
     const std::string greatest =
         node.EmitValue("ReduceMax", {scores}, {{"axes", std::vector<int64_t>{-1}}});
     const std::string is_hidden =

@@ -293,6 +293,10 @@ TEST(ExportAttention, IsSoftmaxOfScores) {
   ExpectSame(AttentionGraph({1, 3, 4}, causal), {x});
   ExpectSame(AttentionGraph({1, 3, 4}, heads, some), {x});
   ExpectSame(AttentionGraph({1, 3, 4}, causal, added), {x});
+  Attributes as_add = heads;
+  as_add["mask_as_add"] = int64_t{1};
+  ExpectSame(AttentionGraph({1, 3, 4}, as_add, added), {x});
+  ExpectSame(AttentionGraph({1, 3, 4}, as_add, Tensor<float>({3, 1}, {0.5F, -1, 2})), {x});
   ExpectSame(AttentionGraph({1, 1, 3, 4}, {{"scale", 0.7F}}),
              {Tensor<float>({1, 1, 3, 4}, Values<float>(x))});
 }

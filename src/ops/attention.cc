@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/attention.h"
 #include "ops/broadcast.h"
 #include "ops/dispatch.h"
 #include "ops/extents.h"
@@ -12,37 +13,19 @@
 namespace verdict {
 namespace {
 
-constexpr AttributeSpec kAttributes[] = {
-    {"is_causal", AttributeType::kInt},        {"kv_num_heads", AttributeType::kInt},
-    {"q_num_heads", AttributeType::kInt},      {"qk_matmul_output_mode", AttributeType::kInt},
-    {"scale", AttributeType::kFloat},          {"softcap", AttributeType::kFloat},
-    {"softmax_precision", AttributeType::kInt}};
+constexpr AttributeSpec kAttributes[] = {{"is_causal", AttributeType::kInt},
+                                         {"kv_num_heads", AttributeType::kInt},
+                                         {"mask_as_add", AttributeType::kInt},
+                                         {"q_num_heads", AttributeType::kInt},
+                                         {"qk_matmul_output_mode", AttributeType::kInt},
+                                         {"scale", AttributeType::kFloat},
+                                         {"softcap", AttributeType::kFloat},
+                                         {"softmax_precision", AttributeType::kInt}};
 
-enum Input : size_t { kQ, kK, kV, kMask, kPastKey };
+constexpr size_t kQ = AttentionProblem::kQ, kK = AttentionProblem::kK, kV = AttentionProblem::kV,
+                 kMask = AttentionProblem::kMask, kPastKey = kMask + 1;
 
 using MaskTypes = Types<bool, float, double>;
-
-/// Q, K or V as [batch, heads, length, head_size], and where its elements lie.
-struct Heads {
-  Dim batch = 0;
-  Dim heads = 0;
-  Dim length = 0;
-  Dim size = 0;
-  bool heads_inside = false;  // 3-D: [batch, length, heads * head_size]
-
-  /// Of the vector at (sample, head, position).
-  int64_t Offset(int64_t sample, int64_t head, int64_t position) const {
-    return heads_inside ? ((sample * length + position) * heads + head) * size
-                        : ((sample * heads + head) * length + position) * size;
-  }
-};
-
-/// num_heads: for 3-D, at least 1.
-Heads HeadsOf(const Shape& shape, int64_t num_heads) {
-  if (shape.rank() == 4) return {shape[0], shape[1], shape[2], shape[3], false};
-  const Dim size = IsSymbol(shape[2]) ? shape[2] : shape[2] / num_heads;
-  return {shape[0], num_heads, shape[1], size, true};
-}
 
 Status CheckNumHeads(const InferContext& context, size_t input, std::string_view name,
                      std::string_view attribute) {
@@ -79,9 +62,11 @@ Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(CheckNumHeads(context, kK, "K", "kv_num_heads"));
   VERDICT_RETURN_IF_ERROR(CheckNumHeads(context, kV, "V", "kv_num_heads"));
   const auto attributes = context.attributes();
-  const Heads q = HeadsOf(q_shape, attributes.Int("q_num_heads", 1));
-  const Heads k = HeadsOf(context.inputs[kK].shape, attributes.Int("kv_num_heads", 1));
-  const Heads v = HeadsOf(context.inputs[kV].shape, attributes.Int("kv_num_heads", 1));
+  const AttentionHeads q = AttentionHeadsOf(q_shape, attributes.Int("q_num_heads", 1));
+  const AttentionHeads k =
+      AttentionHeadsOf(context.inputs[kK].shape, attributes.Int("kv_num_heads", 1));
+  const AttentionHeads v =
+      AttentionHeadsOf(context.inputs[kV].shape, attributes.Int("kv_num_heads", 1));
   const bool heads_fit =
       IsSymbol(q.heads) || IsSymbol(k.heads) || (k.heads != 0 && q.heads % k.heads == 0);
   if (!MayEqual(q.batch, k.batch) || !MayEqual(k.batch, v.batch) || !MayEqual(q.size, k.size) ||
@@ -95,12 +80,14 @@ Status Infer(InferContext& context) {
     VERDICT_RETURN_IF_ERROR(RequireType(context, kMask, MaskTypes{}));
     VERDICT_RETURN_IF_ERROR(RequireRank(context, kMask, "attn_mask", 1, 4));
     const Shape& mask = context.inputs[kMask].shape;
+    const bool mask_as_add = attributes.Int("mask_as_add", 0) != 0;
     const Dim keys[] = {q.batch, q.heads, q.length, k.length};
     for (int i = 1; i <= mask.rank(); ++i) {
       const Dim have = mask[mask.rank() - i];
       const Dim want = keys[4 - i];
-      // Keys past the mask's end are masked out.
-      const bool fits = i == 1 ? have <= want || IsSymbol(want) : have == 1 || MayEqual(have, want);
+      const bool fits = i == 1 && !mask_as_add
+                            ? have <= want || IsSymbol(want)  // keys past its end are hidden
+                            : have == 1 || MayEqual(have, want);
       if (!fits) {
         return context.Error(InputText(context, kMask, "attn_mask") +
                              ", which does not broadcast to " + ShapeText(context, Shape(keys)));
@@ -123,16 +110,11 @@ Status Infer(InferContext& context) {
 template <typename T>
 class Mask {
  public:
-  explicit Mask(const KernelContext& context) {
+  Mask(const KernelContext& context, const AttentionProblem& problem) {
     if (!context.has_input(kMask)) return;
     mask_ = context.inputs[kMask];
-    keys_ = mask_.shape[mask_.shape.rank() - 1];
-    int64_t stride = 1;
-    for (int i = 1; i <= mask_.shape.rank(); ++i) {
-      const Dim extent = mask_.shape[mask_.shape.rank() - i];
-      strides_[static_cast<size_t>(4 - i)] = extent == 1 ? 0 : stride;
-      stride *= extent;
-    }
+    keys_ = problem.mask_as_add ? problem.k.length : mask_.shape[mask_.shape.rank() - 1];
+    strides_ = AttentionMaskStrides(mask_.shape);
   }
 
   T At(int64_t sample, int64_t head, int64_t query, int64_t key) const {
@@ -156,13 +138,13 @@ class Mask {
   std::array<int64_t, 4> strides_{};
 };
 
-/// Softmax in place; a row of which everything is masked becomes zeros.
+/// Softmax in place; a row of which everything is hidden becomes `hidden`.
 template <typename T>
-void Softmax(std::span<T> scores) {
+void Softmax(std::span<T> scores, T hidden) {
   T max = -std::numeric_limits<T>::infinity();
   for (T score : scores) max = std::max(max, score);
   if (max == -std::numeric_limits<T>::infinity()) {
-    std::ranges::fill(scores, T(0));
+    std::ranges::fill(scores, hidden);
     return;
   }
   T sum = 0;
@@ -172,17 +154,12 @@ void Softmax(std::span<T> scores) {
 
 template <typename T>
 void RunTyped(KernelContext& context) {
-  const auto attributes = context.attributes();
-  const Heads q = HeadsOf(context.inputs[kQ].shape, attributes.Int("q_num_heads", 1));
-  const Heads k = HeadsOf(context.inputs[kK].shape, attributes.Int("kv_num_heads", 1));
-  const Heads v = HeadsOf(context.inputs[kV].shape, attributes.Int("kv_num_heads", 1));
-  Heads y = q;
-  y.size = v.size;
-  const T scale = attributes.Has("scale") ? static_cast<T>(attributes.Float("scale", 0))
-                                          : T(1) / std::sqrt(static_cast<T>(q.size));
-  const T softcap = static_cast<T>(attributes.Float("softcap", 0));
-  const bool causal = attributes.Int("is_causal", 0) != 0;
-  const Mask<T> mask(context);
+  const AttentionProblem problem = AttentionProblemOf(context.node, context.inputs);
+  const auto& [q, k, v, y, exact_scale, causal, mask_as_add] = problem;
+  const T scale = static_cast<T>(exact_scale);
+  const T softcap = static_cast<T>(context.attributes().Float("softcap", 0));
+  const T all_hidden = mask_as_add ? std::numeric_limits<T>::quiet_NaN() : T(0);
+  const Mask<T> mask(context, problem);
   const auto scores = context.Scratch<T>(static_cast<size_t>(k.length));
   const T* q_data = context.in<T>(kQ).data();
   const T* k_data = context.in<T>(kK).data();
@@ -199,7 +176,7 @@ void RunTyped(KernelContext& context) {
           const bool hidden = causal && key > query;
           scores[static_cast<size_t>(key)] = hidden ? -std::numeric_limits<T>::infinity() : score;
         }
-        Softmax(scores);
+        Softmax(scores, all_hidden);
         T* out = context.out<T>(0).data() + y.Offset(sample, head, query);
         std::fill_n(out, v.size, T(0));
         for (int64_t key = 0; key < k.length; ++key) {
@@ -226,7 +203,41 @@ size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<c
 
 }  // namespace
 
+AttentionHeads AttentionHeadsOf(const Shape& shape, int64_t num_heads) {
+  if (shape.rank() == 4) return {shape[0], shape[1], shape[2], shape[3], false};
+  const Dim size = IsSymbol(shape[2]) ? shape[2] : shape[2] / num_heads;
+  return {shape[0], num_heads, shape[1], size, true};
+}
+
+AttentionProblem AttentionProblemOf(const Node& node, std::span<const TensorView> inputs) {
+  const AttributeReader attributes(node);
+  const int64_t kv_heads = attributes.Int("kv_num_heads", 1);
+  AttentionProblem problem;
+  problem.q = AttentionHeadsOf(inputs[kQ].shape, attributes.Int("q_num_heads", 1));
+  problem.k = AttentionHeadsOf(inputs[kK].shape, kv_heads);
+  problem.v = AttentionHeadsOf(inputs[kV].shape, kv_heads);
+  problem.y = problem.q;
+  problem.y.size = problem.v.size;
+  problem.scale = attributes.Has("scale") ? static_cast<double>(attributes.Float("scale", 0))
+                                          : 1 / std::sqrt(static_cast<double>(problem.q.size));
+  problem.causal = attributes.Int("is_causal", 0) != 0;
+  problem.mask_as_add = attributes.Int("mask_as_add", 0) != 0;
+  return problem;
+}
+
+std::array<int64_t, 4> AttentionMaskStrides(const Shape& mask) {
+  std::array<int64_t, 4> strides{};
+  int64_t stride = 1;
+  for (int i = 1; i <= mask.rank(); ++i) {
+    const Dim extent = mask[mask.rank() - i];
+    strides[static_cast<size_t>(4 - i)] = extent == 1 ? 0 : stride;
+    stride *= extent;
+  }
+  return strides;
+}
+
 /// Without key and value caches; attn_mask may have fewer keys than K, the rest being masked out.
+/// With mask_as_add, which is ours, it is what Add and Softmax made of it before a pass fused them.
 const OpDef kAttentionOp = {.name = "Attention",
                             .min_inputs = 3,
                             .max_inputs = 7,

@@ -170,6 +170,28 @@ TEST(Attention, KeysPastTheMasksEndAreMaskedOut) {
                }}));
 }
 
+// What Add and Softmax make of the same mask.
+TEST(Attention, MaskAsAddTakesOneKeyForAllAndMakesNanOfAFullyMaskedRow) {
+  const Problem problem;
+  auto inputs = problem.Inputs();
+  inputs.push_back(Tensor<float>({1, kQueries, 1}, {0.5F, -kInfinity, -1e9F}));
+  const auto outputs = RunOp(MakeNode("Attention", 4, {{"mask_as_add", int64_t{1}}}), inputs);
+  ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+  const auto y = Values<float>((*outputs)[0]);
+  const auto unmasked = problem.Expected({});
+  for (size_t i = 0; i < y.size(); ++i) {
+    const size_t query = i / kValueSize % kQueries;
+    EXPECT_EQ(std::isnan(y[i]), query == 1) << i;
+    if (query == 0) {
+      EXPECT_NEAR(y[i], unmasked[i], 1e-6) << i;
+    }
+  }
+  inputs.back() = Tensor<float>({1, 3}, {0, 1, 2});
+  EXPECT_THAT(
+      RunOp(MakeNode("Attention", 4, {{"mask_as_add", int64_t{1}}}), inputs).status().message(),
+      HasSubstr("does not broadcast"));
+}
+
 TEST(Attention, RefusesWhatDoesNotFit) {
   const Problem problem;
   const auto status = [&](size_t input, const Constant& value, Attributes attributes = {}) {

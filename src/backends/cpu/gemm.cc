@@ -47,11 +47,26 @@ void PackImpl(const float* b, int64_t row_stride, int64_t column_stride, int64_t
   const int64_t padded = n == 1 ? 1 : PadTo(n, kLanes);
   for (int64_t first = 0; first < padded; first += kPanelColumns) {
     const int64_t width = std::min(kPanelColumns, padded - first);
-    for (int64_t p = 0; p < k; ++p) {
-      for (int64_t j = first; j < first + width; ++j) {
-        *packed++ = j < n ? b[p * row_stride + j * column_stride] : 0.0F;
+    const int64_t filled = std::min(width, n - first);
+    const float* from = b + first * column_stride;
+    // Along whichever of b's axes lies in one piece.
+    if (column_stride == 1) {
+      for (int64_t p = 0; p < k; ++p) {
+        std::copy_n(from + p * row_stride, filled, packed + p * width);
+      }
+    } else {
+      for (int64_t j = 0; j < filled; ++j) {
+        for (int64_t p = 0; p < k; ++p) {
+          packed[p * width + j] = from[p * row_stride + j * column_stride];
+        }
       }
     }
+    if (filled < width) {
+      for (int64_t p = 0; p < k; ++p) {
+        std::fill_n(packed + p * width + filled, width - filled, 0.0F);
+      }
+    }
+    packed += k * width;
   }
 }
 

@@ -6,6 +6,7 @@ namespace verdict::cpu {
 
 // The backend's tactics, one operator a file; cpu_backend.cc lists them. Ids carry no instruction
 // set: the plan's target does, and a plan for another target is made anew.
+extern const Tactic kAttention;
 extern const Tactic kBFloat16Gru;
 extern const Tactic kBFloat16Lstm;
 extern const Tactic kFloat16Gru;
