@@ -16,8 +16,10 @@ std::span<const Pass* const> Pipeline() {
       &kFoldConstants,
       &kEliminateCommonSubexpressions,
       // Patterns of exporters, before anything takes their Add and Mul apart.
+      // Attention takes the heads' Reshape and Transpose with it, which nothing else looks through.
       &kFuseGelu,
       &kFuseLayerNorm,
+      &kFuseAttention,
       &kEliminateDeadCode,
       // Linear layers: name them, then move the scaling around them into their weights. A
       // BatchNormalization between two layers goes backwards where it can, since that needs no

@@ -21,6 +21,7 @@ extern const Pass kEliminateDeadCode;
 extern const Pass kEliminateCommonSubexpressions;
 extern const Pass kFoldConstants;
 extern const Pass kRemoveNoOps;
+extern const Pass kFuseAttention;
 extern const Pass kFuseGelu;
 extern const Pass kFuseLayerNorm;
 extern const Pass kFuseGemmBias;

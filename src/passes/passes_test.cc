@@ -32,11 +32,12 @@ namespace {
 const std::filesystem::path kFolder = std::filesystem::path(VERDICT_SOURCE_DIR) / "src/passes";
 
 constexpr const Pass* kPasses[] = {
-    &kEliminateDeadCode, &kEliminateCommonSubexpressions,
-    &kFoldConstants,     &kRemoveNoOps,
-    &kFuseGelu,          &kFuseLayerNorm,
-    &kFuseGemmBias,      &kFoldBatchNorm,
-    &kFoldScaler,        &kFuseGemmActivation,
+    &kEliminateDeadCode,  &kEliminateCommonSubexpressions,
+    &kFoldConstants,      &kRemoveNoOps,
+    &kFuseAttention,      &kFuseGelu,
+    &kFuseLayerNorm,      &kFuseGemmBias,
+    &kFoldBatchNorm,      &kFoldScaler,
+    &kFuseGemmActivation,
 };
 
 struct Case {
