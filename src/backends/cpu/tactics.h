@@ -16,6 +16,7 @@ extern const Tactic kGru;
 extern const Tactic kHalfGemm;
 extern const Tactic kInt8Gru;
 extern const Tactic kInt8Lstm;
+extern const Tactic kLayerNormalization;
 extern const Tactic kLstm;
 extern const Tactic kQuantizedGemm;
 extern const Tactic kTreeEnsemble;
