@@ -40,7 +40,7 @@ Areas AreasOf(const AttentionProblem& problem) {
   areas.values = areas.keys + aligned(PackedFloats(problem.q.size, problem.k.length));
   areas.scores = areas.values + aligned(PackedFloats(problem.k.length, problem.v.size));
   areas.mask = areas.scores + aligned(keys) * size_t{kQueries};
-  areas.end = areas.mask + aligned(keys);
+  areas.end = areas.mask + aligned(keys) * size_t{kQueries};
   return areas;
 }
 
@@ -56,8 +56,9 @@ size_t ScratchBytes(const Node& node, std::span<const TensorView> inputs,
 /// The mask's rows as floats to add.
 class MaskRows {
  public:
-  /// row: room for one row.
-  MaskRows(const KernelContext& context, const AttentionProblem& problem, float* row) : row_(row) {
+  /// area: room for kQueries rows, `row` floats apart.
+  MaskRows(const KernelContext& context, const AttentionProblem& problem, float* area, int64_t row)
+      : area_(area), row_(row) {
     if (!context.has_input(AttentionProblem::kMask)) return;
     mask_ = context.inputs[AttentionProblem::kMask];
     strides_ = AttentionMaskStrides(mask_.shape);
@@ -65,33 +66,45 @@ class MaskRows {
     given_ = problem.mask_as_add ? keys_ : mask_.shape[mask_.shape.rank() - 1];
   }
 
-  /// Null: there is no mask. Valid until the next call.
-  const float* At(int64_t sample, int64_t head, int64_t query) {
-    if (mask_.data == nullptr) return nullptr;
-    const int64_t at = sample * strides_[0] + head * strides_[1] + query * strides_[2];
-    const bool is_float = mask_.dtype == DataType::kFloat32;
-    if (is_float && strides_[3] == 1 && given_ == keys_) {
-      return static_cast<const float*>(mask_.data) + at;
+  /// Sets the mask of `args.rows` queries from `first` on; it stays valid until the next call.
+  void Set(int64_t sample, int64_t head, int64_t first, SoftmaxArgs& args) {
+    if (mask_.data == nullptr) return;
+    const int64_t at = sample * strides_[0] + head * strides_[1] + first * strides_[2];
+    const bool is_shared = strides_[2] == 0;
+    if (mask_.dtype == DataType::kFloat32 && strides_[3] == 1 && given_ == keys_) {
+      args.mask = static_cast<const float*>(mask_.data) + at;
+      args.mask_stride = strides_[2];
+      return;
     }
-    if (at == at_) return row_;  // as for most queries and heads: one mask for a sample
+    args.mask = area_;
+    args.mask_stride = is_shared ? 0 : row_;
+    if (is_shared && at == at_) return;  // as for a sample's next queries and heads
     at_ = at;
-    for (int64_t key = 0; key < given_; ++key) {
-      const int64_t i = at + key * strides_[3];
-      row_[key] = is_float ? static_cast<const float*>(mask_.data)[i]
-                  : static_cast<const bool*>(mask_.data)[i] ? 0.0F
-                                                            : -kInfinity;
+    for (int64_t row = 0; row < (is_shared ? 1 : args.rows); ++row) {
+      Write(at + row * strides_[2], area_ + row * row_);
     }
-    std::fill(row_ + given_, row_ + keys_, -kInfinity);
-    return row_;
   }
 
  private:
-  float* row_;
+  void Write(int64_t at, float* to) const {
+    for (int64_t key = 0; key < given_; ++key) {
+      const int64_t i = at + key * strides_[3];
+      if (mask_.dtype == DataType::kFloat32) {
+        to[key] = static_cast<const float*>(mask_.data)[i];
+      } else {
+        to[key] = static_cast<const bool*>(mask_.data)[i] ? 0.0F : -kInfinity;
+      }
+    }
+    std::fill(to + given_, to + keys_, -kInfinity);
+  }
+
+  float* area_;
+  int64_t row_;
   TensorView mask_;
   std::array<int64_t, 4> strides_{};
   int64_t keys_ = 0;
   int64_t given_ = 0;  // keys that the mask speaks of
-  int64_t at_ = -1;
+  int64_t at_ = -1;    // of the row in `area_` that all queries share
 };
 
 struct Scratch {
@@ -103,42 +116,38 @@ struct Scratch {
 void RunHead(const KernelContext& context, const AttentionProblem& problem, const Scratch& scratch,
              MaskRows& mask, int64_t sample, int64_t head) {
   const AttentionHeads& q = problem.q;
-  const auto scale = static_cast<float>(problem.scale);
-  const float* queries = context.in<float>(AttentionProblem::kQ).data();
-  float* out = context.out<float>(0).data();
+  const int64_t keys = problem.k.length;
+  const float all_hidden = problem.mask_as_add ? std::numeric_limits<float>::quiet_NaN() : 0.0F;
   for (int64_t first = 0; first < q.length; first += kQueries) {
     const int64_t rows = std::min(kQueries, q.length - first);
     Gemm({.m = rows,
           .k = q.size,
-          .n = problem.k.length,
-          .a = queries + q.Offset(sample, head, first),
+          .n = keys,
+          .a = context.in<float>(AttentionProblem::kQ).data() + q.Offset(sample, head, first),
           .lda = q.RowStride(),
           .packed = scratch.keys,
           .c = scratch.scores,
           .ldc = scratch.row});
-    std::array<float, kQueries> factors;
-    for (int64_t row = 0; row < rows; ++row) {
-      float* scores = scratch.scores + row * scratch.row;
-      const int64_t query = first + row;
-      const int64_t seen =
-          problem.causal ? std::min(query + 1, problem.k.length) : problem.k.length;
-      const float sum = SoftmaxNumerators(scores, seen, scale, mask.At(sample, head, query));
-      std::fill(scores + seen, scores + problem.k.length, 0.0F);
-      const float hidden = problem.mask_as_add ? std::numeric_limits<float>::quiet_NaN() : 0.0F;
-      factors[static_cast<size_t>(row)] = sum == 0.0F ? hidden : 1.0F / sum;
-    }
-    float* y = out + problem.y.Offset(sample, head, first);
+    SoftmaxArgs softmax{.rows = rows,
+                        .count = keys,
+                        .stride = scratch.row,
+                        .scores = scratch.scores,
+                        .scale = static_cast<float>(problem.scale),
+                        .seen_by_first = problem.causal ? first + 1 : keys};
+    mask.Set(sample, head, first, softmax);
+    std::array<float, kQueries> factors{};
+    SoftmaxNumerators(softmax, factors.data());
+    for (float& factor : factors) factor = factor == 0.0F ? all_hidden : 1.0F / factor;
+    float* y = context.out<float>(0).data() + problem.y.Offset(sample, head, first);
     Gemm({.m = rows,
-          .k = problem.k.length,
+          .k = keys,
           .n = problem.v.size,
           .a = scratch.scores,
           .lda = scratch.row,
           .packed = scratch.values,
           .c = y,
           .ldc = problem.y.RowStride()});
-    for (int64_t row = 0; row < rows; ++row) {
-      Scale(y + row * problem.y.RowStride(), problem.v.size, factors[static_cast<size_t>(row)]);
-    }
+    ScaleRows(y, rows, problem.v.size, problem.y.RowStride(), factors.data());
   }
 }
 
@@ -147,9 +156,9 @@ Status Run(KernelContext& context) {
   const auto& [q, k, v, y, scale, causal, mask_as_add] = problem;
   const Areas areas = AreasOf(problem);
   float* floats = context.Scratch<float>(areas.end).data();
-  const Scratch scratch{floats + areas.keys, floats + areas.values, floats + areas.scores,
-                        static_cast<int64_t>(areas.end - areas.mask)};
-  MaskRows mask(context, problem, floats + areas.mask);
+  const auto row = static_cast<int64_t>((areas.end - areas.mask) / kQueries);
+  const Scratch scratch{floats + areas.keys, floats + areas.values, floats + areas.scores, row};
+  MaskRows mask(context, problem, floats + areas.mask, row);
   const float* keys = context.in<float>(AttentionProblem::kK).data();
   const float* values = context.in<float>(AttentionProblem::kV).data();
   for (int64_t sample = 0; sample < q.batch; ++sample) {

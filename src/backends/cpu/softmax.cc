@@ -5,7 +5,6 @@
 #define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SSE4)
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 #include "backends/cpu/softmax.h"
 
@@ -23,56 +22,121 @@ using V = hn::Vec<D>;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// Highway's Exp gives 0 for NaN; x is at most 0, -inf included.
-HWY_INLINE V ExpV(D d, V x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x)); }
+/// e^x for x <= 0, relative error below 1e-7 (0 below e^-87.3): 2^n times a polynomial of degree 6
+/// in what is left of x, fitted by reweighted least squares on [-ln 2 / 2, ln 2 / 2]. NaN stays
+/// NaN.
+HWY_INLINE V ExpV(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  // Adding 1.5 * 2^23 rounds to an integer, which stands in the lowest bits; 127 is the exponent's
+  // bias.
+  const V magic = hn::Set(d, 12582912.0F + 127.0F);
+  const V rounded = hn::MulAdd(x, hn::Set(d, 1.44269504F), magic);
+  const V power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, rounded)));
+  const V n = hn::Sub(rounded, magic);
+  // ln 2 in two parts, of which the first has few enough bits for exact products.
+  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
+  V p = hn::MulAdd(r, hn::Set(d, 1.38143206e-3F), hn::Set(d, 8.36885162e-3F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.16684002e-2F));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.166665196F));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.49999994F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0F));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3F)), hn::Mul(p, power));
+}
 
-float SoftmaxNumeratorsImpl(float* scores, int64_t count, float scale, const float* mask) {
+/// One row, as a source of scores * scale + mask.
+template <bool kMasked>
+struct Row {
+  const float* scores;
+  const float* mask;
+  V scale;
+
+  HWY_INLINE V At(D d, int64_t i) const {
+    const V x = hn::LoadU(d, scores + i);
+    return kMasked ? hn::MulAdd(x, scale, hn::LoadU(d, mask + i)) : hn::Mul(x, scale);
+  }
+  template <typename M>
+  HWY_INLINE V At(D d, int64_t i, M first) const {
+    const V x = hn::MaskedLoad(first, d, scores + i);
+    return kMasked ? hn::MulAdd(x, scale, hn::MaskedLoad(first, d, mask + i)) : hn::Mul(x, scale);
+  }
+};
+
+/// Over the first `count` of a row.
+template <bool kMasked>
+HWY_INLINE float MaxOfRow(const Row<kMasked>& row, int64_t count) {
   const D d;
-  const V factor = hn::Set(d, scale);
-  const V lowest = hn::Set(d, -kInfinity);
-  const int64_t whole = count / kLanes * kLanes;
-  const auto last = hn::FirstN(d, static_cast<size_t>(count - whole));
-  V max = lowest;
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    V x = hn::LoadU(d, scores + i);
-    x = mask == nullptr ? hn::Mul(x, factor) : hn::MulAdd(x, factor, hn::LoadU(d, mask + i));
-    hn::StoreU(x, d, scores + i);
-    max = hn::Max(x, max);
+  V max = hn::Set(d, -kInfinity);
+  int64_t i = 0;
+  // Max gives its second operand where one is NaN, as std::max in the reference kernel does.
+  for (; i + kLanes <= count; i += kLanes) max = hn::Max(row.At(d, i), max);
+  if (i < count) {
+    const auto first = hn::FirstN(d, static_cast<size_t>(count - i));
+    max = hn::IfThenElse(first, hn::Max(row.At(d, i, first), max), max);
   }
-  if (whole < count) {
-    V x = hn::MaskedLoad(last, d, scores + whole);
-    x = mask == nullptr ? hn::Mul(x, factor)
-                        : hn::MulAdd(x, factor, hn::MaskedLoad(last, d, mask + whole));
-    hn::BlendedStore(x, last, d, scores + whole);
-    max = hn::Max(hn::IfThenElse(last, x, lowest), max);
-  }
-  max = hn::MaxOfLanes(d, max);
-  if (hn::GetLane(max) == -kInfinity) {
-    std::fill_n(scores, count, 0.0F);
-    return 0;
-  }
+  return hn::GetLane(hn::MaxOfLanes(d, max));
+}
+
+template <bool kMasked>
+HWY_INLINE float NumeratorsOfRow(const Row<kMasked>& row, int64_t count, float max, float* to) {
+  const D d;
+  const V top = hn::Set(d, max);
   V sum = hn::Zero(d);
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    const V y = ExpV(d, hn::Sub(hn::LoadU(d, scores + i), max));
-    hn::StoreU(y, d, scores + i);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const V y = ExpV(d, hn::Sub(row.At(d, i), top));
+    hn::StoreU(y, d, to + i);
     sum = hn::Add(sum, y);
   }
-  if (whole < count) {
-    const V y = ExpV(d, hn::Sub(hn::MaskedLoad(last, d, scores + whole), max));
-    hn::BlendedStore(y, last, d, scores + whole);
-    sum = hn::Add(sum, hn::IfThenElseZero(last, y));
+  if (i < count) {
+    const auto first = hn::FirstN(d, static_cast<size_t>(count - i));
+    const V y = ExpV(d, hn::Sub(row.At(d, i, first), top));
+    hn::BlendedStore(y, first, d, to + i);
+    sum = hn::Add(sum, hn::IfThenElseZero(first, y));
   }
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-void ScaleImpl(float* values, int64_t count, float factor) {
+template <bool kMasked>
+void Numerators(const SoftmaxArgs& args, float* sums) {
   const D d;
-  const V by = hn::Set(d, factor);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, values + i), by), d, values + i);
+  const auto row_at = [&](int64_t row) HWY_ATTR {
+    return Row<kMasked>{args.scores + row * args.stride, args.mask + row * args.mask_stride,
+                        hn::Set(d, args.scale)};
+  };
+  const auto seen = [&](int64_t row) { return std::min(args.seen_by_first + row, args.count); };
+  // All greatest first: each waits for its row's last lanes, and the next row need not.
+  for (int64_t row = 0; row < args.rows; ++row) sums[row] = MaxOfRow(row_at(row), seen(row));
+  for (int64_t row = 0; row < args.rows; ++row) {
+    float* to = args.scores + row * args.stride;
+    const float max = sums[row];
+    const int64_t count = max == -kInfinity ? 0 : seen(row);
+    sums[row] = count == 0 ? 0.0F : NumeratorsOfRow(row_at(row), count, max, to);
+    if (count < args.count) std::fill(to + count, to + args.count, 0.0F);
   }
-  for (; i < count; ++i) values[i] *= factor;
+}
+
+void SoftmaxNumeratorsImpl(const SoftmaxArgs& args, float* sums) {
+  if (args.mask == nullptr) {
+    Numerators<false>(args, sums);
+  } else {
+    Numerators<true>(args, sums);
+  }
+}
+
+void ScaleRowsImpl(float* values, int64_t rows, int64_t count, int64_t stride,
+                   const float* factors) {
+  const D d;
+  for (int64_t row = 0; row < rows; ++row) {
+    float* to = values + row * stride;
+    const V factor = hn::Set(d, factors[row]);
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, to + i), factor), d, to + i);
+    }
+    for (; i < count; ++i) to[i] *= factors[row];
+  }
 }
 
 }  // namespace
@@ -83,14 +147,14 @@ HWY_AFTER_NAMESPACE();
 namespace verdict::cpu {
 
 HWY_EXPORT(SoftmaxNumeratorsImpl);
-HWY_EXPORT(ScaleImpl);
+HWY_EXPORT(ScaleRowsImpl);
 
-float SoftmaxNumerators(float* scores, int64_t count, float scale, const float* mask) {
-  return HWY_DYNAMIC_DISPATCH(SoftmaxNumeratorsImpl)(scores, count, scale, mask);
+void SoftmaxNumerators(const SoftmaxArgs& args, float* sums) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxNumeratorsImpl)(args, sums);
 }
 
-void Scale(float* values, int64_t count, float factor) {
-  HWY_DYNAMIC_DISPATCH(ScaleImpl)(values, count, factor);
+void ScaleRows(float* values, int64_t rows, int64_t count, int64_t stride, const float* factors) {
+  HWY_DYNAMIC_DISPATCH(ScaleRowsImpl)(values, rows, count, stride, factors);
 }
 
 }  // namespace verdict::cpu
