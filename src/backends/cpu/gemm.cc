@@ -152,6 +152,28 @@ HWY_INLINE void StorePartial(D d, V value, float* to, int64_t count) {
   hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(count)), d, to);
 }
 
+/// sums += `count` columns of a times as many rows of the panel, of which `panel` goes past the
+/// last.
+template <int kRows, int kVectors>
+HWY_INLINE void AddProducts(const float* a, int64_t lda, int64_t count, const float*& panel,
+                            V (&sums)[kRows][kVectors]) {
+  const D d;
+  for (int64_t p = 0; p < count; ++p) {
+    V row[kVectors];
+    for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, panel + v * kLanes);
+    if constexpr (kRows == 1) {
+      // A single row reads weights as fast as the second-level cache gives them; ahead of the
+      // hardware's own guess that took 13 to 20 % less time (R6, R4b at batch 1).
+      for (int v = 0; v < kVectors; ++v) hwy::Prefetch(panel + (kPrefetchVectors + v) * kLanes);
+    }
+    panel += kVectors * kLanes;
+    for (int r = 0; r < kRows; ++r) {
+      const V factor = hn::Set(d, a[r * lda + p]);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(factor, row[v], sums[r][v]);
+    }
+  }
+}
+
 /// `kRows` rows of one panel that is `kVectors` vectors wide, of which the last `columns` counts
 /// may be partial.
 template <int kRows, int kVectors>
@@ -175,30 +197,15 @@ HWY_INLINE void Tile(const GemmArgs& args, const float* a, const float* panel, c
   // products only.
   const int64_t blocks = std::max<int64_t>((args.k + kBlock / 2) / kBlock, 1);
   const int64_t length = (args.k + blocks - 1) / blocks;
-  for (int64_t begin = 0; begin < args.k; begin += length) {
-    const int64_t end = std::min(begin + length, args.k);
+  AddProducts(a, args.lda, std::min(length, args.k), panel, sums);
+  for (int64_t begin = length; begin < args.k; begin += length) {
     V block[kRows][kVectors];
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) block[r][v] = begin == 0 ? sums[r][v] : hn::Zero(d);
+      for (int v = 0; v < kVectors; ++v) block[r][v] = hn::Zero(d);
     }
-    for (int64_t p = begin; p < end; ++p) {
-      V row[kVectors];
-      for (int v = 0; v < kVectors; ++v) row[v] = hn::LoadU(d, panel + v * kLanes);
-      if constexpr (kRows == 1) {
-        // A single row reads weights as fast as the second-level cache gives them; ahead of the
-        // hardware's own guess that took 13 to 20 % less time (R6, R4b at batch 1).
-        for (int v = 0; v < kVectors; ++v) hwy::Prefetch(panel + (kPrefetchVectors + v) * kLanes);
-      }
-      panel += kVectors * kLanes;
-      for (int r = 0; r < kRows; ++r) {
-        const V factor = hn::Set(d, a[r * args.lda + p]);
-        for (int v = 0; v < kVectors; ++v) block[r][v] = hn::MulAdd(factor, row[v], block[r][v]);
-      }
-    }
+    AddProducts(a + begin, args.lda, std::min(length, args.k - begin), panel, block);
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] = begin == 0 ? block[r][v] : hn::Add(sums[r][v], block[r][v]);
-      }
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Add(sums[r][v], block[r][v]);
     }
   }
   if (args.activation.kind == ActivationKind::kNone && columns >= kVectors * kLanes) {
