@@ -42,6 +42,50 @@ size_t PackedFloatsImpl(int64_t k, int64_t n) {
   return static_cast<size_t>(n == 1 ? k : k * PadTo(n, kLanes));
 }
 
+HWY_INLINE void CopyRow(const float* from, int64_t count, float* to) {
+  const D d;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+/// to[p * width + j] = from[j * stride + p] for p < k, j < n: attention packs its keys like this at
+/// every run.
+void PackTurned(const float* from, int64_t stride, int64_t k, int64_t n, float* to, int64_t width) {
+  int64_t j = 0;
+#if HWY_TARGET != HWY_SCALAR
+  // Four by four.
+  const hn::FixedTag<float, 4> d;
+  const hn::RepartitionToWide<decltype(d)> pairs;
+  using Quad = hn::Vec<decltype(d)>;
+  for (; j + 4 <= n; j += 4) {
+    const float* rows = from + j * stride;
+    int64_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+      const Quad a = hn::LoadU(d, rows + p), b = hn::LoadU(d, rows + stride + p);
+      const Quad c = hn::LoadU(d, rows + 2 * stride + p), e = hn::LoadU(d, rows + 3 * stride + p);
+      const auto ab = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
+      const auto ce = hn::BitCast(pairs, hn::InterleaveLower(d, c, e));
+      const auto ab_upper = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
+      const auto ce_upper = hn::BitCast(pairs, hn::InterleaveUpper(d, c, e));
+      float* out = to + p * width + j;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, ab, ce)), d, out);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, ab, ce)), d, out + width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, ab_upper, ce_upper)), d,
+                 out + 2 * width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, ab_upper, ce_upper)), d,
+                 out + 3 * width);
+    }
+    for (; p < k; ++p) {
+      for (int64_t i = 0; i < 4; ++i) to[p * width + j + i] = rows[i * stride + p];
+    }
+  }
+#endif
+  for (; j < n; ++j) {
+    for (int64_t p = 0; p < k; ++p) to[p * width + j] = from[j * stride + p];
+  }
+}
+
 void PackImpl(const float* b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
               float* packed) {
   const int64_t padded = n == 1 ? 1 : PadTo(n, kLanes);
@@ -49,14 +93,13 @@ void PackImpl(const float* b, int64_t row_stride, int64_t column_stride, int64_t
     const int64_t width = std::min(kPanelColumns, padded - first);
     const int64_t filled = std::min(width, n - first);
     const float* from = b + first * column_stride;
-    // Along whichever of b's axes lies in one piece.
     if (column_stride == 1) {
-      for (int64_t p = 0; p < k; ++p) {
-        std::copy_n(from + p * row_stride, filled, packed + p * width);
-      }
+      for (int64_t p = 0; p < k; ++p) CopyRow(from + p * row_stride, filled, packed + p * width);
+    } else if (row_stride == 1) {
+      PackTurned(from, column_stride, k, filled, packed, width);
     } else {
-      for (int64_t j = 0; j < filled; ++j) {
-        for (int64_t p = 0; p < k; ++p) {
+      for (int64_t p = 0; p < k; ++p) {
+        for (int64_t j = 0; j < filled; ++j) {
           packed[p * width + j] = from[p * row_stride + j * column_stride];
         }
       }
