@@ -98,24 +98,29 @@ class Walk {
   Status Compute(const Node& node, bool symbolic) {
     VERDICT_ASSIGN_OR_RETURN(auto values, EvaluateNode(node, inputs_));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (node.outputs[i] == kNoValue) continue;
-      if (symbolic) {
-        symbolic_[static_cast<size_t>(node.outputs[i])] = values[i];
-      } else {
-        view(node.outputs[i]).data = const_cast<void*>(values[i].data);
-        known_.push_back(std::move(values[i]));
-      }
+      if (node.outputs[i] != kNoValue) Keep(node.outputs[i], std::move(values[i]), symbolic);
     }
     return OkStatus();
   }
 
   Status ComputeShape(const Node& node) {
-    VERDICT_RETURN_IF_ERROR(Compute(node, !inputs_[0].shape.IsStatic()));
-    const Constant& symbolic = symbolic_[static_cast<size_t>(node.outputs[0])];
-    if (symbolic.data == nullptr) return OkStatus();
+    VERDICT_ASSIGN_OR_RETURN(auto values, EvaluateNode(node, inputs_));
     // The kernel copied symbols as they are; -1 and 0 have a meaning of their own in a target.
-    for (int64_t& extent : symbolic.view().as<int64_t>()) extent -= IsSymbol(extent) ? 1 : 0;
+    for (int64_t& extent : values[0].view().as<int64_t>()) extent -= IsSymbol(extent) ? 1 : 0;
+    Keep(node.outputs[0], std::move(values[0]), true);
     return OkStatus();
+  }
+
+  /// may_be_symbolic: it was made of a shape that has symbols. What has none of them is known like
+  /// any number: a width that was picked out of [N,16].
+  void Keep(ValueId id, Constant value, bool may_be_symbolic) {
+    const auto is_symbol = [](int64_t element) { return element <= -2; };
+    if (may_be_symbolic && std::ranges::any_of(value.view().as<const int64_t>(), is_symbol)) {
+      symbolic_[static_cast<size_t>(id)] = std::move(value);
+      return;
+    }
+    view(id).data = const_cast<void*>(value.data);
+    known_.push_back(std::move(value));
   }
 
   const Graph& graph_;

@@ -42,6 +42,23 @@ TEST(InferShapes, SymbolsSurviveShapeArithmetic) {
   EXPECT_EQ(TypeOf(Infer(kSplitHeads), "y"), "[N,T,4,4]");
 }
 
+// A head's width, computed from the model's.
+TEST(InferShapes, FixedExtentsBesideSymbolsAreNumbers) {
+  const Graph graph = Infer(R"(graph "g" {
+    input %x: f32[N,16]
+    const %one: i64[1] = [1]
+    const %four: i64[1] = [4]
+    %s = Shape(%x)
+    %width = Gather(%s, %one)
+    %size = Div(%width, %four)
+    %n = Shape(%x) {end=1}
+    %target = Concat(%n, %four, %size) {axis=0}
+    %y = Reshape(%x, %target)
+    output %y
+  })");
+  EXPECT_EQ(TypeOf(graph, "y"), "[N,4,4]");
+}
+
 // How PyTorch cuts a table of positions to the length of the sequence.
 TEST(InferShapes, ASymbolAsABoundOrIndexIsUnknownNotWrong) {
   const Graph graph = Infer(R"(graph "g" {

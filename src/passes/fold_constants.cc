@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <set>
 
 #include "ops/evaluate.h"
 #include "ops/half.h"
+#include "ops/infer.h"
 #include "ops/op.h"
 #include "passes/match.h"
 #include "passes/pass.h"
@@ -109,8 +111,39 @@ std::optional<uint64_t> ResultBytes(const Graph& graph, const Node& node) {
   return total;
 }
 
-Result<bool> Run(Graph& graph) {
+/// Makes the value a constant.
+void SetConstant(Graph& graph, ValueId id, Constant constant) {
+  Value& value = graph.value(id);
+  value.dtype = constant.dtype;
+  value.shape = constant.shape;
+  value.constant = std::make_shared<const Constant>(std::move(constant));
+}
+
+/// Numbers that follow from extents that are fixed beside others that are not, as a head's width
+/// does from a last axis. Such values become constants; true if there is one.
+Result<bool> FoldFixedExtents(Graph& graph) {
+  Graph copy = graph;  // inference hands out symbols anew
+  ShapeInference inference(copy);
   bool changed = false;
+  for (Node& node : graph.nodes) {
+    VERDICT_RETURN_IF_ERROR(inference.Visit(node));
+    const auto is_constant = [&](ValueId id) { return IsConstant(graph, id); };
+    if (node.outputs.size() != 1 || std::ranges::all_of(node.inputs, is_constant)) continue;
+    const TensorView known = inference.Known(node.outputs[0]);
+    if (known.data == nullptr || known.dtype == DataType::kString) continue;
+    auto [constant, data] = Constant::Allocate(known.dtype, known.shape);
+    VERDICT_ASSIGN_OR_RETURN(const size_t bytes, ByteSize(known.dtype, known.shape));
+    std::memcpy(data, known.data, bytes);
+    SetConstant(graph, node.outputs[0], std::move(constant));
+    Drop(node);
+    changed = true;
+  }
+  if (changed) Sweep(graph);
+  return changed;
+}
+
+Result<bool> Run(Graph& graph) {
+  VERDICT_ASSIGN_OR_RETURN(bool changed, FoldFixedExtents(graph));
   std::vector<Node> kept;
   const std::set<const Node*> narrow = CastsOfHalfWeights(graph);
   uint64_t left = kFoldedAllowance + 4 * graph.ConstantBytes();
@@ -136,10 +169,7 @@ Result<bool> Run(Graph& graph) {
     VERDICT_ASSIGN_OR_RETURN(auto results, EvaluateNode(node, inputs));
     for (size_t i = 0; i < results.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
-      Value& value = graph.value(node.outputs[i]);
-      value.dtype = results[i].dtype;
-      value.shape = results[i].shape;
-      value.constant = std::make_shared<const Constant>(std::move(results[i]));
+      SetConstant(graph, node.outputs[i], std::move(results[i]));
     }
     changed = true;
   }
