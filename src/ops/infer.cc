@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/checked_math.h"
+#include "ops/axes.h"
 #include "ops/evaluate.h"
 #include "ops/op.h"
 
@@ -77,6 +79,7 @@ class Walk {
     });
     if (node.op == "Shape") return ComputeShape(node);
     if (node.op == "Size" && inputs_[0].shape.IsStatic()) return Compute(node, false);
+    if (node.op == "Mul" && !all_known) return ComputeProduct(node);
     if (!all_known || (any_symbolic && !MovesElements(node.op))) return OkStatus();
     return Compute(node, any_symbolic);
   }
@@ -108,6 +111,41 @@ class Walk {
     // The kernel copied symbols as they are; -1 and 0 have a meaning of their own in a target.
     for (int64_t& extent : values[0].view().as<int64_t>()) extent -= IsSymbol(extent) ? 1 : 0;
     Keep(node.outputs[0], std::move(values[0]), true);
+    return OkStatus();
+  }
+
+  /// A product of extents is an extent: a symbol of its own, so that the rest of a target that it
+  /// is in stays known (PyTorch joins batch and heads).
+  Status ComputeProduct(const Node& node) {
+    std::array<TensorView, 2> factors;
+    std::array<bool, 2> may_be_symbol{};
+    for (size_t i = 0; i < 2; ++i) {
+      const Constant& symbolic = symbolic_[static_cast<size_t>(node.inputs[i])];
+      may_be_symbol[i] = symbolic.data != nullptr;
+      factors[i] = may_be_symbol[i] ? symbolic.view() : inputs_[i];
+      if (factors[i].data == nullptr || factors[i].dtype != DataType::kInt64) return OkStatus();
+    }
+    auto [product, data] = Constant::Allocate(DataType::kInt64, outputs_[0].shape);
+    const int64_t count = product.view().size();
+    for (int64_t i = 0; i < count; ++i) {
+      // Elements side by side, or one for all; an extent, or the symbol of one.
+      const auto factor = [&](size_t f) {
+        return IntElement(factors[f], factors[f].size() == 1 ? 0 : i);
+      };
+      const auto fits = [&](size_t f) {
+        const bool is_beside = factors[f].size() == 1 || factors[f].size() == count;
+        return is_beside && (factor(f) > 0 || (may_be_symbol[f] && factor(f) <= -2));
+      };
+      if (symbols_ == nullptr || !fits(0) || !fits(1)) return OkStatus();
+      const int64_t a = factor(0), b = factor(1);
+      int64_t& to = static_cast<int64_t*>(data)[i];
+      if (a > 0 && b > 0) {
+        if (!CheckedMul(a, b, &to)) return OkStatus();
+      } else {
+        to = a == 1 ? b : b == 1 ? a : symbols_->NewSymbol() - 1;
+      }
+    }
+    Keep(node.outputs[0], std::move(product), true);
     return OkStatus();
   }
 

@@ -90,6 +90,36 @@ TEST(InferShapes, ASymbolAsABoundOrIndexIsUnknownNotWrong) {
   EXPECT_EQ((*views)[static_cast<size_t>(graph.FindValue("z"))].shape, (Shape{4}));
 }
 
+// PyTorch joins the batch with the heads, and takes them apart again.
+TEST(InferShapes, AProductOfExtentsLeavesTheRestOfATargetKnown) {
+  const Graph graph = Infer(R"(graph "g" {
+    input %x: f32[N,T,16]
+    const %one: i64[1] = [1]
+    const %four: i64[1] = [4]
+    const %minus: i64[1] = [-4]
+    %n = Shape(%x) {end=1}
+    %t = Shape(%x) {start=1, end=2}
+    %joined = Mul(%n, %four)
+    %target = Concat(%t, %joined, %four) {axis=0}
+    %y = Reshape(%x, %target)
+    %same = Mul(%n, %one)
+    %same_target = Concat(%same, %t, %four, %four) {axis=0}
+    %z = Reshape(%x, %same_target)
+    %negative = Mul(%n, %minus)
+    %w = ConstantOfShape(%negative)
+    output %y
+    output %z
+    output %w
+  })");
+  const Shape& y = graph.value(graph.FindValue("y")).shape;
+  EXPECT_EQ(graph.SymbolName(y[0]), "T");
+  EXPECT_TRUE(IsSymbol(y[1]) && graph.SymbolName(y[1]) != "N") << graph.ShapeText(y);
+  EXPECT_EQ(y[2], 4);
+  EXPECT_EQ(TypeOf(graph, "z"), "[N,T,4,4]");
+  const Shape input{3, 7, 16};
+  EXPECT_FALSE(ResolveShapes(graph, std::span(&input, 1)).ok()) << "negative extents";
+}
+
 TEST(InferShapes, ASumOfSymbolsIsUnknownNotWrong) {
   const Graph graph = Infer(R"(graph "g" {
     input %x: f32[N,16]

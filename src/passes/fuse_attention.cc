@@ -52,6 +52,7 @@ class Matcher {
   ValueId StripScale(ValueId id, bool in_chain);
   bool MatchKeys(ValueId turned);
   bool FitsScores(const Shape& mask) const;
+  ValueId BehindReshapes(ValueId id) const;
   void FindForms(Heads& heads) const;
   void ReplaceWhere();
   bool TurnKeys();
@@ -190,6 +191,26 @@ bool Matcher::FitsScores(const Shape& mask) const {
   return true;
 }
 
+/// What Reshapes there and back made `id` of, or `id`: all extents but one are the same, and so is
+/// that one, which was lost on the way (PyTorch joins the mask's batch and heads and takes them
+/// apart again).
+ValueId Matcher::BehindReshapes(ValueId id) const {
+  const Shape& shape = ShapeOf(id);
+  ValueId found = id;
+  const Node* node = uses_.Producer(id);
+  while (node != nullptr && node->op == "Reshape") {
+    const ValueId source = node->inputs[0];
+    const Shape& other = ShapeOf(source);
+    int same = 0;
+    for (int i = 0; i < shape.rank() && shape.rank() == other.rank(); ++i) {
+      same += other[i] == shape[i] && other[i] != 0 ? 1 : 0;
+    }
+    if (same >= shape.rank() - 1 && other.rank() == shape.rank()) found = source;
+    node = uses_.Producer(source);
+  }
+  return found;
+}
+
 /// Where(hidden, fill, scores) becomes Where(hidden, term, 0), which is added to the scores.
 void Matcher::ReplaceWhere() {
   Node& node = graph_.nodes[static_cast<size_t>(where_ - graph_.nodes.data())];
@@ -250,6 +271,7 @@ bool Matcher::Rewrite(size_t index) {
     return false;
   }
   if (mask_ != kNoValue) {
+    if (where_ == nullptr) mask_ = BehindReshapes(mask_);
     const bool is_term = where_ == nullptr;
     if (is_term && graph_.value(mask_).dtype != DataType::kFloat32) return false;
     if (!FitsScores(ShapeOf(mask_))) return false;
