@@ -11,11 +11,12 @@ namespace {
 
 std::vector<const Tactic*> Candidates(std::string_view op) {
   static constexpr std::array kTactics = {
-      &cpu::kAttention,     &cpu::kBFloat16Gru,        &cpu::kBFloat16Lstm,
-      &cpu::kFloat16Gru,    &cpu::kFloat16Lstm,        &cpu::kFusedGemm,
-      &cpu::kGru,           &cpu::kHalfGemm,           &cpu::kInt8Gru,
-      &cpu::kInt8Lstm,      &cpu::kLayerNormalization, &cpu::kLstm,
-      &cpu::kQuantizedGemm, &cpu::kTreeEnsemble,
+      &cpu::kAttention,    &cpu::kBFloat16Gru,        &cpu::kBFloat16Lstm,
+      &cpu::kFloat16Gru,   &cpu::kFloat16Lstm,        &cpu::kFusedGemm,
+      &cpu::kGru,          &cpu::kHalfGemm,           &cpu::kInt8Gru,
+      &cpu::kInt8Lstm,     &cpu::kLayerNormalization, &cpu::kLstm,
+      &cpu::kMatMul,       &cpu::kQuantizedGemm,      &cpu::kSoftmax,
+      &cpu::kTreeEnsemble,
   };
   cpu::CurrentIsa();  // before any kernel is dispatched
   std::vector<const Tactic*> candidates;

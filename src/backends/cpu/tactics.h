@@ -18,7 +18,9 @@ extern const Tactic kInt8Gru;
 extern const Tactic kInt8Lstm;
 extern const Tactic kLayerNormalization;
 extern const Tactic kLstm;
+extern const Tactic kMatMul;
 extern const Tactic kQuantizedGemm;
+extern const Tactic kSoftmax;
 extern const Tactic kTreeEnsemble;
 
 }  // namespace verdict::cpu
