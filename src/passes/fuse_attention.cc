@@ -1,6 +1,6 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
-#include <limits>
-#include <optional>
 
 #include "ops/op.h"
 #include "passes/match.h"
@@ -266,6 +266,9 @@ bool Matcher::Rewrite(size_t index) {
     FindForms(*heads);
     if (heads->batch == 0) return false;
   }
+  // A fill of more axes gives the result more axes, too.
+  const std::array<double, 1> scale = {scale_};
+  if (ShapeOf(product.outputs[0]).rank() != 4 || !FitFloat(scale)) return false;
   if (k_.batch != q_.batch || v_.batch != q_.batch || k_.heads != q_.heads ||
       v_.heads != q_.heads || k_.size != q_.size || v_.length != k_.length) {
     return false;
