@@ -15,8 +15,8 @@ std::span<const Pass* const> Pipeline() {
       &kRemoveNoOps,
       &kFoldConstants,
       &kEliminateCommonSubexpressions,
-      // Patterns of exporters, before anything takes their Add and Mul apart.
-      // Attention takes the heads' Reshape and Transpose with it, which nothing else looks through.
+      // Patterns of exporters, before anything takes their Add and Mul apart. Attention needs what
+      // is folded of shapes: which extents of its mask are those of its scores.
       &kFuseGelu,
       &kFuseLayerNorm,
       &kFuseAttention,
