@@ -69,7 +69,8 @@ Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const Ten
   return results;
 }
 
-Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs) {
+Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs,
+                                       const BeforeNode& before) {
   VERDICT_CHECK(inputs.size() == graph.inputs.size());
   std::vector<Constant> values(static_cast<size_t>(graph.num_values()));
   std::vector<int32_t> uses = graph.UseCounts();
@@ -87,6 +88,7 @@ Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const Tenso
     for (ValueId id : node.inputs) {
       node_inputs.push_back(id == kNoValue ? TensorView{} : values[static_cast<size_t>(id)].view());
     }
+    if (before) before(node, node_inputs);
     VERDICT_ASSIGN_OR_RETURN(auto results, EvaluateNode(node, node_inputs));
     for (size_t i = 0; i < results.size(); ++i) {
       if (node.outputs[i] != kNoValue) {

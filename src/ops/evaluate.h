@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -13,10 +14,14 @@ namespace verdict {
 /// more than 4 GiB.
 Result<std::vector<Constant>> EvaluateNode(const Node& node, std::span<const TensorView> inputs);
 
+/// Sees a node's inputs before it is run, and may put others in their place.
+using BeforeNode = std::function<void(const Node& node, std::span<TensorView> inputs)>;
+
 /// Interprets the graph with reference kernels, allocating as it goes: the oracle of tests, of
 /// constant folding and of golden vectors, not the way to serve. inputs: one per graph input, in
-/// order. Returns one constant per graph output; an output that is a graph input passed through
-/// points into the caller's memory.
-Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs);
+/// order. before: may be empty. Returns one constant per graph output; an output that is a graph
+/// input passed through points into the caller's memory.
+Result<std::vector<Constant>> Evaluate(const Graph& graph, std::span<const TensorView> inputs,
+                                       const BeforeNode& before = {});
 
 }  // namespace verdict

@@ -70,7 +70,9 @@ std::vector<TensorView> Slices(std::span<const TensorView> tensors, int64_t firs
   return slices;
 }
 
-/// Runs `inputs` (of `rows` rows) together, then `chunk` rows at a time. Errors: a kernel's.
+/// Runs `inputs` (of `rows` rows) together, then `chunk` rows at a time. More than 1e-5 is rounding
+/// only where it is the exception: a value that falls to the other side of a quantum does so in a
+/// row here and there, what depends on other rows does so in all. Errors: a kernel's.
 Result<Agreement> TryOn(Session& session, std::span<const TensorView> inputs, int64_t rows,
                         int64_t chunk, double tolerance) {
   VERDICT_ASSIGN_OR_RETURN(const auto outputs, session.Run(inputs));
@@ -84,13 +86,18 @@ Result<Agreement> TryOn(Session& session, std::span<const TensorView> inputs, in
     output.data = copies.back().data();
   }
   Agreement worst = Agreement::kBits;
-  for (int64_t first = 0; first + chunk <= rows; first += chunk) {
+  int64_t chunks = 0, far = 0;
+  for (int64_t first = 0; first + chunk <= rows; first += chunk, ++chunks) {
     VERDICT_ASSIGN_OR_RETURN(const auto apart, session.Run(Slices(inputs, first, chunk)));
+    bool is_far = false;
     for (size_t i = 0; i < apart.size(); ++i) {
-      worst = std::max(worst, Compare(RowSlice(together[i], first, chunk), apart[i], tolerance));
+      const TensorView row = RowSlice(together[i], first, chunk);
+      worst = std::max(worst, Compare(row, apart[i], tolerance));
+      is_far = is_far || Compare(row, apart[i], double{kMinGoldenTolerance}) == Agreement::kNone;
     }
+    far += is_far ? 1 : 0;
   }
-  return worst;
+  return 2 * far > chunks ? Agreement::kNone : worst;
 }
 
 }  // namespace

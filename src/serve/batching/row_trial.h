@@ -13,7 +13,8 @@ namespace verdict {
 ///
 /// max_rows: most rows of a run, > 1.
 /// Returns: true if a row's outputs had the same bits either way; false if floats differed by
-///   rounding (1e-5, or more where the golden vectors allow more, relative plus absolute).
+///   rounding (1e-5, relative plus absolute; in up to half of the rows more, where the golden
+///   vectors allow more).
 /// Errors: kInvalidArgument: they depend on each other, or none of the inputs could be run.
 Result<bool> TryRowsApart(Session& session, int64_t max_rows);
 
