@@ -11,9 +11,9 @@ def speeds(printed: str, told: str) -> list[list[float]]:
     """Per batch: float32 and another precision, us; empty if none was timed. With --best several
     are timed; told: names the one to take."""
     times: dict[str, list[list[float]]] = {}
-    for a, precision, b in re.findall(rf"float32 {NUMBER} us, (\w+) {NUMBER} us", printed):
+    for a, precision, b in re.findall(rf"float32 {NUMBER} us, ([\w+]+) {NUMBER} us", printed):
         times.setdefault(precision, []).append([float(a), float(b)])
-    return next((t for precision, t in times.items() if precision in told), [])
+    return next((t for precision, t in times.items() if precision == told.split(" ")[0]), [])
 
 
 def reason(complaints: str, has_engine: bool) -> str:

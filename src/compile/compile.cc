@@ -18,7 +18,7 @@ Result<CompileResult> Compile(Graph graph, const CompileOptions& options) {
 
   // Golden outputs come from the model as imported, so that they check the passes too. A quantized
   // one's come from what it is lowered to: where a sum is near the border of two quanta, any
-  // rounding decides.
+  // rounding decides. What else the caller has changed is right as it is.
   EngineContents& contents = result.contents;
   const Graph imported = graph;
   VERDICT_ASSIGN_OR_RETURN(result.passes, RunPasses(graph, options.disabled_passes));
@@ -28,8 +28,9 @@ Result<CompileResult> Compile(Graph graph, const CompileOptions& options) {
     VERDICT_RETURN_IF_ERROR(InferShapes(graph));
   }
   VERDICT_ASSIGN_OR_RETURN(contents.lowered, Lower(graph));
+  const Graph& original = options.after_passes ? graph : imported;
   VERDICT_ASSIGN_OR_RETURN(
-      contents.golden, MakeGoldenVectors(contents.lowered ? *contents.lowered : imported, profile,
+      contents.golden, MakeGoldenVectors(contents.lowered ? *contents.lowered : original, profile,
                                          options.golden_seed));
   contents.profiles.push_back(std::move(profile));
 

@@ -164,9 +164,12 @@ Result<EngineContents> Parse(Bytes bytes, const std::shared_ptr<const void>& own
     section = kPlanSection;
     VERDICT_ASSIGN_OR_RETURN(const auto plan,
                              ParseSection<proto::Plan>(container, section, kMaxMessageBytes));
-    VERDICT_ASSIGN_OR_RETURN(
-        contents.plan,
-        ReadPlan(plan, contents.executable(), contents.profiles.size(), contents.packed.size()));
+    // A plan of nodes that this build does not make is left out, and made again.
+    if (!contents.lowered || plan.lowering() == kLoweringVersion) {
+      VERDICT_ASSIGN_OR_RETURN(
+          contents.plan,
+          ReadPlan(plan, contents.executable(), contents.profiles.size(), contents.packed.size()));
+    }
     section = kGoldenSection;
     VERDICT_ASSIGN_OR_RETURN(const auto golden,
                              ParseSection<proto::Golden>(container, section, kMaxGoldenBytes));

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "engine/container.h"
 #include "engine/sections.h"
+#include "plan/lower.h"
 
 namespace verdict {
 namespace {
@@ -174,6 +175,7 @@ class Writer {
   proto::Plan PlanMessage() const {
     proto::Plan message;
     message.set_target(contents_.plan.target);
+    if (contents_.lowered) message.set_lowering(kLoweringVersion);
     for (const Step& step : contents_.plan.steps) {
       proto::Step& step_message = *message.add_steps();
       step_message.set_tactic(step.tactic);

@@ -64,7 +64,10 @@ void DequantizeTablesFirst(Graph& graph) {
     const Constant* scale = graph.constant(dequantize.inputs[1]);
     const int64_t rank = graph.value(rows).shape.rank();
     const int64_t axis = AttributeReader(dequantize).Int("axis", 1);
-    if (table == nullptr || table->shape.rank() != 2 || scale == nullptr ||
+    const bool has_computed_zero = dequantize.inputs.size() > 2 &&
+                                   dequantize.inputs[2] != kNoValue &&
+                                   graph.constant(dequantize.inputs[2]) == nullptr;
+    if (table == nullptr || table->shape.rank() != 2 || scale == nullptr || has_computed_zero ||
         (scale->view().size() != 1 && axis != rank - 1 && axis != -1)) {
       continue;
     }

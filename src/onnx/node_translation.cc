@@ -53,10 +53,14 @@ bool ChangesNothing(const std::string& op, const std::string& name, const Attrib
   });
 }
 
+/// Attributes that our passes and `verdict build` add to ONNX's operators.
+constexpr std::string_view kOwnAttributes[] = {"compute_type", "mask_as_add"};
+
 Status DropUnknownAttributes(Node& node, const OpDef& op) {
   for (auto it = node.attributes.begin(); it != node.attributes.end();) {
-    const bool known = std::ranges::any_of(
-        op.attributes, [&](const AttributeSpec& spec) { return spec.name == it->first; });
+    const bool known =
+        std::ranges::find(op.attributes, it->first, &AttributeSpec::name) != op.attributes.end() &&
+        std::ranges::find(kOwnAttributes, it->first) == std::end(kOwnAttributes);
     if (!known && !ChangesNothing(node.op, it->first, it->second)) {
       return Unimplemented(Graph::Describe(node) + ": the attribute '" + it->first +
                            "' is not supported at its value");

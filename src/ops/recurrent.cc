@@ -37,6 +37,7 @@ Status CheckQuantized(const InferContext& context, int64_t gate_rows) {
     VERDICT_RETURN_IF_ERROR(RequireType(context, scales, Types<float>{}));
     VERDICT_RETURN_IF_ERROR(RequireShape(context, scales, "the scales", {gate_rows}));
   }
+  if (type != DataType::kInt8) return OkStatus();
   for (size_t weights : {kRecurrentW, kRecurrentR}) {
     const Dim depth = context.inputs[weights].shape[2];
     if (!IsSymbol(depth) && depth > kMaxQuantizedDepth) {

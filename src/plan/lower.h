@@ -1,10 +1,15 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "ir/graph.h"
 
 namespace verdict {
+
+/// To be raised whenever Lower makes another graph of one that it lowered before: a plan is of the
+/// lowered graph's nodes.
+inline constexpr uint32_t kLoweringVersion = 2;
 
 /// The graph that is planned and run in place of `graph`, or nothing where that is the same one:
 /// operators between QuantizeLinear and DequantizeLinear become operators that compute with int8,

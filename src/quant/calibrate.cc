@@ -80,10 +80,13 @@ class Calibrator {
         range.means.push_back(sum / static_cast<double>(std::max<int64_t>(tensor.rows, 1)));
       }
       if (tensor.varies) continue;
-      // A unit that is never active is a model's own business; input that is always the same is
-      // not.
+      // A layer that always gives the same is a model's own business; input that is always the
+      // same is not.
       const bool is_input = std::ranges::find(graph_.inputs, tensor.id) != graph_.inputs.end();
-      if (is_input || tensor.first != 0) {
+      const bool needs_range = std::ranges::any_of(layers_, [&](const QuantizableLayer& layer) {
+        return layer.input == tensor.id && layer.needs_range;
+      });
+      if (needs_range && is_input) {
         return InvalidArgument("tensor '" + name + "' is " + std::to_string(tensor.first) +
                                " in every sample: nothing can be calibrated on it; are the "
                                "samples all the same?");

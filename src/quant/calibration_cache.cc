@@ -17,10 +17,6 @@ constexpr size_t kSha256Digits = 64;
 constexpr size_t kMaxCacheBytes = size_t{64} << 20;
 constexpr size_t kMaxDigestBytes = 4096;
 
-std::filesystem::path DigestPath(const std::filesystem::path& path) {
-  return path.string() + ".sha256";
-}
-
 /// "TRT-8503-EntropyCalibration2", of any version and calibrator.
 bool IsHeader(std::string_view line) {
   if (!line.starts_with("TRT-")) return false;
@@ -49,6 +45,10 @@ Status WriteText(const std::filesystem::path& path, const std::string& text) {
 }
 
 }  // namespace
+
+std::filesystem::path DigestPath(const std::filesystem::path& path) {
+  return path.string() + ".sha256";
+}
 
 std::string CalibrationCache::Print() const {
   std::string text = std::string(kHeader) + "\n";

@@ -22,6 +22,9 @@ struct CalibrationCache {
   static Result<CalibrationCache> Parse(std::string_view text, const std::string& name);
 };
 
+/// FILE.sha256, for the cache FILE.
+std::filesystem::path DigestPath(const std::filesystem::path& path);
+
 /// Writes the cache, and beside it FILE.sha256: the digest of the model that it was made for, as
 /// `sha256sum` writes it, because TensorRT's reader takes nothing else into the cache itself.
 /// model: path of the ONNX file. Each is written atomically. Errors: as WriteFileAtomically;

@@ -24,6 +24,28 @@ Constant Rounded(const TensorView& weights) {
   return std::move(constant);
 }
 
+/// What rounding may take off weights, of the sum of their sizes; a half's takes 0.2 % at most,
+/// unless it ends at the least numbers of the type.
+constexpr double kMostLost = 0.01;
+
+float RoundedTo(DataType type, float value) {
+  return type == DataType::kFloat16 ? Float16::Of(value).ToFloat() : BFloat16::Of(value).ToFloat();
+}
+
+/// False for a recurrent layer whose h may be larger than 1: where it is given, or comes of other
+/// activations than the usual.
+bool HasBoundedState(const Graph& graph, const QuantizableLayer& layer) {
+  const Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+  if (node.op != "LSTM" && node.op != "GRU") return true;
+  const bool is_given = node.inputs.size() > kRecurrentInitialH &&
+                        node.inputs[kRecurrentInitialH] != kNoValue &&
+                        graph.constant(node.inputs[kRecurrentInitialH]) == nullptr;
+  const auto activations = AttributeReader(node).Strings("activations");
+  return !is_given && std::ranges::all_of(activations, [](const std::string& name) {
+    return name == "Sigmoid" || name == "Tanh";
+  });
+}
+
 class Inserter {
  public:
   Inserter(Graph& graph, DataType type) : graph_(graph), type_(type) {}
@@ -146,11 +168,21 @@ std::string WhyHalfOverflows(const Graph& graph, const QuantizableLayer& layer, 
     return text("'" + graph.value(layer.input).name + "' reaches", largest_activation);
   }
   for (const ValueId id : WeightsOf(graph, layer)) {
-    for (const float value : graph.constant(id)->view().as<const float>()) {
-      if (!(std::fabs(value) <= limit)) {
-        return text("weights '" + graph.value(id).name + "' hold", value);
-      }
+    const auto weights = graph.constant(id)->view().as<const float>();
+    const std::string name = "weights '" + graph.value(id).name + "'";
+    double lost = 0, all = 0;
+    for (const float value : weights) {
+      if (!std::isfinite(value)) return name + " hold " + std::to_string(value);
+      if (std::fabs(value) > limit) return text(name + " hold", value);
+      lost += static_cast<double>(std::fabs(value - RoundedTo(type, value)));
+      all += static_cast<double>(std::fabs(value));
     }
+    if (lost > kMostLost * all) {
+      return name + " are too small for " + std::string(DataTypeName(type));
+    }
+  }
+  if (type == DataType::kFloat16 && !HasBoundedState(graph, layer)) {
+    return "its state may be larger than what f16 holds";
   }
   return "";
 }

@@ -11,7 +11,8 @@ namespace verdict {
 float LargestHalf(DataType type);
 
 /// Why the layer cannot be in a half type: a weight, or an activation of that size, that overflows
-/// it, or is not finite; empty if none does. Sums are float32, so that products may.
+/// it, or is not finite; weights so small that they lose a hundredth; in float16 a recurrent layer
+/// whose state has no bound. Empty if it can. Sums are float32, so that products may overflow.
 /// largest_activation: 0 if unknown.
 std::string WhyHalfOverflows(const Graph& graph, const QuantizableLayer& layer, DataType type,
                              float largest_activation);

@@ -26,6 +26,9 @@ TensorSpec SpecOf(const Value& value) {
 /// Empty, or why the stored plan cannot be used here.
 std::string PlanMismatch(const EngineContents& contents, std::vector<const Tactic*>& tactics) {
   const std::string here = TargetFingerprint();
+  if (contents.plan.target.empty()) {
+    return "the stored plan is of a version that computed quantized layers otherwise";
+  }
   if (contents.plan.target != here) {
     return "the stored plan is for '" + contents.plan.target + "', this machine is '" + here + "'";
   }

@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/terminal_text.h"
 #include "compile/pipeline.h"
+#include "quant/calibration_cache.h"
+#include "runtime/engine.h"
 #include "tools/help_all.h"
 #include "tools/model_file.h"
 #include "tools/precision_build.h"
@@ -106,6 +108,10 @@ Result<PrecisionOptions> PrecisionOptionsOf(const Flags& flags) {
     VERDICT_ASSIGN_OR_RETURN(
         options.cache, CheckTargetOf(flags, "--saveCalib", flags.calibration_cache,
                                      {{"the engine", flags.engine}, {"the report", flags.report}}));
+    VERDICT_RETURN_IF_ERROR(
+        CheckTargetOf(flags, "--saveCalib (the digest beside it)", DigestPath(options.cache),
+                      {{"the engine", flags.engine}, {"the report", flags.report}})
+            .status());
   }
   return options;
 }
@@ -217,6 +223,13 @@ void PrintEngine(const EngineContents& contents) {
               contents.golden.size());
 }
 
+/// As every server does when it loads the engine.
+Status CheckGolden(const EngineContents& contents) {
+  VERDICT_ASSIGN_OR_RETURN(const auto engine, Engine::FromContents(contents));
+  const Status status = Engine::CheckGolden(engine);
+  return status.ok() ? status : status.WithContext("the engine does not compute what it should");
+}
+
 Status Build(const Flags& flags) {
   const auto start = std::chrono::steady_clock::now();
   VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
@@ -231,6 +244,7 @@ Status Build(const Flags& flags) {
                                ? CompileImported(std::move(model), flags.onnx, options)
                                : CompilePrecision(flags, model, options));
   if (flags.verbose) PrintPasses(compiled.passes);
+  VERDICT_RETURN_IF_ERROR(CheckGolden(compiled.contents));
   VERDICT_RETURN_IF_ERROR(WriteEngineFile(target, compiled.contents));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::error_code error;
@@ -273,8 +287,10 @@ std::function<Status()> Declare(CLI::App& app) {
   };
   add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
       ->check([](const std::string& text) {
-        const double drop = std::strtod(text.c_str(), nullptr);
-        return drop >= 0 && drop <= 1 ? "" : text + " is not from 0 to 1";  // nor NaN
+        char* end = nullptr;
+        const double drop = std::strtod(text.c_str(), &end);
+        const bool is_number = !text.empty() && *end == '\0';
+        return is_number && drop >= 0 && drop <= 1 ? "" : "'" + text + "' is not from 0 to 1";
       });
   add_rare("--precisionConstraints", flags->precision_constraints, "KIND",
            "obey: below float32 even if it is slower; default none")

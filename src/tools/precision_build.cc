@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 
 #include "base/file.h"
 #include "compile/pipeline.h"
+#include "ops/half.h"
 #include "quant/calibrate.h"
 #include "quant/calibration_cache.h"
 #include "tools/model_file.h"
@@ -25,13 +27,30 @@ Result<bool> IsCalibrationCache(const std::filesystem::path& path) {
          kCacheBegins;
 }
 
-/// How long the candidate takes, as a share of float32's time: the mean over the shapes.
-double TimeRatio(const std::vector<SpeedComparison>& speeds) {
-  double ratio = 0;
-  for (const SpeedComparison& times : speeds) {
-    ratio += times.candidate_us / times.baseline_us / static_cast<double>(speeds.size());
+std::string Number(double value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.3g", value);
+  return text.data();
+}
+
+/// How long the candidate takes, as a share of float32's time.
+double Ratio(const SpeedComparison& times) { return times.candidate_us / times.baseline_us; }
+
+double MeanRatio(const std::vector<SpeedComparison>& speeds) {
+  double sum = 0;
+  for (const SpeedComparison& times : speeds) sum += Ratio(times);
+  return sum / static_cast<double>(speeds.size());
+}
+
+/// Why an engine of this attempt is not kept; empty if it may be.
+std::string WhySlower(const PrecisionAttempt& attempt) {
+  if (attempt.speeds.empty()) {
+    return attempt.name + " could not be timed: the model refuses made-up inputs";
   }
-  return ratio;
+  const auto worst = std::ranges::max_element(attempt.speeds, {}, Ratio);
+  if (Ratio(*worst) <= 1) return "";
+  return attempt.name + " takes " + Number(Ratio(*worst)) + " times as long as float32 at " +
+         ToString(worst->first_input) + " on this machine";
 }
 
 /// Builds one model; keeps what its steps share.
@@ -51,6 +70,7 @@ class Builder {
     model_.graph = imported_.graph;
     VERDICT_RETURN_IF_ERROR(RunPasses(model_.graph, compile_.disabled_passes).status());
     model_.layers = FindQuantizableLayers(model_.graph);
+    VERDICT_RETURN_IF_ERROR(CheckFiles());
     if (model_.layers.empty()) return OrFloat(WhyNoLayers());
     VERDICT_ASSIGN_OR_RETURN(model_.axes, FindSampleAxes(model_.graph));
     model_.rows_at_once = model_.axes.inputs.empty() ? 1 : kRowsAtOnce;
@@ -69,15 +89,19 @@ class Builder {
   }
 
  private:
-  static std::string Number(double value) {
-    std::array<char, 32> text;
-    std::snprintf(text.data(), text.size(), "%.3g", value);
-    return text.data();
+  /// A typing error in a path is one whatever the model is.
+  Status CheckFiles() const {
+    for (const auto& path : {options_.calibration, options_.evaluation}) {
+      if (!path.empty()) VERDICT_RETURN_IF_ERROR(IsCalibrationCache(path).status());
+    }
+    return OkStatus();
   }
 
   std::string WhyNoLayers() {
-    is_quantized_ = std::ranges::any_of(
-        model_.graph.nodes, [](const Node& node) { return node.op == "DequantizeLinear"; });
+    is_quantized_ = std::ranges::any_of(model_.graph.nodes, [&](const Node& node) {
+      return node.op == "DequantizeLinear" ||
+             (node.op == "Cast" && IsHalf(model_.graph.value(node.inputs[0]).dtype));
+    });
     if (is_quantized_) return "the model is quantized already, and runs as it says";
     return "the model has no layer that computes in another precision: only products with constant "
            "weights, LSTM, GRU and embeddings do";
@@ -121,7 +145,10 @@ class Builder {
     VERDICT_ASSIGN_OR_RETURN(const bool is_cache, IsCalibrationCache(options_.calibration));
     if (is_cache) return ReadRanges();
     CalibrationDataOptions data = options_.data;
-    if (!options_.evaluation.empty()) data.labels.clear();
+    if (!options_.evaluation.empty()) {  // whose labels these are
+      data.labels.clear();
+      data.label_column.clear();
+    }
     VERDICT_ASSIGN_OR_RETURN(model_.source,
                              OpenCalibrationData(options_.calibration, model_.graph, data));
     VERDICT_ASSIGN_OR_RETURN(
@@ -141,6 +168,11 @@ class Builder {
     if (!loaded.is_bound) {
       build_.notes.push_back(options_.calibration.string() +
                              " does not say which model it was made for");
+    }
+    if (Allows(Precision::kFloat16)) {
+      build_.notes.push_back(
+          "a cache does not tell the largest activations: what overflows float16 "
+          "is found by its weights and, with labels, by the scores");
     }
     for (const QuantizableLayer& layer : model_.layers) {
       if (!layer.needs_range) continue;
@@ -169,6 +201,11 @@ class Builder {
       }
     }
     if (model_.source != nullptr && model_.source->has_labels()) {
+      model_.held_out = !options_.evaluation.empty();
+      if (!model_.held_out) {
+        build_.notes.push_back(
+            "the accuracy is that of the rows of the calibration; --evaluate FILE takes others");
+      }
       VERDICT_ASSIGN_OR_RETURN(model_.score, FindScore(model_.graph, options_.score));
       VERDICT_ASSIGN_OR_RETURN(model_.baseline,
                                ReadScores(model_.graph, model_.profile, model_.axes, model_.score,
@@ -176,6 +213,9 @@ class Builder {
       return OkStatus();
     }
     model_.source = nullptr;
+    if (!options_.data.labels.empty() || !options_.data.label_column.empty()) {
+      return InvalidArgument("the labels have no samples that they are of: --evaluate FILE");
+    }
     build_.notes.push_back(
         "the accuracy was not checked: there are no labels (a column \"label\", --labels, or "
         "--evaluate)");
@@ -208,31 +248,15 @@ class Builder {
     return OkStatus();
   }
 
-  /// The fastest of those that passed.
   Result<PrecisionBuild> Choose() {
-    std::string why_not;
-    std::optional<size_t> fastest;
-    for (size_t i = 0; i < build_.attempts.size(); ++i) {
-      const PrecisionAttempt& attempt = build_.attempts[i];
-      if (!attempt.why_not.empty()) {
-        why_not += (why_not.empty() ? "" : "; ") + attempt.why_not;
-      } else if (!fastest ||
-                 TimeRatio(attempt.speeds) < TimeRatio(build_.attempts[*fastest].speeds)) {
-        fastest = i;
-      }
-    }
-    if (!fastest) return OrFloat(why_not);
+    const PrecisionDecision decision = DecidePrecision(build_.attempts, options_.obey);
+    if (!decision.passed) return OrFloat(decision.why_float);
     if (!options_.cache.empty()) VERDICT_RETURN_IF_ERROR(SaveCache());
-    const PrecisionAttempt& attempt = build_.attempts[*fastest];
-    const double ratio = TimeRatio(attempt.speeds);
-    if (ratio > 1) {
-      const std::string slower =
-          attempt.name + " takes " + Number(ratio) + " times as long as float32 on this machine";
-      if (!options_.obey) return KeepFloat(slower);
-      build_.notes.push_back(slower);
-    }
-    build_.chosen = fastest;
-    build_.compiled = std::move(compiled_[*fastest]);
+    if (!decision.attempt) return KeepFloat(decision.why_float);
+    const std::string slower = WhySlower(build_.attempts[*decision.attempt]);
+    if (!slower.empty()) build_.notes.push_back(slower);
+    build_.chosen = decision.attempt;
+    build_.compiled = std::move(compiled_[*decision.attempt]);
     return std::move(build_);
   }
 
@@ -255,6 +279,35 @@ class Builder {
 };
 
 }  // namespace
+
+PrecisionDecision DecidePrecision(std::span<const PrecisionAttempt> attempts, bool obey) {
+  PrecisionDecision decision;
+  std::string why_not, why_slower;
+  const auto add = [](std::string& list, const std::string& reason) {
+    list += (list.empty() ? "" : "; ") + reason;
+  };
+  double least = 0;
+  for (size_t i = 0; i < attempts.size(); ++i) {
+    const PrecisionAttempt& attempt = attempts[i];
+    if (!attempt.why_not.empty()) {
+      add(why_not, attempt.why_not);
+      continue;
+    }
+    decision.passed = true;
+    const std::string slower = WhySlower(attempt);
+    if (!slower.empty() && !obey) {
+      add(why_slower, slower);
+      continue;
+    }
+    const double ratio =
+        attempt.speeds.empty() ? std::numeric_limits<double>::max() : MeanRatio(attempt.speeds);
+    if (decision.attempt && ratio >= least) continue;
+    decision.attempt = i;
+    least = ratio;
+  }
+  if (!decision.attempt) decision.why_float = decision.passed ? why_slower : why_not;
+  return decision;
+}
 
 Result<PrecisionBuild> BuildPrecision(const ImportedModel& model, const std::filesystem::path& path,
                                       const CompileOptions& compile,

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,17 @@ struct PrecisionBuild {
   /// For people: what was kept in float32 and why, what was not checked.
   std::vector<std::string> notes;
 };
+
+/// Which attempt an engine is made of.
+struct PrecisionDecision {
+  std::optional<size_t> attempt;  // nothing: float32
+  std::string why_float;          // where it is float32
+  bool passed = false;            // any attempt has an engine
+};
+
+/// Of the attempts that have an engine, the one that takes the least share of float32's time in the
+/// mean over the shapes; none that is slower at any shape or was not timed, unless `obey`.
+PrecisionDecision DecidePrecision(std::span<const PrecisionAttempt> attempts, bool obey);
 
 /// Compiles a model in each allowed precision, with those layers in it that keep the ROC-AUC, and
 /// takes the fastest on this machine, unless float32 is faster. path: of the ONNX file. Errors: as

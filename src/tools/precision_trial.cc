@@ -38,7 +38,7 @@ std::string WhyNot(const TrialModel& model, const QuantizableLayer& layer, Preci
   if (layer.input != kNoValue) {
     const auto range = model.ranges.find(model.graph.value(layer.input).name);
     if (range != model.ranges.end()) {
-      largest = std::max(range->second.largest, range->second.threshold);
+      largest = range->second.largest;
     }
   }
   return WhyHalfOverflows(model.graph, layer, HalfTypeOf(precision), largest);
@@ -75,8 +75,11 @@ LayerPrecision Describe(const TrialModel& model, const QuantizableLayer& layer,
 
 Result<PrecisionReport> ReportOf(const TrialModel& model, const std::string& name,
                                  const LayerPrecisions& layers, const Scores& scores, bool passes) {
-  PrecisionReport report{
-      .model = model.name, .precision = name, .passed = passes, .max_auc_drop = model.max_auc_drop};
+  PrecisionReport report{.model = model.name,
+                         .precision = name,
+                         .passed = passes,
+                         .held_out = model.held_out,
+                         .max_auc_drop = model.max_auc_drop};
   VERDICT_ASSIGN_OR_RETURN(report.scores, CompareScores(model.baseline.values, scores.values,
                                                         model.baseline.labels, {}));
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -204,7 +207,6 @@ Result<std::optional<TrialResult>> TryHalfForTheRest(TrialModel& model, const Tr
   for (size_t i = 0; i < result.layers.size(); ++i) {
     if (int8.layers[i] || !int8.report) continue;
     result.report->layers[i].reason = int8.report->layers[i].reason;
-    result.report->layers[i].auc_drop = int8.report->layers[i].auc_drop;
   }
   return std::optional(std::move(result));
 }

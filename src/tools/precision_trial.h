@@ -29,7 +29,8 @@ struct TrialModel {
   /// Labelled samples; null: none.
   std::unique_ptr<SampleSource> source;
   ScoreOutput score;
-  Scores baseline;  // of float32
+  Scores baseline;        // of float32
+  bool held_out = false;  // the samples are not those of the calibration
   double max_auc_drop = 0;
 };
 

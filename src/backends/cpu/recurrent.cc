@@ -25,7 +25,7 @@ bool AreFinite(std::span<const Half> values) {
   return std::ranges::all_of(values, [](Half value) { return std::isfinite(value.ToFloat()); });
 }
 
-/// Whether all of R is.
+/// Whether all of R is, and what int8 is scaled by.
 bool IsFinite(const Graph& graph, const Node& node) {
   const TensorView r = graph.constant(node.inputs[kRecurrentR])->view();
   switch (r.dtype) {
@@ -36,8 +36,10 @@ bool IsFinite(const Graph& graph, const Node& node) {
     case DataType::kBFloat16:
       return AreFinite(r.as<const BFloat16>());
     default: {
-      const Constant* scales = graph.constant(node.inputs[kRecurrentRScales]);
-      return AreFinite(scales->view().as<const float>());
+      const auto scales = [&](size_t input) {
+        return graph.constant(node.inputs[input])->view().as<const float>();
+      };
+      return AreFinite(scales(kRecurrentWScales)) && AreFinite(scales(kRecurrentRScales));
     }
   }
 }

@@ -35,8 +35,9 @@ std::string VerdictLine(const PrecisionReport& report) {
 std::vector<std::pair<std::string, std::string>> Rows(const PrecisionReport& report) {
   const ScoreComparison& scores = report.scores;
   std::vector<std::pair<std::string, std::string>> rows = {
-      {"samples", Format("%lld, of which %lld are fraud", static_cast<long long>(scores.rows),
-                         static_cast<long long>(scores.positives))},
+      {"samples", Format("%lld, of which %lld are fraud%s", static_cast<long long>(scores.rows),
+                         static_cast<long long>(scores.positives),
+                         report.held_out ? "" : "; calibration saw them too")},
       {"ROC-AUC",
        Change(scores.baseline_auc, scores.candidate_auc, scores.auc_difference, report.precision)},
       {"PR-AUC", Change(scores.baseline_pr_auc, scores.candidate_pr_auc, scores.pr_auc_difference,
@@ -230,6 +231,7 @@ std::string ToJson(const PrecisionReport& report) {
   JsonWriter json;
   json.BeginObject().Key("model").String(report.model);
   json.Key("precision").String(report.precision);
+  json.Key("rows_of").String(report.held_out ? "held-out" : "calibration");
   json.Key("verdict").String(report.passed ? "passed" : "failed");
   json.Key("max_auc_drop").Number(report.max_auc_drop);
   json.Key("auc_drop").Number(scores.auc_drop());
@@ -276,8 +278,9 @@ std::string ToTable(const PrecisionReport& report) {
     text += Format("  %-20s ", name.c_str()) + value + "\n";
   }
   // All of them only where there was something to decide.
-  if (std::ranges::any_of(report.layers,
-                          [](const LayerPrecision& layer) { return layer.auc_drop.has_value(); })) {
+  if (std::ranges::any_of(report.layers, [&](const LayerPrecision& layer) {
+        return layer.auc_drop.has_value() || layer.precision != report.precision;
+      })) {
     for (const LayerPrecision& layer : report.layers) {
       text += "    " + layer.name + ": " + LayerText(layer) + "\n";
     }

@@ -12,7 +12,7 @@ namespace verdict {
 struct LayerPrecision {
   std::string name;
   std::string op;
-  std::string precision;  // "int8" or "float32"
+  std::string precision;  // "int8", "bfloat16", "float16" or "float32"
   std::string observer;   // that found the threshold; empty if it came with a cache
   double threshold = 0;   // beyond which its input is clipped; 0: nowhere
   /// What quantizing it alone costs of the ROC-AUC; empty where that was not asked.
@@ -23,8 +23,9 @@ struct LayerPrecision {
 /// What was measured before a model with less precision was let through, or not.
 struct PrecisionReport {
   std::string model;
-  std::string precision;  // "int8"
+  std::string precision;  // "int8", "int8+bfloat16"
   bool passed = false;
+  bool held_out = false;  // the rows are not those that calibration saw
   double max_auc_drop = 0;
   ScoreComparison scores;  // float32 is the baseline
   std::vector<LayerPrecision> layers;

@@ -25,7 +25,9 @@ Status Check(std::span<const float> scores, std::span<const float> labels) {
   size_t positives = 0;
   for (size_t row = 0; row < scores.size(); ++row) {
     if (std::isnan(scores[row])) {
-      return InvalidArgument("the score of row " + std::to_string(row) + " is NaN");
+      return InvalidArgument("the score of row " + std::to_string(row) +
+                             " is NaN, which no ROC-AUC can order; leave out the rows that the "
+                             "model has no score for");
     }
     if (labels[row] != 0 && labels[row] != 1) {
       return InvalidArgument("the label of row " + std::to_string(row) + " is " +
