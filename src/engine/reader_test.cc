@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "engine/engine_test.h"
+#include "plan/lower.h"
 
 namespace verdict {
 namespace {
@@ -229,6 +231,55 @@ TEST(EngineReader, RefusesHostilePlans) {
         "not within"},
        {"packed misaligned", [](P& p) { p.mutable_steps(0)->set_packed_offset(60); },
         "not within"}});
+}
+
+/// An engine whose graph is lowered: a constant is dequantized in advance.
+EngineContents LoweredContents() {
+  EngineContents contents;
+  Graph& graph = contents.graph;
+  const float scale = 0.5F;
+  const int8_t quanta[] = {2, -4};
+  const ValueId x = graph.AddInput("x", DataType::kFloat32, Shape{2});
+  const ValueId w = graph.AddConstant("w", Constant::Of<int8_t>(Shape{2}, quanta));
+  const ValueId s = graph.AddConstant("s", Constant::Of<float>(Shape{}, std::span(&scale, 1)));
+  const ValueId d = graph.AddValue("d", DataType::kFloat32, Shape{2});
+  const ValueId y = graph.AddValue("y", DataType::kFloat32, Shape{2});
+  graph.nodes = {{"dequantize", "DequantizeLinear", {w, s}, {d}, {}},
+                 {"add", "Add", {x, d}, {y}, {}}};
+  graph.outputs = {y};
+  contents.lowered = Lower(graph).value();
+  contents.metadata = {{"source_sha256", "0"}};
+  contents.profiles = {{{{"x", Shape{2}, Shape{2}, Shape{2}}}}};
+  contents.plan.target = "cpu:test";
+  contents.plan.steps = {{0, "reference", 0, 0}};
+  const auto values = static_cast<size_t>(contents.lowered->num_values());
+  contents.plan.storage.resize(values);
+  std::iota(contents.plan.storage.begin(), contents.plan.storage.end(), 0);
+  Layout layout;
+  layout.offset.assign(values, Layout::kNotInArena);
+  layout.capacity.assign(values, 0);
+  layout.offset[static_cast<size_t>(y)] = 0;
+  layout.capacity[static_cast<size_t>(y)] = 64;
+  layout.arena_bytes = 64;
+  contents.plan.layouts = {layout};
+  return contents;
+}
+
+// The plan is of the nodes that this version makes of the graph.
+TEST(EngineReader, LeavesOutAPlanOfAnotherLowering) {
+  const auto file = SerializeEngine(LoweredContents());
+  ASSERT_TRUE(file.ok()) << file.status().ToString();
+  const auto same = ParseEngine(*file, nullptr, "m");
+  ASSERT_TRUE(same.ok()) << same.status().ToString();
+  EXPECT_EQ(same->plan.steps.size(), 1u);
+  const auto patched = PatchSection<proto::Plan>(*file, kPlanSection, [](proto::Plan& plan) {
+    plan.set_lowering(1);
+    plan.add_steps()->set_tactic("of a node that is not made any more");
+  });
+  const auto other = ParseEngine(patched, nullptr, "m");
+  ASSERT_TRUE(other.ok()) << other.status().ToString();
+  EXPECT_TRUE(other->plan.steps.empty());
+  EXPECT_EQ(other->plan.target, "");
 }
 
 TEST(EngineReader, RefusesHostileLayouts) {

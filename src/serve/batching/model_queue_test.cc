@@ -266,5 +266,27 @@ TEST(ModelQueue, SaysWhereBatchesRoundOtherwise) {
   EXPECT_FALSE((*queue)->bit_exact());
 }
 
+// The wide tolerance of an engine that rounds activations is for single values that fall to the
+// other side of a quantum, not for a little of the neighbours in every row.
+TEST(ModelQueue, ALittleOfTheNeighboursIsNoRounding) {
+  const auto scheduler = Scheduler::Start(1).value();
+  const auto plain = EngineOf(R"(graph "mean" {
+  input %x: f32[N,3]
+  const %axes: i64[1] = [0]
+  const %little: f32[] = [0.004]
+  %mean = ReduceMean(%x, %axes)
+  %part = Mul(%mean, %little)
+  %y = Add(%x, %part)
+  output %y
+}
+)");
+  EngineContents contents = plain->contents();
+  for (GoldenVector& golden : contents.golden) golden.tolerance = kMaxGoldenTolerance;
+  const auto engine = Engine::FromContents(std::move(contents)).value();
+  const auto queue = scheduler->Add(engine, {.max_batch_size = 32});
+  ASSERT_FALSE(queue.ok());
+  EXPECT_THAT(queue.status().message(), HasSubstr("rows depend on each other"));
+}
+
 }  // namespace
 }  // namespace verdict
