@@ -42,7 +42,7 @@ void RunTyped(KernelContext& context) {
   const auto a = context.in<float>(0);
   const auto b = context.in<Half>(1);
   const int64_t m = static_cast<int64_t>(y.size()) / n;
-  std::vector<double> sums(static_cast<size_t>(n));
+  const std::span<double> sums = context.Scratch<double>(static_cast<size_t>(n));
   for (int64_t row = 0; row < m; ++row) {
     for (int64_t j = 0; j < n; ++j) {
       const auto at = static_cast<size_t>(j);
@@ -73,6 +73,11 @@ Status Run(KernelContext& context) {
   });
 }
 
+/// A row's sums.
+size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
+  return static_cast<size_t>(inputs[1].shape[1]) * sizeof(double);
+}
+
 }  // namespace
 
 const OpDef kHalfGemmOp = {.name = "HalfGemm",
@@ -82,6 +87,7 @@ const OpDef kHalfGemmOp = {.name = "HalfGemm",
                            .max_outputs = 1,
                            .attributes = kAttributes,
                            .infer = Infer,
-                           .run = Run};
+                           .run = Run,
+                           .scratch_bytes = ScratchBytes};
 
 }  // namespace verdict

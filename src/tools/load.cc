@@ -227,7 +227,6 @@ std::function<Status()> Declare(CLI::App& app) {
   const auto add = [&app](const char* flag, auto& value, const char* type, const char* help) {
     return app.add_option(flag, value, help)->type_name(type);
   };
-  // Options of a group without a name are shown by --help-all only: --help fits a screen.
   const auto add_rare = [&](const char* flag, auto& value, const char* type, const char* help) {
     return add(flag, value, type, help)->group(kRareOptions);
   };
