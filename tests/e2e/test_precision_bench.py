@@ -58,6 +58,16 @@ def test_without_an_engine_float32_is_timed_alone() -> None:
     assert cells[-1] == r"no engine: a \| b"
 
 
+def test_what_is_asked_is_met_or_missed() -> None:
+    peers = PEERS | {"OpenVINO bf16": [1.0, 40.0]}
+    text = document.write([row(asked="int8", name="R4b-like", peers=peers)], {"rows": (9, 1)})
+    assert ("- R4b-like: ROC-AUC loses 0.00040 (0.001 allowed): met; size 0.270 (0.28): met; 2.67 "
+            "and 2.18 times as fast as float32 (2): met; 0.67 and 1.82 times as fast as OpenVINO in "
+            "bfloat16 (1): **missed**.") in text
+    text = document.write([row(asked="int8", name="R3")], {"rows": (9, 1)})
+    assert "- R3: ROC-AUC loses 0.00040 (0.001 allowed): met; size 0.270 (0.28): met.\n" in text
+
+
 def test_one_precision_is_named_alone() -> None:
     assert table(row(asked="int8"))[0][2] == "int8"
     assert table(row(asked="bf16", report=None))[0][2] == "bfloat16"
