@@ -93,16 +93,17 @@ Result<std::filesystem::path> CheckTargetOf(
 }
 
 Result<PrecisionOptions> PrecisionOptionsOf(const Flags& flags) {
-  PrecisionOptions options{.allowed = AllowedBy(flags),
-                           .calibration = flags.calibration,
-                           .data = {.labels = flags.labels,
-                                    .label_column = flags.label_column,
-                                    .allow_nan = flags.allow_nan},
-                           .evaluation = flags.evaluation,
-                           .max_auc_drop = flags.max_auc_drop,
-                           .score = flags.score,
-                           .best = flags.best,
-                           .obey = flags.precision_constraints == "obey"};
+  PrecisionOptions options;
+  options.allowed = AllowedBy(flags);
+  options.calibration = flags.calibration;
+  options.data.labels = flags.labels;
+  options.data.label_column = flags.label_column;
+  options.data.allow_nan = flags.allow_nan;
+  options.evaluation = flags.evaluation;
+  options.max_auc_drop = flags.max_auc_drop;
+  options.score = flags.score;
+  options.best = flags.best;
+  options.obey = flags.precision_constraints == "obey";
   VERDICT_ASSIGN_OR_RETURN(options.observer, ParseObserver(flags.observer));
   if (!flags.calibration_cache.empty()) {
     VERDICT_ASSIGN_OR_RETURN(
@@ -137,8 +138,9 @@ void PrintAttempts(const PrecisionBuild& build) {
                   times.candidate_us, times.baseline_us / times.candidate_us);
     }
   }
-  if (build.chosen && build.attempts.size() > 1) {
-    std::printf("%s is taken\n", build.attempts[*build.chosen].name.c_str());
+  if (build.refusal.empty() && (!build.chosen || build.attempts.size() > 1)) {
+    std::printf("%s is taken\n",
+                build.chosen ? build.attempts[*build.chosen].name.c_str() : "float32");
   }
 }
 
@@ -161,6 +163,9 @@ Result<CompileResult> CompilePrecision(const Flags& flags, const ImportedModel& 
                                                                                 : std::nullopt;
   if (report && build.chosen) {
     build.compiled.contents.metadata["precision_report"] = ToJson(*report);
+  }
+  if (!report && !report_path.empty()) {
+    build.notes.push_back(flags.report + " was not written: there is nothing to report");
   }
   if (report && !report_path.empty()) {
     const std::string page = ToHtml(*report);

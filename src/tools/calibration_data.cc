@@ -17,8 +17,9 @@ namespace {
 Result<SampleOptions> OptionsOf(const CalibrationDataOptions& options, const SampleLayout& layout) {
   SampleOptions own{.allow_nan = options.allow_nan};
   if (!options.labels.empty()) return own;
-  own.label_required = !options.label_column.empty();
-  own.label = own.label_required ? options.label_column : "label";
+  own.label_required = !options.label_column.empty() && !options.ignore_labels;
+  own.label_ignored = options.ignore_labels;
+  own.label = options.label_column.empty() ? "label" : options.label_column;
   const auto inputs = layout.Names();
   if (std::ranges::find(inputs, own.label) != inputs.end()) {
     if (own.label_required) {

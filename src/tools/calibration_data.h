@@ -14,6 +14,8 @@ struct CalibrationDataOptions {
   std::filesystem::path labels;
   /// The column, key or array of the labels. Empty: "label", if there is one that is no input.
   std::string label_column;
+  /// Labels that are with the samples are passed over: others decide.
+  bool ignore_labels = false;
   /// Whether floats may be NaN: only for a model that imputes missing values.
   bool allow_nan = false;
 };

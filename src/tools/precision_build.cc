@@ -130,6 +130,10 @@ class Builder {
   }
 
   Result<PrecisionBuild> KeepFloat(const std::string& why) {
+    build_.why_float = why;
+    for (PrecisionAttempt& attempt : build_.attempts) {
+      if (attempt.report) attempt.report->engine = "float32 is kept: " + why;
+    }
     build_.compiled = std::move(in_float_);
     build_.notes.push_back((is_quantized_ ? "nothing was changed: " : "float32 is kept: ") + why);
     return std::move(build_);
@@ -147,7 +151,7 @@ class Builder {
     CalibrationDataOptions data = options_.data;
     if (!options_.evaluation.empty()) {  // whose labels these are
       data.labels.clear();
-      data.label_column.clear();
+      data.ignore_labels = true;
     }
     VERDICT_ASSIGN_OR_RETURN(model_.source,
                              OpenCalibrationData(options_.calibration, model_.graph, data));
@@ -201,7 +205,10 @@ class Builder {
       }
     }
     if (model_.source != nullptr && model_.source->has_labels()) {
-      model_.held_out = !options_.evaluation.empty();
+      std::error_code error;  // a cache is no file of samples, and may be none at all
+      model_.held_out =
+          !options_.evaluation.empty() &&
+          !std::filesystem::equivalent(options_.evaluation, options_.calibration, error);
       if (!model_.held_out) {
         build_.notes.push_back(
             "the accuracy is that of the rows of the calibration; --evaluate FILE takes others");

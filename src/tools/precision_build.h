@@ -54,6 +54,7 @@ struct PrecisionBuild {
   CompileResult compiled;
   /// Index of what the engine computes in, in `attempts`; nothing: float32.
   std::optional<size_t> chosen;
+  std::string why_float;  // where it is float32
   /// In the order of what was allowed; then what int8 leaves over in a half type, if both are.
   std::vector<PrecisionAttempt> attempts;
   /// For people: what was kept in float32 and why, what was not checked.

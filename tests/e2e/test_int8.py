@@ -160,6 +160,34 @@ def test_a_layer_that_int8_cannot_hold_keeps_float32(folder: pathlib.Path,
     assert re.search(r"float32", text)
 
 
+def test_labels_of_the_calibration_are_not_asked_for_where_others_decide(
+        folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    x = inputs(64)
+    np.savez(tmp_path / "c.npz", x=x, label=np.zeros(64, np.int64))
+    names = ",".join([f"f{i}" for i in range(FEATURES)] + ["label"])
+    np.savetxt(tmp_path / "c.csv", np.hstack([x, np.zeros((64, 1))]), delimiter=",", header=names,
+               comments="")
+    (tmp_path / "c.jsonl").write_text("".join(
+        json.dumps({"x": row.tolist(), "label": None}) + "\n" for row in x))
+    for kind in ("npz", "csv", "jsonl"):
+        text = succeed("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine",
+                       "--int8", "--calib", tmp_path / f"c.{kind}", "--evaluate",
+                       folder / "samples.npz", "--max-auc-drop", 0.01, *OBEY)
+        assert "calibration saw them" not in text
+        text = fail(1, "build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine",
+                    "--int8", "--calib", tmp_path / f"c.{kind}")
+        assert "label" in text
+
+
+def test_the_rows_of_the_calibration_are_named(folder: pathlib.Path,
+                                               tmp_path: pathlib.Path) -> None:
+    for flags in ((), ("--evaluate", folder / "samples.npz")):
+        done = verdict("build", "--onnx", folder / "m.onnx", "--saveEngine", tmp_path / "m.engine",
+                       "--int8", "--calib", folder / "samples.npz", "--max-auc-drop", 0.01, *flags)
+        assert "of which 200 are fraud; calibration saw them too" in done.stdout
+        assert "--evaluate FILE takes others" in done.stderr
+
+
 def test_a_gate_that_nothing_passes_writes_no_engine(folder: pathlib.Path,
                                                      tmp_path: pathlib.Path) -> None:
     x = inputs()

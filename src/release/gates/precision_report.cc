@@ -11,6 +11,8 @@
 namespace verdict {
 namespace {
 
+constexpr int64_t kFewPositives = 30;
+
 template <typename... Args>
 std::string Format(const char* format, Args... args) {
   std::array<char, 512> buffer;
@@ -18,17 +20,21 @@ std::string Format(const char* format, Args... args) {
   return buffer.data();
 }
 
+/// Without the sign of a nothing.
+double Plain(double change) { return std::fabs(change) < 5e-6 ? 0.0 : change; }
+
 /// "float32 0.98765  int8 0.98751  lost 0.00014 (95 %: -0.00003 to 0.00031)"
 std::string Change(double before, double after, const Interval& difference,
                    const std::string& precision) {
   return Format("float32 %.5f  %s %.5f  lost %.5f (95 %%: %.5f to %.5f)", before, precision.c_str(),
-                after, before - after, -difference.high, -difference.low);
+                after, Plain(before - after), Plain(-difference.high), Plain(-difference.low));
 }
 
 std::string VerdictLine(const PrecisionReport& report) {
-  const double drop = report.scores.auc_drop();
-  return Format("%s: the ROC-AUC falls by %.5f, %.5g is allowed",
-                report.passed ? "PASSED" : "FAILED", drop, report.max_auc_drop);
+  const double drop = Plain(report.scores.auc_drop());
+  return Format("%s: the ROC-AUC %s by %.5f, a fall of %.5g is allowed",
+                report.passed ? "PASSED" : "FAILED", drop < 0 ? "rises" : "falls", std::fabs(drop),
+                report.max_auc_drop);
 }
 
 /// The lines of the table but the last, as name and text.
@@ -56,12 +62,21 @@ std::vector<std::pair<std::string, std::string>> Rows(const PrecisionReport& rep
                                   : std::fabs(static_cast<double>(scores.worst[0].baseline) -
                                               static_cast<double>(scores.worst[0].candidate))));
   rows.emplace_back("decisions flipped",
-                    Format("%lld at the threshold %.6g", static_cast<long long>(scores.flipped),
-                           scores.threshold));
+                    Format("%lld at %.6g, float32's threshold for FPR 1 %%",
+                           static_cast<long long>(scores.flipped), scores.threshold));
   const auto kept = std::ranges::count(report.layers, "float32", &LayerPrecision::precision);
-  if (-scores.auc_difference.low > report.max_auc_drop) {
-    rows.emplace_back("note", "with so few samples, more may be lost than is allowed: see ROC-AUC");
+  if (report.passed && -scores.auc_difference.low > report.max_auc_drop) {
+    rows.emplace_back("note",
+                      "the interval reaches beyond what is allowed: more samples would narrow it");
   }
+  if (scores.positives < kFewPositives) {
+    rows.emplace_back("note", "so few frauds show little: some hundred are sensible");
+  }
+  if (scores.baseline_auc < 0.5) {
+    rows.emplace_back("note",
+                      "float32 itself orders worse than chance: are labels or columns mixed up?");
+  }
+  if (!report.engine.empty()) rows.emplace_back("engine", report.engine);
   rows.emplace_back("layers", Format("%zu, of which %lld keep float32", report.layers.size(),
                                      static_cast<long long>(kept)));
   return rows;
@@ -231,6 +246,7 @@ std::string ToJson(const PrecisionReport& report) {
   JsonWriter json;
   json.BeginObject().Key("model").String(report.model);
   json.Key("precision").String(report.precision);
+  if (!report.engine.empty()) json.Key("engine").String(report.engine);
   json.Key("rows_of").String(report.held_out ? "held-out" : "calibration");
   json.Key("verdict").String(report.passed ? "passed" : "failed");
   json.Key("max_auc_drop").Number(report.max_auc_drop);

@@ -25,6 +25,8 @@ struct PrecisionReport {
   std::string model;
   std::string precision;  // "int8", "int8+bfloat16"
   bool passed = false;
+  /// What the engine computes in, and why that is not `precision`; empty if it is.
+  std::string engine;
   bool held_out = false;  // the rows are not those that calibration saw
   double max_auc_drop = 0;
   ScoreComparison scores;  // float32 is the baseline

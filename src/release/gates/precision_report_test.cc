@@ -33,10 +33,18 @@ PrecisionReport Report(const std::string& model = "m.onnx") {
 
 TEST(PrecisionReport, TableEndsWithTheVerdict) {
   const std::string table = ToTable(Report());
-  EXPECT_THAT(table, EndsWith("PASSED: the ROC-AUC falls by -0.03125, 0.001 is allowed\n"));
-  EXPECT_THAT(table, HasSubstr("with so few samples, more may be lost"));
+  EXPECT_THAT(table,
+              EndsWith("PASSED: the ROC-AUC rises by 0.03125, a fall of 0.001 is allowed\n"));
+  EXPECT_THAT(table, HasSubstr("the interval reaches beyond what is allowed"));
   EXPECT_THAT(table, HasSubstr("float32 0.75000  int8 0.78125"));
   EXPECT_THAT(table, HasSubstr("dense1: float32, alone it loses 0.25000: it costs too much"));
+  EXPECT_THAT(table, HasSubstr("so few frauds show little"));
+  EXPECT_THAT(table, Not(HasSubstr("  engine ")));
+  PrecisionReport kept = Report();
+  kept.engine = "float32 is kept: int8 is slower";
+  EXPECT_THAT(ToTable(kept), HasSubstr("engine               float32 is kept: int8 is slower"));
+  EXPECT_THAT(ToHtml(kept), HasSubstr("float32 is kept: int8 is slower"));
+  EXPECT_THAT(ToJson(kept), HasSubstr("\"engine\":\"float32 is kept: int8 is slower\""));
   PrecisionReport failed = Report();
   failed.passed = false;
   EXPECT_THAT(ToTable(failed), HasSubstr("\nFAILED: "));

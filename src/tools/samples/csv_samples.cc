@@ -19,7 +19,7 @@ class CsvSamples final : public RowSource {
         header_(std::move(header)),
         columns_(std::move(columns)) {}
 
-  bool has_labels() const override { return columns_.label.has_value(); }
+  bool has_labels() const override { return columns_.label.has_value() && !options_.label_ignored; }
 
   Status Rewind() override {
     VERDICT_RETURN_IF_ERROR(reader_.Rewind());
@@ -31,6 +31,12 @@ class CsvSamples final : public RowSource {
   }
 
  private:
+  static Result<Number> LabelNumber(const std::string& field) {
+    auto number = ParseNumber(field);
+    if (!number.ok()) return number.status().WithContext("the label");
+    return number;
+  }
+
   Result<bool> NextRow(SampleRows* rows) override {
     VERDICT_ASSIGN_OR_RETURN(const bool more, reader_.Next(&fields_));
     if (!more) return false;
@@ -53,8 +59,8 @@ class CsvSamples final : public RowSource {
         }
       }
     }
-    if (columns_.label.has_value()) {
-      VERDICT_ASSIGN_OR_RETURN(const Number number, ParseNumber(fields_[*columns_.label]));
+    if (has_labels()) {
+      VERDICT_ASSIGN_OR_RETURN(const Number number, LabelNumber(fields_[*columns_.label]));
       VERDICT_ASSIGN_OR_RETURN(const float label, LabelOf(number));
       rows->AddLabel(label);
     }

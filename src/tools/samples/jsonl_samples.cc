@@ -133,8 +133,8 @@ class JsonlSamples final : public RowSource {
   Status FindLabel() {
     VERDICT_ASSIGN_OR_RETURN(const dom::object object, Parse());
     dom::element label;
-    has_labels_ =
-        !options_.label.empty() && object.at_key(options_.label).get(label) == simdjson::SUCCESS;
+    has_labels_ = !options_.label.empty() && !options_.label_ignored &&
+                  object.at_key(options_.label).get(label) == simdjson::SUCCESS;
     if (options_.label_required && !has_labels_) return Missing(object, options_.label, "labels");
     return OkStatus();
   }

@@ -134,7 +134,8 @@ Result<std::unique_ptr<SampleSource>> Open(const NamedTensors& arrays, const std
     inputs.push_back(std::move(array));
   }
   std::vector<float> labels;
-  if (options.label_required || (!options.label.empty() && arrays.contains(options.label))) {
+  const bool has_array = !options.label.empty() && arrays.contains(options.label);
+  if (options.label_required || (has_array && !options.label_ignored)) {
     VERDICT_ASSIGN_OR_RETURN(const Constant array, Find(arrays, options.label, "the labels"));
     VERDICT_ASSIGN_OR_RETURN(labels, LabelsOf(array));
     if (static_cast<int64_t>(labels.size()) != count) {

@@ -13,6 +13,7 @@ namespace verdict {
 struct SampleOptions {
   std::string label;            // name of the labels' column; empty: there are none
   bool label_required = false;  // or it is read if it is there
+  bool label_ignored = false;   // where it is there, it is passed over
   bool allow_nan = false;       // in inputs of floats
 };
 
