@@ -53,7 +53,7 @@ dynamic_batching: {priority_levels: 3, default_priority_level: 3}
 """
 RANKED_ROWS = 100
 # Of the slow model, for two runs that take longer than the requests come and expire.
-LONG = 8000
+LONG = 16_000
 MLP = "torch_mlp_ln_gelu_op13"
 
 

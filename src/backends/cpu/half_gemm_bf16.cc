@@ -9,10 +9,9 @@ constexpr int kMaxRows = 6;  // by two vectors, and twice: 24 sums of 32 registe
 constexpr int64_t kPairs = 2 * kLanes;
 constexpr int64_t kPrefetchValues = 1024;
 
-__m512bh AsBFloat16(__m512i bits) { return reinterpret_cast<__m512bh>(bits); }
-
 /// sums + the two products of each lane, in assembly for the reason that int8_gemm_vnni.cc gives.
-inline __m512 AddDots(__m512 sums, __m512bh a, __m512bh weights) {
+/// Not of __m512bh: Clang 16 does not survive an operand of it.
+inline __m512 AddDots(__m512 sums, __m512i a, __m512i weights) {
   asm inline("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(a), "v"(weights));
   return sums;
 }
@@ -21,9 +20,9 @@ inline __m512 AddDots(__m512 sums, __m512bh a, __m512bh weights) {
 template <int kRows, int kVectors>
 inline void AddPair(const uint16_t* a, int64_t a_stride, const uint16_t* weights,
                     __m512 (&sums)[kRows][kVectors]) {
-  __m512bh w[kVectors];
+  __m512i w[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    w[v] = AsBFloat16(_mm512_loadu_si512(weights + v * kPairs));
+    w[v] = _mm512_loadu_si512(weights + v * kPairs);
     if constexpr (kRows == 1) {
       const uint16_t* ahead = weights + kPrefetchValues + v * kPairs;
       _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
@@ -32,7 +31,7 @@ inline void AddPair(const uint16_t* a, int64_t a_stride, const uint16_t* weights
   for (int r = 0; r < kRows; ++r) {
     int32_t pair = 0;
     __builtin_memcpy(&pair, a + r * a_stride, sizeof(pair));
-    const __m512bh factor = AsBFloat16(_mm512_set1_epi32(pair));
+    const __m512i factor = _mm512_set1_epi32(pair);
     for (int v = 0; v < kVectors; ++v) sums[r][v] = AddDots(sums[r][v], factor, w[v]);
   }
 }
