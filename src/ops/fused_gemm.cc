@@ -1,7 +1,6 @@
-#include "ops/activation_functions.h"
 #include "ops/dispatch.h"
-#include "ops/extents.h"
 #include "ops/gemm_loops.h"
+#include "ops/linear.h"
 #include "ops/list.h"
 
 namespace verdict {
@@ -13,23 +12,10 @@ constexpr AttributeSpec kAttributes[] = {{"activation", AttributeType::kString},
 Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(RequireType(context, 0, FloatTypes{}));
   VERDICT_RETURN_IF_ERROR(RequireSameType(context, 0, 1));
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "A", 2));
-  const Shape& a = context.inputs[0].shape;
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "B", 2, 2));
-  const Dim columns = context.inputs[1].shape[1];
-  VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "B", {a[a.rank() - 1], columns}));
   if (context.has_input(2)) {
     VERDICT_RETURN_IF_ERROR(RequireSameType(context, 0, 2));
-    VERDICT_RETURN_IF_ERROR(RequireShape(context, 2, "bias", {columns}));
   }
-  const std::string_view activation = context.attributes().String("activation", "");
-  if (!ActivationFromName(activation).has_value()) {
-    return context.Error("unknown activation '" + std::string(activation) + "'");
-  }
-  Shape output = a;
-  output[a.rank() - 1] = columns;
-  context.SetOutput(0, context.inputs[0].dtype, output);
-  return OkStatus();
+  return InferLinear(context, 2, context.inputs[0].dtype);
 }
 
 template <typename T>
@@ -47,10 +33,7 @@ void RunTyped(KernelContext& context) {
       for (size_t j = 0; j < bias.size(); ++j) y[i + j] += bias[j];
     }
   }
-  const auto attributes = context.attributes();
-  Activation activation = *ActivationFromName(attributes.String("activation", ""));
-  activation.alpha = attributes.Float("alpha", activation.alpha);
-  Apply(activation, y);
+  Apply(ActivationOf(context.attributes()), y);
 }
 
 Status Run(KernelContext& context) {

@@ -1,7 +1,6 @@
-#include "ops/activation_functions.h"
 #include "ops/dispatch.h"
-#include "ops/extents.h"
 #include "ops/half.h"
+#include "ops/linear.h"
 #include "ops/list.h"
 
 namespace verdict {
@@ -15,23 +14,10 @@ constexpr AttributeSpec kAttributes[] = {{"activation", AttributeType::kString},
 Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(RequireType(context, 0, Types<float>{}));
   VERDICT_RETURN_IF_ERROR(RequireType(context, 1, HalfTypes{}));
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "A", 2));
-  const Shape& a = context.inputs[0].shape;
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "B", 2, 2));
-  const Dim columns = context.inputs[1].shape[1];
-  VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "B", {a[a.rank() - 1], columns}));
   if (context.has_input(2)) {
     VERDICT_RETURN_IF_ERROR(RequireType(context, 2, Types<float>{}));
-    VERDICT_RETURN_IF_ERROR(RequireShape(context, 2, "bias", {columns}));
   }
-  const std::string_view activation = context.attributes().String("activation", "");
-  if (!ActivationFromName(activation).has_value()) {
-    return context.Error("unknown activation '" + std::string(activation) + "'");
-  }
-  Shape output = a;
-  output[a.rank() - 1] = columns;
-  context.SetOutput(0, DataType::kFloat32, output);
-  return OkStatus();
+  return InferLinear(context, 2, DataType::kFloat32);
 }
 
 template <typename Half>
@@ -60,10 +46,7 @@ void RunTyped(KernelContext& context) {
       y[static_cast<size_t>(row * n + j)] = static_cast<float>(sums[static_cast<size_t>(j)]);
     }
   }
-  const auto attributes = context.attributes();
-  Activation activation = *ActivationFromName(attributes.String("activation", ""));
-  activation.alpha = attributes.Float("alpha", activation.alpha);
-  Apply(activation, y);
+  Apply(ActivationOf(context.attributes()), y);
 }
 
 Status Run(KernelContext& context) {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/activation_functions.h"
 #include "ops/dispatch.h"
 #include "ops/extents.h"
+#include "ops/linear.h"
 #include "ops/list.h"
 #include "ops/quantize.h"
 #include "ops/quantized_gemm.h"
@@ -20,33 +20,21 @@ Status Infer(InferContext& context) {
   VERDICT_RETURN_IF_ERROR(RequireType(context, 1, Types<int8_t>{}));
   VERDICT_RETURN_IF_ERROR(RequireType(context, 2, Types<float>{}));
   VERDICT_RETURN_IF_ERROR(RequireType(context, 3, Types<float>{}));
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 0, "A", 2));
-  const Shape& a = context.inputs[0].shape;
-  VERDICT_RETURN_IF_ERROR(RequireRank(context, 1, "B", 2, 2));
-  const Dim columns = context.inputs[1].shape[1];
-  VERDICT_RETURN_IF_ERROR(RequireShape(context, 1, "B", {a[a.rank() - 1], columns}));
+  if (context.has_input(4)) {
+    VERDICT_RETURN_IF_ERROR(RequireType(context, 4, Types<float>{}));
+  }
+  VERDICT_RETURN_IF_ERROR(InferLinear(context, 4, DataType::kFloat32));
+  const Shape& b = context.inputs[1].shape;
   if (context.inputs[2].shape != Shape{1}) {
     VERDICT_RETURN_IF_ERROR(RequireShape(context, 2, "A's scale", {}));
   }
-  VERDICT_RETURN_IF_ERROR(RequireShape(context, 3, "B's scales", {columns}));
-  if (context.has_input(4)) {
-    VERDICT_RETURN_IF_ERROR(RequireType(context, 4, Types<float>{}));
-    VERDICT_RETURN_IF_ERROR(RequireShape(context, 4, "bias", {columns}));
-  }
-  if (!IsSymbol(context.inputs[1].shape[0]) && context.inputs[1].shape[0] > kMaxQuantizedDepth) {
+  VERDICT_RETURN_IF_ERROR(RequireShape(context, 3, "B's scales", {b[1]}));
+  if (!IsSymbol(b[0]) && b[0] > kMaxQuantizedDepth) {
     return context.Error("more than " + std::to_string(kMaxQuantizedDepth) +
                          " products a sum: int32 might overflow");
   }
-  const auto attributes = context.attributes();
-  const int64_t zero_point = attributes.Int("zero_point", kSignedZeroPoint);
+  const int64_t zero_point = context.attributes().Int("zero_point", kSignedZeroPoint);
   if (zero_point < 0 || zero_point > 255) return context.Error("zero_point is not in 0..255");
-  if (!ActivationFromName(attributes.String("activation", "")).has_value()) {
-    return context.Error("unknown activation '" + std::string(attributes.String("activation", "")) +
-                         "'");
-  }
-  Shape output = a;
-  output[a.rank() - 1] = columns;
-  context.SetOutput(0, DataType::kFloat32, output);
   return OkStatus();
 }
 
@@ -75,9 +63,7 @@ Status Run(KernelContext& context) {
           std::fma(static_cast<float>(sum), b_scales[at] * a_scale, bias);
     }
   }
-  Activation activation = *ActivationFromName(attributes.String("activation", ""));
-  activation.alpha = attributes.Float("alpha", activation.alpha);
-  Apply(activation, y);
+  Apply(ActivationOf(attributes), y);
   return OkStatus();
 }
 

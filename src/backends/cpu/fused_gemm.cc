@@ -3,6 +3,7 @@
 
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/tactics.h"
+#include "ops/linear.h"
 
 namespace verdict::cpu {
 namespace {
@@ -42,12 +43,10 @@ Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node)
 Status Run(KernelContext& context) {
   const TensorView& a = context.inputs[0];
   const Shape& weights = context.inputs[1].shape;
-  const auto attributes = context.attributes();
   GemmArgs args;
   args.k = weights[0];
   args.n = weights[1];
-  args.m = 1;
-  for (int axis = 0; axis + 1 < a.shape.rank(); ++axis) args.m *= a.shape[axis];
+  args.m = LeadingRows(a.shape);
   if (args.n == 0) return OkStatus();
   args.a = static_cast<const float*>(a.data);
   args.lda = args.k;
@@ -55,8 +54,7 @@ Status Run(KernelContext& context) {
   args.packed = args.bias + PaddedColumns(args.n);
   args.c = static_cast<float*>(context.outputs[0].data);
   args.ldc = args.n;
-  args.activation = *ActivationFromName(attributes.String("activation", ""));
-  args.activation.alpha = attributes.Float("alpha", args.activation.alpha);
+  args.activation = ActivationOf(context.attributes());
   Gemm(args);
   return OkStatus();
 }

@@ -2,9 +2,9 @@
 
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/half_gemm.h"
+#include "backends/cpu/scratch_bytes.h"
 #include "backends/cpu/tactics.h"
-#include "base/checked_math.h"
-#include "ops/activation_functions.h"
+#include "ops/linear.h"
 
 namespace verdict::cpu {
 namespace {
@@ -47,36 +47,23 @@ Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node)
   return bytes;
 }
 
-int64_t Rows(const TensorView& a) {
-  int64_t rows = 1;
-  for (int axis = 0; axis + 1 < a.shape.rank(); ++axis) rows *= a.shape[axis];
-  return rows;
-}
-
 /// Scratch: the rounded rows.
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  const TensorView& a = inputs[0];
-  const int64_t k = a.shape[a.shape.rank() - 1];
-  size_t bytes = 0;
-  if (!CheckedMul(static_cast<size_t>(Rows(a)),
-                  static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t), &bytes)) {
-    return SIZE_MAX / 2;  // what no machine has
-  }
-  return bytes;
+  const Shape& a = inputs[0].shape;
+  const int64_t k = a[a.rank() - 1];
+  return ScratchBytesOf(LeadingRows(a), static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t));
 }
 
 Status Run(KernelContext& context) {
   const TensorView& weights = context.inputs[1];
   const Packed packed(weights.shape);
   if (packed.n == 0) return OkStatus();
-  const auto attributes = context.attributes();
   const HalfType type =
       weights.dtype == DataType::kBFloat16 ? HalfType::kBFloat16 : HalfType::kFloat16;
-  const int64_t m = Rows(context.inputs[0]);
+  const int64_t m = LeadingRows(context.inputs[0].shape);
   const auto a = context.Scratch<uint16_t>(static_cast<size_t>(m * HalfRowValues(packed.k)));
   RoundRows(type, context.in<float>(0).data(), m, packed.k, a.data());
-  Activation activation = *ActivationFromName(attributes.String("activation", ""));
-  activation.alpha = attributes.Float("alpha", activation.alpha);
+  const Activation activation = ActivationOf(context.attributes());
   const bool relu = activation.kind == ActivationKind::kRelu;
   const auto* const bias = reinterpret_cast<const float*>(context.packed.data());
   const std::span<float> c = context.out<float>(0);

@@ -6,9 +6,9 @@
 
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/int8_gemm.h"
+#include "backends/cpu/scratch_bytes.h"
 #include "backends/cpu/tactics.h"
-#include "base/checked_math.h"
-#include "ops/activation_functions.h"
+#include "ops/linear.h"
 
 namespace verdict::cpu {
 namespace {
@@ -70,37 +70,25 @@ Result<std::vector<std::byte>> PackWeights(const Graph& graph, const Node& node)
   return bytes;
 }
 
-int64_t Rows(const TensorView& a) {
-  int64_t rows = 1;
-  for (int axis = 0; axis + 1 < a.shape.rank(); ++axis) rows *= a.shape[axis];
-  return rows;
-}
-
 /// Scratch: each row's scale, then its quantized values.
 size_t ScratchBytes(const Node&, std::span<const TensorView> inputs, std::span<const TensorView>) {
-  const TensorView& a = inputs[0];
-  const int64_t k = a.shape[a.shape.rank() - 1];
-  size_t bytes = 0;
-  if (!CheckedMul(static_cast<size_t>(Rows(a)),
-                  static_cast<size_t>(Int8RowBytes(k)) + sizeof(float), &bytes)) {
-    return SIZE_MAX / 2;  // what no machine has
-  }
-  return bytes;
+  const Shape& a = inputs[0].shape;
+  const int64_t k = a[a.rank() - 1];
+  return ScratchBytesOf(LeadingRows(a), static_cast<size_t>(Int8RowBytes(k)) + sizeof(float));
 }
 
 Status Run(KernelContext& context) {
   const Packed packed(context.inputs[1].shape);
   if (packed.n == 0) return OkStatus();
   const auto attributes = context.attributes();
-  const int64_t m = Rows(context.inputs[0]);
+  const int64_t m = LeadingRows(context.inputs[0].shape);
   const auto [offsets, scales, bias, weights] = packed.at(context.packed.data());
   const std::span<float> a_scales = context.Scratch<float>(static_cast<size_t>(m));
   const std::span<uint8_t> a = context.Scratch<uint8_t>(
       static_cast<size_t>(m * Int8RowBytes(packed.k)), a_scales.size_bytes());
   QuantizeRows(context.in<float>(0).data(), m, packed.k, context.in<float>(2)[0],
                ZeroPoint(attributes), a.data(), a_scales.data());
-  Activation activation = *ActivationFromName(attributes.String("activation", ""));
-  activation.alpha = attributes.Float("alpha", activation.alpha);
+  const Activation activation = ActivationOf(attributes);
   const bool relu = activation.kind == ActivationKind::kRelu;
   const std::span<float> c = context.out<float>(0);
   Int8Gemm({.m = m,

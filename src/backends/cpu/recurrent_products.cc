@@ -4,7 +4,7 @@
 
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/int8_gemm.h"
-#include "base/checked_math.h"
+#include "backends/cpu/scratch_bytes.h"
 #include "ops/quantized_gemm.h"
 
 namespace verdict::cpu {
@@ -25,11 +25,6 @@ struct Int8Packed {
     return reinterpret_cast<const int8_t*>(zeros(at) + columns());
   }
 };
-
-size_t ScratchOf(int64_t rows, size_t bytes_of_row) {
-  size_t bytes = 0;
-  return CheckedMul(static_cast<size_t>(rows), bytes_of_row, &bytes) ? bytes : SIZE_MAX / 2;
-}
 
 }  // namespace
 
@@ -65,7 +60,7 @@ size_t Int8Product::Bytes(int64_t k, int64_t n) {
 }
 
 size_t Int8Product::ScratchBytes(int64_t rows, int64_t k) {
-  return ScratchOf(rows, static_cast<size_t>(Int8RowBytes(k)) + sizeof(float));
+  return ScratchBytesOf(rows, static_cast<size_t>(Int8RowBytes(k)) + sizeof(float));
 }
 
 void Int8Product::Pack(const RecurrentMatrix& matrix, std::byte* to) {
@@ -101,7 +96,7 @@ void Int8Product::Run(const RecurrentProductArgs& args) {
 
 template <HalfType kType>
 size_t HalfProduct<kType>::ScratchBytes(int64_t rows, int64_t k) {
-  return ScratchOf(rows, static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t));
+  return ScratchBytesOf(rows, static_cast<size_t>(HalfRowValues(k)) * sizeof(uint16_t));
 }
 
 template <HalfType kType>
