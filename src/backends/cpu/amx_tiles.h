@@ -70,26 +70,92 @@ static void ForEachBlock(int64_t m, int64_t padded_columns, int64_t row_bytes,
   _tile_release();  // or every switch of threads would save the tiles
 }
 
-/// What a block does with the tiles: `DOT` is the intrinsic, a [rows] and b [k / 4 bytes][columns]
-/// where the block begins, strides and row_bytes in bytes. The intrinsics take literals only.
-#define VERDICT_AMX_STEP(DOT, A, B, OFFSET)         \
-  do {                                              \
-    _tile_loadd(A, a + (OFFSET), row_bytes);        \
-    _tile_loadd(B, b, b_stride);                    \
-    DOT(0, A, B);                                   \
-    if constexpr (kTiles > 1) {                     \
-      _tile_loadd(B, b + kTileBytes, b_stride);     \
-      DOT(1, A, B);                                 \
-    }                                               \
-    if constexpr (kTiles > 2) {                     \
-      _tile_loadd(B, b + 2 * kTileBytes, b_stride); \
-      DOT(2, A, B);                                 \
-    }                                               \
-    if constexpr (kTiles > 3) {                     \
-      _tile_loadd(B, b + 3 * kTileBytes, b_stride); \
-      DOT(3, A, B);                                 \
-    }                                               \
-    b += kTileRows * b_stride;                      \
-  } while (false)
+/// Rows by kTiles times 16 columns. Dots has what differs: Sum, the type of a sum; Whole<i>() and
+/// Rest<i>(), tile i += products of tiles 4 and 5, or 7 and 6, whose instructions take literals
+/// only. store(sums [rows][16], i): of the i-th 16 columns. a: where the rows begin, row_bytes
+/// apart.
+template <typename Dots, int kTiles, typename Store>
+static void AmxBlock(const std::byte* a, int64_t row_bytes, const std::byte* b,
+                     const Store& store) {
+  constexpr int64_t kStride = kTiles * kTileBytes;  // of the panel's weights
+  _tile_zero(0);
+  if constexpr (kTiles > 1) _tile_zero(1);
+  if constexpr (kTiles > 2) _tile_zero(2);
+  if constexpr (kTiles > 3) _tile_zero(3);
+  int64_t p = 0;
+  for (; p + kTileBytes <= row_bytes; p += kTileBytes, b += kTileRows * kStride) {
+    _tile_loadd(4, a + p, row_bytes);
+    _tile_loadd(5, b, kStride);
+    Dots::template Whole<0>();
+    if constexpr (kTiles > 1) {
+      _tile_loadd(5, b + kTileBytes, kStride);
+      Dots::template Whole<1>();
+    }
+    if constexpr (kTiles > 2) {
+      _tile_loadd(5, b + 2 * kTileBytes, kStride);
+      Dots::template Whole<2>();
+    }
+    if constexpr (kTiles > 3) {
+      _tile_loadd(5, b + 3 * kTileBytes, kStride);
+      Dots::template Whole<3>();
+    }
+  }
+  if (p < row_bytes) {
+    _tile_loadd(7, a + p, row_bytes);
+    _tile_loadd(6, b, kStride);
+    Dots::template Rest<0>();
+    if constexpr (kTiles > 1) {
+      _tile_loadd(6, b + kTileBytes, kStride);
+      Dots::template Rest<1>();
+    }
+    if constexpr (kTiles > 2) {
+      _tile_loadd(6, b + 2 * kTileBytes, kStride);
+      Dots::template Rest<2>();
+    }
+    if constexpr (kTiles > 3) {
+      _tile_loadd(6, b + 3 * kTileBytes, kStride);
+      Dots::template Rest<3>();
+    }
+  }
+  alignas(64) typename Dots::Sum sums[kTileRows * 16];
+  _tile_stored(0, sums, kTileBytes);
+  store(sums, 0);
+  if constexpr (kTiles > 1) {
+    _tile_stored(1, sums, kTileBytes);
+    store(sums, 1);
+  }
+  if constexpr (kTiles > 2) {
+    _tile_stored(2, sums, kTileBytes);
+    store(sums, 2);
+  }
+  if constexpr (kTiles > 3) {
+    _tile_stored(3, sums, kTileBytes);
+    store(sums, 3);
+  }
+}
+
+/// A product [m, n] in blocks. store(sums, first row, rows, column): a tile of sums.
+template <typename Dots, typename Store>
+static void AmxGemm(const void* a, int64_t m, int64_t padded_columns, int64_t row_bytes,
+                    const void* packed, const Store& store) {
+  ForEachBlock(
+      m, padded_columns, row_bytes, static_cast<const std::byte*>(packed),
+      [&](int64_t row, int64_t rows, int64_t columns, int64_t first, const std::byte* panel) {
+        const std::byte* from = static_cast<const std::byte*>(a) + row * row_bytes;
+        const auto store_tile = [&](const typename Dots::Sum* sums, int tile) {
+          store(sums, row, rows, first + 16 * tile);
+        };
+        switch (columns / 16) {
+          case 1:
+            return AmxBlock<Dots, 1>(from, row_bytes, panel, store_tile);
+          case 2:
+            return AmxBlock<Dots, 2>(from, row_bytes, panel, store_tile);
+          case 3:
+            return AmxBlock<Dots, 3>(from, row_bytes, panel, store_tile);
+          default:
+            return AmxBlock<Dots, 4>(from, row_bytes, panel, store_tile);
+        }
+      });
+}
 
 }  // namespace verdict::cpu
