@@ -28,30 +28,11 @@ constexpr std::array<std::string_view, kNumTreeInputs> kNames = {"X",
                                                                  "leaf_weights",
                                                                  "base_values"};
 
-enum class Aggregate { kSum, kAverage, kMin, kMax };
-
-/// False if the attribute names no aggregate.
-bool ReadAggregate(const AttributeReader& attributes, Aggregate* aggregate) {
-  const std::string_view name = attributes.String("aggregate", "SUM");
-  if (name == "SUM") {
-    *aggregate = Aggregate::kSum;
-  } else if (name == "AVERAGE") {
-    *aggregate = Aggregate::kAverage;
-  } else if (name == "MIN") {
-    *aggregate = Aggregate::kMin;
-  } else if (name == "MAX") {
-    *aggregate = Aggregate::kMax;
-  } else {
-    return false;
-  }
-  return true;
-}
-
 /// Attributes, types and sizes; not the tables' contents.
 Status CheckTables(const InferContext& context) {
   const auto attributes = context.attributes();
-  Aggregate aggregate{};
-  if (!ReadAggregate(attributes, &aggregate)) {
+  TreeAggregate aggregate{};
+  if (!ReadTreeAggregate(attributes, &aggregate)) {
     return context.Error("unknown aggregate '" + std::string(attributes.String("aggregate", "")) +
                          "'; known are SUM, AVERAGE, MIN and MAX");
   }
@@ -143,7 +124,7 @@ class Kernel {
         scores_(context.Scratch<TWeight>(targets_)),
         touched_(context.Scratch<uint8_t>(targets_, targets_ * sizeof(double))),
         y_(context.out<float>(0)) {
-    ReadAggregate(context.attributes(), &aggregate_);
+    ReadTreeAggregate(context.attributes(), &aggregate_);
   }
 
   void Run(size_t rows, size_t features) {
@@ -153,7 +134,7 @@ class Kernel {
       for (int32_t root : roots_) AddLeaf(FindLeaf(root, x_.data() + row * features));
       for (size_t target = 0; target < targets_; ++target) {
         TWeight score = scores_[target];
-        if (aggregate_ == Aggregate::kAverage) score /= static_cast<TWeight>(roots_.size());
+        if (aggregate_ == TreeAggregate::kAverage) score /= static_cast<TWeight>(roots_.size());
         if (!base_values_.empty()) score += base_values_[target];
         y_[row * targets_ + target] = static_cast<float>(score);
       }
@@ -175,20 +156,7 @@ class Kernel {
     for (int32_t i = leaf_offsets_[leaf]; i < leaf_offsets_[leaf + 1]; ++i) {
       const TWeight weight = leaf_weights_[i];
       const auto target = static_cast<size_t>(leaf_targets_[i]);
-      TWeight& score = scores_[target];
-      switch (aggregate_) {
-        case Aggregate::kSum:
-        case Aggregate::kAverage:
-          score += weight;
-          break;
-        case Aggregate::kMin:
-          if (touched_[target] == 0 || weight < score) score = weight;
-          break;
-        case Aggregate::kMax:
-          if (touched_[target] == 0 || weight > score) score = weight;
-          break;
-      }
-      touched_[target] = 1;
+      AddTreeWeight(aggregate_, weight, scores_[target], touched_[target]);
     }
   }
 
@@ -208,7 +176,7 @@ class Kernel {
   std::span<TWeight> scores_;
   std::span<uint8_t> touched_;
   std::span<float> y_;
-  Aggregate aggregate_ = Aggregate::kSum;
+  TreeAggregate aggregate_ = TreeAggregate::kSum;
 };
 
 Status Run(KernelContext& context) {
@@ -229,6 +197,22 @@ size_t ScratchBytes(const Node&, std::span<const TensorView>, std::span<const Te
 }
 
 }  // namespace
+
+bool ReadTreeAggregate(const AttributeReader& attributes, TreeAggregate* aggregate) {
+  const std::string_view name = attributes.String("aggregate", "SUM");
+  if (name == "SUM") {
+    *aggregate = TreeAggregate::kSum;
+  } else if (name == "AVERAGE") {
+    *aggregate = TreeAggregate::kAverage;
+  } else if (name == "MIN") {
+    *aggregate = TreeAggregate::kMin;
+  } else if (name == "MAX") {
+    *aggregate = TreeAggregate::kMax;
+  } else {
+    return false;
+  }
+  return true;
+}
 
 Status VerifyTreeEnsemble(const Graph& graph, const Node& node) {
   std::array<TensorView, kNumTreeInputs> views;

@@ -21,14 +21,10 @@ constexpr size_t kWalkedRows = 256;
 /// Bytes of nodes that stay in a core's second cache while all those rows walk in them.
 constexpr size_t kWalkedBytes = size_t{256} << 10;
 
-enum class Aggregate { kSum, kAverage, kMin, kMax };
-
-Aggregate AggregateOf(const KernelContext& context) {
-  const std::string_view name = context.attributes().String("aggregate", "SUM");
-  return name == "AVERAGE" ? Aggregate::kAverage
-         : name == "MIN"   ? Aggregate::kMin
-         : name == "MAX"   ? Aggregate::kMax
-                           : Aggregate::kSum;
+TreeAggregate AggregateOf(const KernelContext& context) {
+  TreeAggregate aggregate{};
+  VERDICT_CHECK(ReadTreeAggregate(context.attributes(), &aggregate));
+  return aggregate;
 }
 
 /// Scratch: slots, walks that are under way, ranks, scores [targets, rows], which of them were
@@ -69,7 +65,7 @@ class Kernel {
         y_(context.out<float>(0)),
         targets_(static_cast<size_t>(context.outputs[0].shape[1])),
         aggregate_(AggregateOf(context)),
-        adds_(counts_.simple_leaves != 0 && aggregate_ <= Aggregate::kAverage) {
+        adds_(counts_.simple_leaves != 0 && aggregate_ <= TreeAggregate::kAverage) {
     const auto rows = static_cast<size_t>(context.inputs[kTreeX].shape[0]);
     if (sizeof(TChild) > 1 && rows > kTreeRows) block_rows_ = kWalkedRows;
     const Scratch scratch(rows, trees_.size(), counts_.num_columns, targets_);
@@ -199,27 +195,14 @@ class Kernel {
   }
 
   void Add(TWeight weight, size_t index) {
-    TWeight& score = scores_[index];
-    switch (aggregate_) {
-      case Aggregate::kSum:
-      case Aggregate::kAverage:
-        score += weight;
-        break;
-      case Aggregate::kMin:
-        if (touched_[index] == 0 || weight < score) score = weight;
-        break;
-      case Aggregate::kMax:
-        if (touched_[index] == 0 || weight > score) score = weight;
-        break;
-    }
-    touched_[index] = 1;
+    AddTreeWeight(aggregate_, weight, scores_[index], touched_[index]);
   }
 
   void Store(size_t first, size_t count) {
     for (size_t row = 0; row < count; ++row) {
       for (size_t target = 0; target < targets_; ++target) {
         TWeight score = scores_[target * block_rows_ + row];
-        if (aggregate_ == Aggregate::kAverage) score /= static_cast<TWeight>(trees_.size());
+        if (aggregate_ == TreeAggregate::kAverage) score /= static_cast<TWeight>(trees_.size());
         if (!base_values_.empty()) score += base_values_[target];
         y_[(first + row) * targets_ + target] = static_cast<float>(score);
       }
@@ -241,7 +224,7 @@ class Kernel {
   size_t features_;
   std::span<float> y_;
   size_t targets_;
-  Aggregate aggregate_;
+  TreeAggregate aggregate_;
   bool adds_;                      // every leaf has one weight, which is added
   size_t block_rows_ = kTreeRows;  // scored together
   uint8_t* slots_;
