@@ -1,8 +1,6 @@
 #include "tools/precision_build.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <limits>
 
 #include "base/file.h"
@@ -10,6 +8,7 @@
 #include "ops/half.h"
 #include "quant/calibrate.h"
 #include "quant/calibration_cache.h"
+#include "release/gates/score_comparison.h"
 #include "tools/model_file.h"
 #include "tools/precision_trial.h"
 #include "tools/sample_runner.h"
@@ -25,12 +24,6 @@ Result<bool> IsCalibrationCache(const std::filesystem::path& path) {
   const auto bytes = file->bytes();
   return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) ==
          kCacheBegins;
-}
-
-std::string Number(double value) {
-  std::array<char, 32> text;
-  std::snprintf(text.data(), text.size(), "%.3g", value);
-  return text.data();
 }
 
 /// How long the candidate takes, as a share of float32's time.
@@ -49,7 +42,7 @@ std::string WhySlower(const PrecisionAttempt& attempt) {
   }
   const auto worst = std::ranges::max_element(attempt.speeds, {}, Ratio);
   if (Ratio(*worst) <= 1) return "";
-  return attempt.name + " takes " + Number(Ratio(*worst)) + " times as long as float32 at " +
+  return attempt.name + " takes " + ShortNumber(Ratio(*worst)) + " times as long as float32 at " +
          ToString(worst->first_input) + " on this machine";
 }
 
@@ -217,6 +210,8 @@ class Builder {
       VERDICT_ASSIGN_OR_RETURN(model_.baseline,
                                ReadScores(model_.graph, model_.profile, model_.axes, model_.score,
                                           model_.rows_at_once, *model_.source));
+      VERDICT_ASSIGN_OR_RETURN(model_.baseline_auc,
+                               RocAuc(model_.baseline.values, model_.baseline.labels));
       return OkStatus();
     }
     model_.source = nullptr;

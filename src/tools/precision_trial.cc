@@ -20,12 +20,6 @@ bool AreFinite(const std::vector<float>& values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
-std::string Number(double value) {
-  std::array<char, 32> text;
-  std::snprintf(text.data(), text.size(), "%.3g", value);
-  return text.data();
-}
-
 std::string LayerName(const TrialModel& model, const QuantizableLayer& layer) {
   const Node& node = model.graph.nodes[static_cast<size_t>(layer.node)];
   return node.name.empty() ? model.graph.value(node.outputs[0]).name : node.name;
@@ -52,10 +46,10 @@ Result<Scores> ScoresIn(TrialModel& model, const LayerPrecisions& layers) {
 }
 
 /// How much of the baseline's ROC-AUC is lost; all of it by scores that overflow.
-Result<double> CostOf(const TrialModel& model, double baseline_auc, const Scores& scores) {
+Result<double> CostOf(const TrialModel& model, const Scores& scores) {
   if (!AreFinite(scores.values) && AreFinite(model.baseline.values)) return 1.0;
   VERDICT_ASSIGN_OR_RETURN(const double auc, RocAuc(scores.values, scores.labels));
-  return baseline_auc - auc;
+  return model.baseline_auc - auc;
 }
 
 LayerPrecision Describe(const TrialModel& model, const QuantizableLayer& layer,
@@ -133,14 +127,12 @@ class Trial {
   }
 
   Status PassGate() {
-    VERDICT_ASSIGN_OR_RETURN(const double baseline_auc,
-                             RocAuc(model_.baseline.values, model_.baseline.labels));
     Scores last;
     LayerPrecisions last_layers;
     const auto cost_of = [&](const std::vector<bool>& keep) -> Result<double> {
       last_layers = Without(keep);
       VERDICT_ASSIGN_OR_RETURN(last, ScoresIn(model_, last_layers));
-      return CostOf(model_, baseline_auc, last);
+      return CostOf(model_, last);
     };
     VERDICT_ASSIGN_OR_RETURN(const PrecisionChoice choice,
                              SearchPrecision(open_.size(), model_.max_auc_drop, cost_of));
@@ -152,7 +144,7 @@ class Trial {
     }
     if (!choice.passes) {
       result_.why_not = "no layer can be in " + Name() + " for less than " +
-                        Number(model_.max_auc_drop) + " of the ROC-AUC";
+                        ShortNumber(model_.max_auc_drop) + " of the ROC-AUC";
     }
     if (!AreFinite(last.values) && AreFinite(model_.baseline.values)) {
       result_.why_not += ": scores overflow";
@@ -182,6 +174,12 @@ class Trial {
 
 }  // namespace
 
+std::string ShortNumber(double value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.3g", value);
+  return text.data();
+}
+
 Result<TrialResult> TryPrecision(TrialModel& model, Precision precision) {
   return Trial(model, precision).Run();
 }
@@ -194,13 +192,11 @@ Result<std::optional<TrialResult>> TryHalfForTheRest(TrialModel& model, const Tr
   }
   if (model.source == nullptr || result.layers == int8.layers) return std::optional<TrialResult>();
   const std::string name = "int8+" + std::string(PrecisionName(half));
-  VERDICT_ASSIGN_OR_RETURN(const double baseline_auc,
-                           RocAuc(model.baseline.values, model.baseline.labels));
   VERDICT_ASSIGN_OR_RETURN(const Scores scores, ScoresIn(model, result.layers));
-  VERDICT_ASSIGN_OR_RETURN(const double cost, CostOf(model, baseline_auc, scores));
+  VERDICT_ASSIGN_OR_RETURN(const double cost, CostOf(model, scores));
   result.passes = cost <= model.max_auc_drop;
   if (!result.passes) {
-    result.why_not = name + " loses " + Number(cost) + " of the ROC-AUC";
+    result.why_not = name + " loses " + ShortNumber(cost) + " of the ROC-AUC";
     return std::optional(std::move(result));
   }
   VERDICT_ASSIGN_OR_RETURN(result.report, ReportOf(model, name, result.layers, scores, true));

@@ -29,7 +29,8 @@ struct TrialModel {
   /// Labelled samples; null: none.
   std::unique_ptr<SampleSource> source;
   ScoreOutput score;
-  Scores baseline;        // of float32
+  Scores baseline;  // of float32
+  double baseline_auc = 0;
   bool held_out = false;  // the samples are not those of the calibration
   double max_auc_drop = 0;
 };
@@ -46,6 +47,9 @@ struct TrialResult {
   std::optional<PrecisionReport> report;
   std::vector<std::string> notes;
 };
+
+/// "0.001", "1.33"
+std::string ShortNumber(double value);
 
 /// The layers that hold the precision and keep the ROC-AUC: what overflows it stays in float32, and
 /// of the others what SearchPrecision finds. Without labels, what does not overflow. Errors: as
