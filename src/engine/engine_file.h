@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/partition.h"
 #include "plan/plan.h"
 
 namespace verdict {
@@ -23,6 +24,29 @@ struct GoldenVector {
   /// How far float outputs may be off, relative plus absolute; in [kMinGoldenTolerance,
   /// kMaxGoldenTolerance]. More than the least where the model itself amplifies rounding.
   float tolerance = kMinGoldenTolerance;
+};
+
+/// A part of a device plan, and the device's program of it (none for parts on the host).
+struct DevicePart {
+  Part part;
+  std::span<const std::byte> program;
+  std::shared_ptr<const void> owner;
+};
+
+/// How `graph` (the stored one, not the lowered) runs on a device: optional, disposable, and of no
+/// use where the device's fingerprint is another. The CPU's plan stands beside it.
+struct DevicePlan {
+  std::string backend;      // "tensorrt"
+  std::string fingerprint;  // DeviceInfo::fingerprint of where it was built
+  std::string device;       // DeviceInfo::name and versions, for people
+  /// The build's options as text, enough to build it again: "fp16", "memory_pool:workspace"="…".
+  std::map<std::string, std::string> options;
+  /// Rows of a batch do not depend on each other, as the build has tried.
+  bool rows_independent = false;
+  /// How far float outputs may be off against golden vectors in this plan's precision, relative plus
+  /// absolute; in [kMinGoldenTolerance, 0.1].
+  float tolerance = kMinGoldenTolerance;
+  std::vector<DevicePart> parts;
 };
 
 /// A section of an engine file, for `verdict inspect`.
@@ -43,6 +67,7 @@ struct EngineContents {
   std::span<const std::byte> packed;
   std::shared_ptr<const void> packed_owner;
   std::vector<GoldenVector> golden;
+  std::vector<DevicePlan> device_plans;
   std::map<std::string, std::string>
       metadata;  // "builder", "source", "source_sha256", "producer_name", …
 

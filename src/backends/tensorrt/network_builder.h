@@ -1,0 +1,43 @@
+#pragma once
+
+#include <NvInfer.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace verdict::tensorrt {
+
+/// OK, or why TensorRT cannot compute the node as ours does; on this TensorRT's headers.
+Status SupportsNode(const Graph& graph, const Node& node);
+
+struct NetworkOptions {
+  /// Names each constant's weights ("value:<id>") so that they can be refitted.
+  bool name_weights = false;
+};
+
+/// Memory that must live until the network has been built: converted weights.
+struct NetworkStorage {
+  std::deque<std::vector<std::byte>> buffers;
+};
+
+/// A graph input of integers that are used as indices: what they must lie in, else the program would
+/// read elsewhere. Runs with others are refused.
+struct IndexRange {
+  size_t input = 0;  // of the graph
+  int64_t least = 0, greatest = 0;
+};
+
+/// Adds all nodes of `graph` to an empty network; its inputs and outputs get the names
+/// "in<index>" and "out<index>", and element types that this TensorRT has (int64 as int32 below 10,
+/// bool as it is).
+/// Errors: kUnimplemented with the node, as SupportsNode; kInternal: TensorRT refused a layer.
+Status BuildNetwork(const Graph& graph, const NetworkOptions& options,
+                    nvinfer1::INetworkDefinition& network, NetworkStorage& storage);
+
+/// The index ranges of a graph's inputs, which depend on the graph alone.
+std::vector<IndexRange> IndexRanges(const Graph& graph);
+
+}  // namespace verdict::tensorrt
