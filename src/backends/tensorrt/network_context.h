@@ -78,7 +78,9 @@ class NetworkContext {
   /// them.
   nvinfer1::Weights StoredWeights(std::span<const float> values);
   nvinfer1::Weights StoredWeights(std::span<const int32_t> values);
+#if NV_TENSORRT_MAJOR >= 10
   nvinfer1::Weights StoredWeights(std::span<const int64_t> values);
+#endif
   nvinfer1::Weights StoredBytes(Type type, const void* data, size_t bytes, int64_t count);
 
   Result<ITensor*> AddConstant(const nvinfer1::Dims& dims, nvinfer1::Weights weights);
