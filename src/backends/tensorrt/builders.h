@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "backends/tensorrt/network_context.h"
-#include "ops/activation_functions.h"
 
 namespace verdict::tensorrt {
 
@@ -57,9 +56,6 @@ Status RequireKnownSymbols(const Graph& graph, const Node& node, const Shape& sh
 
 // What more than one family adds.
 
-/// One of ops/activation_functions.h; f32.
-Result<ITensor*> AddActivation(NetworkContext& context, ITensor* input, ActivationKind kind,
-                               float alpha, float beta);
 /// Max or Min as ours: NaN if one of both is.
 Result<ITensor*> AddGreater(NetworkContext& context, ITensor* a, ITensor* b, bool greater);
 /// x >= low and <= high, NaN as it is; null bounds are left out.
