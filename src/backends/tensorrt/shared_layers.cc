@@ -18,21 +18,26 @@ const Node* Producer(const Graph& graph, ValueId id) {
   return nullptr;
 }
 
+bool IsFoldable(const Graph& graph, ValueId id) {
+  if (graph.constant(id) != nullptr) return true;
+  const Node* node = Producer(graph, id);
+  return node != nullptr && (node->op == "DequantizeLinear" || node->op == "Cast") &&
+         std::ranges::all_of(node->inputs, [&](ValueId input) {
+           return input == kNoValue || graph.constant(input) != nullptr;
+         });
+}
+
 Result<Constant> FoldedConstant(const Graph& graph, ValueId id) {
   if (const Constant* constant = graph.constant(id)) return *constant;
-  const Node* node = Producer(graph, id);
-  if (node == nullptr || (node->op != "DequantizeLinear" && node->op != "Cast")) {
+  if (!IsFoldable(graph, id)) {
     return Decline("'" + graph.value(id).name + "' is computed, not a constant");
   }
+  const Node& node = *Producer(graph, id);
   std::vector<TensorView> inputs;
-  for (ValueId input : node->inputs) {
-    const Constant* constant = graph.constant(input);
-    if (constant == nullptr && input != kNoValue) {
-      return Decline("'" + graph.value(id).name + "' is computed, not a constant");
-    }
-    inputs.push_back(constant == nullptr ? TensorView{} : constant->view());
+  for (ValueId input : node.inputs) {
+    inputs.push_back(input == kNoValue ? TensorView{} : graph.constant(input)->view());
   }
-  VERDICT_ASSIGN_OR_RETURN(auto outputs, EvaluateNode(*node, inputs));
+  VERDICT_ASSIGN_OR_RETURN(auto outputs, EvaluateNode(node, inputs));
   return std::move(outputs[0]);
 }
 
@@ -48,10 +53,28 @@ Result<nvinfer1::Weights> FoldedWeights(NetworkContext& context, ValueId id) {
 Result<ITensor*> FoldedTensor(NetworkContext& context, ValueId id) {
   const Graph& graph = context.graph();
   if (graph.constant(id) != nullptr) return context.Tensor(id);
-  const auto constant = FoldedConstant(graph, id);
-  if (!constant.ok() || constant->dtype != DataType::kFloat32) return context.Tensor(id);
-  VERDICT_ASSIGN_OR_RETURN(const nvinfer1::Dims dims, DeviceDims(constant->shape));
-  return context.AddConstant(dims, context.StoredWeights(constant->view().as<const float>()));
+  if (!IsFoldable(graph, id) || graph.value(id).dtype != DataType::kFloat32) {
+    return context.Tensor(id);
+  }
+  VERDICT_ASSIGN_OR_RETURN(const Constant constant, FoldedConstant(graph, id));
+  VERDICT_ASSIGN_OR_RETURN(const nvinfer1::Dims dims, DeviceDims(constant.shape));
+  return context.AddConstant(dims, context.StoredWeights(constant.view().as<const float>()));
+}
+
+bool IsQuantizedWeights(const Graph& graph, ValueId id) {
+  const Node* dequantize = Producer(graph, id);
+  if (dequantize == nullptr || dequantize->op != "DequantizeLinear") return false;
+  const Constant* values = graph.constant(dequantize->inputs[0]);
+  if (values == nullptr || ElementSize(values->dtype) != 1) return false;
+  return std::ranges::any_of(graph.nodes, [&](const Node& node) {
+    constexpr std::string_view kProducts[] = {"Conv", "FusedGemm", "Gemm", "MatMul"};
+    if (std::ranges::find(kProducts, node.op) == std::end(kProducts) || node.inputs[1] != id) {
+      return false;
+    }
+    const Node* activations = Producer(graph, node.inputs[0]);
+    return activations != nullptr && activations->op == "DequantizeLinear" &&
+           graph.constant(activations->inputs[0]) == nullptr;
+  });
 }
 
 Result<ITensor*> MatrixProduct(NetworkContext& context, ITensor* a, bool transpose_a, ITensor* b,

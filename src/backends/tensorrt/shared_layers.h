@@ -9,8 +9,10 @@ namespace verdict::tensorrt {
 /// The node that makes the value, or null (inputs and constants). O(nodes).
 const Node* Producer(const Graph& graph, ValueId id);
 
-/// The constant behind the value: itself, or what a DequantizeLinear or a Cast makes of constants.
-/// Errors: kUnimplemented: it is computed.
+/// Whether the value is a constant, or what a DequantizeLinear or a Cast makes of constants.
+bool IsFoldable(const Graph& graph, ValueId id);
+
+/// The constant behind such a value. Errors: kUnimplemented: it is computed.
 Result<Constant> FoldedConstant(const Graph& graph, ValueId id);
 
 /// The same as the weights of a layer that wants float32. Those of a plain constant can be
@@ -19,6 +21,11 @@ Result<nvinfer1::Weights> FoldedWeights(NetworkContext& context, ValueId id);
 
 /// As a tensor: as FoldedWeights where that is possible, else the tensor that is computed.
 Result<ITensor*> FoldedTensor(NetworkContext& context, ValueId id);
+
+/// Whether the value is a DequantizeLinear of constants with which quantized activations are
+/// multiplied, so that the product may be one of int8. (Elsewhere such constants are widened before
+/// the network sees them.)
+bool IsQuantizedWeights(const Graph& graph, ValueId id);
 
 /// A · B, where an operand may be transposed; the one of lower rank gets leading extents of 1.
 Result<ITensor*> MatrixProduct(NetworkContext& context, ITensor* a, bool transpose_a, ITensor* b,
