@@ -11,6 +11,8 @@ namespace {
 using nvinfer1::ElementWiseOperation;
 
 constexpr int64_t kFar = std::numeric_limits<int32_t>::max();
+/// Added to an extent it stays within 32 bits, as extents on a device are far below 2^31.
+constexpr int64_t kLongStep = 1 << 16;
 
 // Slice: per axis of the input what is cut out of it.
 
@@ -68,6 +70,7 @@ Status SupportsSlice(const Graph& graph, const Node& node) {
     if (IsSymbol(shape[axis]) && cut.step < 0 && !cut.Reverses()) {
       return Decline("backwards along an axis of no fixed extent");
     }
+    if (IsSymbol(shape[axis]) && cut.step > kLongStep) return Decline("a very long step");
   }
   return OkStatus();
 }
@@ -125,7 +128,7 @@ Status AddSlice(NetworkContext& context, const Node& node) {
     const auto [start, size] = Clamped(cut, IsSymbol(dim) ? 0 : dim);
     starts.push_back(start);
     sizes.push_back(size);
-    strides.push_back(cut.step);
+    strides.push_back(!IsSymbol(dim) && size <= 1 ? 1 : cut.step);
   }
   if (shape.IsStatic()) return context.SetOutput(0, context.Slice(x, starts, sizes, strides));
   std::vector<ITensor*> start_parts, size_parts;

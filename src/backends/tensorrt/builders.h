@@ -19,6 +19,7 @@ std::span<const NodeBuilder> GatherBuilders();
 std::span<const NodeBuilder> GemmBuilders();
 std::span<const NodeBuilder> NormalizationBuilders();
 std::span<const NodeBuilder> QuantizationBuilders();
+std::span<const NodeBuilder> RangeBuilders();
 std::span<const NodeBuilder> RecurrentBuilders();
 std::span<const NodeBuilder> ReduceBuilders();
 std::span<const NodeBuilder> ShapeBuilders();
