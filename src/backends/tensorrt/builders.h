@@ -69,16 +69,9 @@ Result<ITensor*> AddArgMax(NetworkContext& context, ITensor* input, int axis, in
                            bool greatest);
 Result<ITensor*> AddSoftmax(NetworkContext& context, ITensor* input, int axis);
 
-/// Where the indices of a node may come from: graph inputs through operators that keep integers.
-/// Empty: they are constants or nothing can be told. (index_ranges.cc)
-struct IndexSource {
-  size_t input = 0;
-  int axis = -1;  // the input's axis of which only [begin, end) arrives; -1: all of it
-  int64_t begin = 0, end = 0;
-};
-Result<std::vector<IndexSource>> IndexSources(const Graph& graph, ValueId id);
 /// OK if the indices of a Gather, GatherElements or GatherND are constants within range, or come
-/// from graph inputs that can be checked against the extents.
+/// from graph inputs through operators that keep integers, so that IndexRanges can tell what to
+/// check. (index_ranges.cc)
 Status RequireCheckedIndices(const Graph& graph, const Node& node);
 
 }  // namespace verdict::tensorrt
