@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backends/tensorrt/builders.h"
+#include "backends/tensorrt/quantization.h"
 #include "backends/tensorrt/shared_layers.h"
 #include "ops/window.h"
 

@@ -1,13 +1,16 @@
 #include <algorithm>
 
 #include "backends/tensorrt/builders.h"
+#include "backends/tensorrt/quantization.h"
 #include "ops/op.h"
 
 namespace verdict::tensorrt {
 namespace {
 
 Status SupportsGather(const Graph& graph, const Node& node) {
-  VERDICT_RETURN_IF_ERROR(RequireMovable(graph, node));
+  if (DequantizedTable(graph, node) == nullptr) {
+    VERDICT_RETURN_IF_ERROR(RequireMovable(graph, node));
+  }
   return RequireCheckedIndices(graph, node);
 }
 
@@ -30,7 +33,10 @@ Status AddGather(NetworkContext& context, const Node& node) {
   const Shape& shape = context.InputShape(0);
   const int axis = AxisOf(node, 0, shape.rank());
   const Dim extent = shape[axis];
-  VERDICT_ASSIGN_OR_RETURN(ITensor* const data, context.Input(0));
+  VERDICT_ASSIGN_OR_RETURN(ITensor* const data,
+                           DequantizedTable(context.graph(), node) != nullptr
+                               ? DequantizedTableTensor(context, node)
+                               : context.Input(0));
   VERDICT_ASSIGN_OR_RETURN(ITensor* const indices, Indices(context, node, std::span(&extent, 1)));
   return context.SetOutput(0, context.Output(context.network().addGather(*data, *indices, axis)));
 }

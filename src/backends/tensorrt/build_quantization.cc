@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "backends/tensorrt/builders.h"
-#include "backends/tensorrt/quantized_tables.h"
+#include "backends/tensorrt/quantization.h"
 #include "backends/tensorrt/shared_layers.h"
 #include "ops/evaluate.h"
 #include "ops/op.h"
@@ -102,8 +102,7 @@ Result<ITensor*> Dequantized(NetworkContext& context, const Node& node) {
   const Node* made = Producer(graph, node.inputs[0]);
   if (made != nullptr && DequantizedTable(graph, *made) != nullptr) return context.Input(0);
   const bool is_constant = IsFoldable(graph, node.outputs[0]);
-  const bool stays_int8 = is_constant && IsQuantizedWeights(graph, node.outputs[0]) &&
-                          SupportsScaling(graph, node, node.inputs[0]).ok();
+  const bool stays_int8 = is_constant && IsQuantizedWeights(graph, node.outputs[0]);
   if (is_constant && !stays_int8) return FoldedTensor(context, node.outputs[0]);
   ITensor* quantized = nullptr;
   if (is_constant) {
@@ -135,6 +134,24 @@ constexpr NodeBuilder kBuilders[] = {
 };
 
 }  // namespace
+
+bool IsQuantizedWeights(const Graph& graph, ValueId id) {
+  const Node* dequantize = Producer(graph, id);
+  if (dequantize == nullptr || dequantize->op != "DequantizeLinear") return false;
+  if (graph.constant(dequantize->inputs[0]) == nullptr ||
+      !SupportsScaling(graph, *dequantize, dequantize->inputs[0]).ok()) {
+    return false;
+  }
+  return std::ranges::any_of(graph.nodes, [&](const Node& node) {
+    constexpr std::string_view kProducts[] = {"Conv", "FusedGemm", "Gemm", "MatMul"};
+    if (std::ranges::find(kProducts, node.op) == std::end(kProducts) || node.inputs[1] != id) {
+      return false;
+    }
+    const Node* activations = Producer(graph, node.inputs[0]);
+    return activations != nullptr && activations->op == "DequantizeLinear" &&
+           graph.constant(activations->inputs[0]) == nullptr;
+  });
+}
 
 const Node* DequantizedTable(const Graph& graph, const Node& gather) {
   if (gather.op != "Gather" || AttributeReader(gather).Int("axis", 0) != 0) return nullptr;

@@ -4,6 +4,11 @@
 
 namespace verdict::tensorrt {
 
+/// Whether the value is a DequantizeLinear of constants with which quantized activations are
+/// multiplied, so that the product may be one of int8. (Elsewhere such constants are widened before
+/// the network sees them.)
+bool IsQuantizedWeights(const Graph& graph, ValueId id);
+
 // TensorRT takes int8 constants before a DequantizeLinear alone, so that an embedding of int8 is
 // dequantized first: its Gather takes rows of float32, and the DequantizeLinear behind it has
 // nothing left to do.

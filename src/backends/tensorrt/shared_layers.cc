@@ -61,22 +61,6 @@ Result<ITensor*> FoldedTensor(NetworkContext& context, ValueId id) {
   return context.AddConstant(dims, context.StoredWeights(constant.view().as<const float>()));
 }
 
-bool IsQuantizedWeights(const Graph& graph, ValueId id) {
-  const Node* dequantize = Producer(graph, id);
-  if (dequantize == nullptr || dequantize->op != "DequantizeLinear") return false;
-  const Constant* values = graph.constant(dequantize->inputs[0]);
-  if (values == nullptr || ElementSize(values->dtype) != 1) return false;
-  return std::ranges::any_of(graph.nodes, [&](const Node& node) {
-    constexpr std::string_view kProducts[] = {"Conv", "FusedGemm", "Gemm", "MatMul"};
-    if (std::ranges::find(kProducts, node.op) == std::end(kProducts) || node.inputs[1] != id) {
-      return false;
-    }
-    const Node* activations = Producer(graph, node.inputs[0]);
-    return activations != nullptr && activations->op == "DequantizeLinear" &&
-           graph.constant(activations->inputs[0]) == nullptr;
-  });
-}
-
 Result<ITensor*> MatrixProduct(NetworkContext& context, ITensor* a, bool transpose_a, ITensor* b,
                                bool transpose_b) {
   const int rank = std::max(a->getDimensions().nbDims, b->getDimensions().nbDims);

@@ -22,11 +22,6 @@ Result<nvinfer1::Weights> FoldedWeights(NetworkContext& context, ValueId id);
 /// As a tensor: as FoldedWeights where that is possible, else the tensor that is computed.
 Result<ITensor*> FoldedTensor(NetworkContext& context, ValueId id);
 
-/// Whether the value is a DequantizeLinear of constants with which quantized activations are
-/// multiplied, so that the product may be one of int8. (Elsewhere such constants are widened before
-/// the network sees them.)
-bool IsQuantizedWeights(const Graph& graph, ValueId id);
-
 /// A · B, where an operand may be transposed; the one of lower rank gets leading extents of 1.
 Result<ITensor*> MatrixProduct(NetworkContext& context, ITensor* a, bool transpose_a, ITensor* b,
                                bool transpose_b);
