@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backends/tensorrt/builders.h"
+#include "backends/tensorrt/quantization.h"
 
 namespace verdict::tensorrt {
 namespace {
@@ -25,11 +26,19 @@ const NodeBuilder* FindBuilder(std::string_view op) {
   return nullptr;
 }
 
+/// Those whose tensors of uint8 are tensors of int8 or float32 in the network.
+bool ConvertsUint8(const Graph& graph, const Node& node) {
+  return node.op == "QuantizeLinear" || node.op == "DequantizeLinear" ||
+         DequantizedTable(graph, node) != nullptr;
+}
+
 /// Checks what holds for the values of all operators.
-Status SupportsValue(const Graph& graph, ValueId id) {
+Status SupportsValue(const Graph& graph, const Node& node, ValueId id) {
   if (id == kNoValue) return OkStatus();
   const Value& value = graph.value(id);
-  VERDICT_RETURN_IF_ERROR(DeviceType(value.dtype).status());
+  if (value.dtype != DataType::kUInt8 || !ConvertsUint8(graph, node)) {
+    VERDICT_RETURN_IF_ERROR(DeviceType(value.dtype).status());
+  }
   VERDICT_RETURN_IF_ERROR(DeviceDims(value.shape).status());
   if (std::ranges::count(value.shape.dims(), 0) > 0) return Decline("an empty tensor");
   return OkStatus();
@@ -68,7 +77,7 @@ Status AddInputs(NetworkContext& context) {
   return OkStatus();
 }
 
-/// Each output is a layer's own: an input, a constant or another output cannot be one.
+/// An input, a constant or another output cannot be an output: a copy can.
 Status MarkOutputs(NetworkContext& context) {
   const Graph& graph = context.graph();
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
@@ -80,7 +89,10 @@ Status MarkOutputs(NetworkContext& context) {
     if (tensor->getType() != type) {
       VERDICT_ASSIGN_OR_RETURN(tensor, context.Cast(tensor, type));
     }
-    VERDICT_ASSIGN_OR_RETURN(tensor, context.Output(context.network().addIdentity(*tensor)));
+    if (tensor->isNetworkInput() || tensor->isNetworkOutput() ||
+        graph.constant(graph.outputs[i]) != nullptr) {
+      VERDICT_ASSIGN_OR_RETURN(tensor, context.Output(context.network().addIdentity(*tensor)));
+    }
     tensor->setName(("out" + std::to_string(i)).c_str());
     context.network().markOutput(*tensor);
 #if NV_TENSORRT_MAJOR < 10
@@ -95,8 +107,12 @@ Status MarkOutputs(NetworkContext& context) {
 Status SupportsNode(const Graph& graph, const Node& node) {
   const NodeBuilder* builder = FindBuilder(node.op);
   if (builder == nullptr) return Decline("the operator has no layers in TensorRT");
-  for (const ValueId id : node.inputs) VERDICT_RETURN_IF_ERROR(SupportsValue(graph, id));
-  for (const ValueId id : node.outputs) VERDICT_RETURN_IF_ERROR(SupportsValue(graph, id));
+  for (const ValueId id : node.inputs) {
+    VERDICT_RETURN_IF_ERROR(SupportsValue(graph, node, id));
+  }
+  for (const ValueId id : node.outputs) {
+    VERDICT_RETURN_IF_ERROR(SupportsValue(graph, node, id));
+  }
   return builder->supports(graph, node);
 }
 
