@@ -26,6 +26,9 @@ std::span<const NodeBuilder> ShapeBuilders();
 std::span<const NodeBuilder> SliceBuilders();
 std::span<const NodeBuilder> UnaryBuilders();
 
+/// Of an operator; null: it has no layers here.
+const NodeBuilder* FindBuilder(std::string_view op);
+
 // What their `supports` ask.
 
 /// kUnimplemented with the reason.

@@ -17,15 +17,6 @@ constexpr Family kFamilies[] = {
     ReduceBuilders,        ShapeBuilders,        SliceBuilders,  UnaryBuilders,
 };
 
-const NodeBuilder* FindBuilder(std::string_view op) {
-  for (const Family family : kFamilies) {
-    for (const NodeBuilder& builder : family()) {
-      if (builder.op == op) return &builder;
-    }
-  }
-  return nullptr;
-}
-
 /// Those whose tensors of uint8 are tensors of int8 or float32 in the network.
 bool ConvertsUint8(const Graph& graph, const Node& node) {
   return node.op == "QuantizeLinear" || node.op == "DequantizeLinear" ||
@@ -103,6 +94,15 @@ Status MarkOutputs(NetworkContext& context) {
 }
 
 }  // namespace
+
+const NodeBuilder* FindBuilder(std::string_view op) {
+  for (const Family family : kFamilies) {
+    for (const NodeBuilder& builder : family()) {
+      if (builder.op == op) return &builder;
+    }
+  }
+  return nullptr;
+}
 
 Status SupportsNode(const Graph& graph, const Node& node) {
   const NodeBuilder* builder = FindBuilder(node.op);
