@@ -22,6 +22,19 @@ Result<ITensor*> Indices(NetworkContext& context, const Node& node, std::span<co
   if (std::ranges::none_of(indices, [](int64_t index) { return index < 0; })) {
     return context.Input(1);
   }
+  if (IsSymbol(extents[0])) {
+    // -1 alone (RequireCheckedIndices): the last one, wherever that is.
+    std::vector<int64_t> counts_from_end;
+    for (const int64_t index : indices) counts_from_end.push_back(index < 0 ? 1 : 0);
+    VERDICT_ASSIGN_OR_RETURN(ITensor* const extent, context.Extent(extents[0]));
+    VERDICT_ASSIGN_OR_RETURN(ITensor * list, context.Indices(counts_from_end));
+    VERDICT_ASSIGN_OR_RETURN(
+        list, context.Elementwise(list, extent, nvinfer1::ElementWiseOperation::kPROD));
+    VERDICT_ASSIGN_OR_RETURN(ITensor* const given, context.Indices(indices));
+    VERDICT_ASSIGN_OR_RETURN(
+        list, context.Elementwise(list, given, nvinfer1::ElementWiseOperation::kSUM));
+    return context.Reshape(list, context.InputShape(1).dims());
+  }
   for (size_t i = 0; i < indices.size(); ++i) {
     if (indices[i] < 0) indices[i] += extents[i % extents.size()];
   }
@@ -33,10 +46,9 @@ Status AddGather(NetworkContext& context, const Node& node) {
   const Shape& shape = context.InputShape(0);
   const int axis = AxisOf(node, 0, shape.rank());
   const Dim extent = shape[axis];
-  VERDICT_ASSIGN_OR_RETURN(ITensor* const data,
-                           DequantizedTable(context.graph(), node) != nullptr
-                               ? DequantizedTableTensor(context, node)
-                               : context.Input(0));
+  VERDICT_ASSIGN_OR_RETURN(ITensor* const data, DequantizedTable(context.graph(), node) != nullptr
+                                                    ? DequantizedTableTensor(context, node)
+                                                    : context.Input(0));
   VERDICT_ASSIGN_OR_RETURN(ITensor* const indices, Indices(context, node, std::span(&extent, 1)));
   return context.SetOutput(0, context.Output(context.network().addGather(*data, *indices, axis)));
 }

@@ -20,28 +20,52 @@ struct Cut {
   int64_t start = 0;  // as ONNX gives them: negative ones count from the end
   int64_t end = kFar;
   int64_t step = 1;
+  /// Entry of the lists of bounds where these are computed, from shapes; then start and end say
+  /// nothing.
+  int computed = -1;
 
-  bool TakesAll() const { return step == 1 && start == 0 && end >= kFar; }
-  bool Reverses() const { return step == -1 && start == -1 && end <= -kFar; }
+  bool TakesAll() const { return computed < 0 && step == 1 && start == 0 && end >= kFar; }
+  bool Reverses() const { return computed < 0 && step == -1 && start == -1 && end <= -kFar; }
 };
+
+/// True if the bounds are constants; else they must follow from shapes.
+Result<bool> HasConstantBounds(const Graph& graph, const Node& node) {
+  bool constant = true;
+  for (size_t i = 1; i <= 2; ++i) {
+    if (graph.constant(node.inputs[i]) != nullptr) continue;
+    if (!FromShapes(graph, node.inputs[i])) return Decline("bounds that depend on the data");
+    constant = false;
+  }
+  return constant;
+}
 
 Result<std::vector<Cut>> ReadCuts(const Graph& graph, const Node& node) {
   const int rank = InputShape(graph, node, 0).rank();
   std::vector<Cut> cuts(static_cast<size_t>(rank));
-  VERDICT_ASSIGN_OR_RETURN(const std::vector<int64_t> starts, IntConstant(graph, node, 1));
-  VERDICT_ASSIGN_OR_RETURN(const std::vector<int64_t> ends, IntConstant(graph, node, 2));
-  std::vector<int64_t> axes, steps;
+  VERDICT_ASSIGN_OR_RETURN(const bool is_constant, HasConstantBounds(graph, node));
+  std::vector<int64_t> starts, ends, axes, steps;
+  if (is_constant) {
+    VERDICT_ASSIGN_OR_RETURN(starts, IntConstant(graph, node, 1));
+    VERDICT_ASSIGN_OR_RETURN(ends, IntConstant(graph, node, 2));
+  }
   if (HasInput(node, 3)) {
     VERDICT_ASSIGN_OR_RETURN(axes, IntConstant(graph, node, 3));
   }
   if (HasInput(node, 4)) {
     VERDICT_ASSIGN_OR_RETURN(steps, IntConstant(graph, node, 4));
   }
-  for (size_t i = 0; i < starts.size(); ++i) {
+  const auto count = static_cast<size_t>(InputShape(graph, node, 1)[0]);
+  for (size_t i = 0; i < count; ++i) {
     const int64_t named = axes.empty() ? static_cast<int64_t>(i) : axes[i];
     Cut& cut = cuts[static_cast<size_t>(named < 0 ? named + rank : named)];
     const auto near = [](int64_t bound) { return std::clamp(bound, -kFar, kFar); };
-    cut = {near(starts[i]), near(ends[i]), steps.empty() ? 1 : near(steps[i])};
+    cut.step = steps.empty() ? 1 : near(steps[i]);
+    if (is_constant) {
+      cut.start = near(starts[i]);
+      cut.end = near(ends[i]);
+    } else {
+      cut.computed = static_cast<int>(i);
+    }
   }
   return cuts;
 }
@@ -70,7 +94,9 @@ Status SupportsSlice(const Graph& graph, const Node& node) {
     if (IsSymbol(shape[axis]) && cut.step < 0 && !cut.Reverses()) {
       return Decline("backwards along an axis of no fixed extent");
     }
-    if (IsSymbol(shape[axis]) && cut.step > kLongStep) return Decline("a very long step");
+    const bool is_computed = IsSymbol(shape[axis]) || cut.computed >= 0;
+    if (is_computed && cut.step > kLongStep) return Decline("a very long step");
+    if (cut.computed >= 0 && cut.step < 0) return Decline("backwards between computed bounds");
   }
   return OkStatus();
 }
@@ -84,12 +110,35 @@ Result<ITensor*> ClampedBound(NetworkContext& context, int64_t bound, ITensor* e
   return context.Elementwise(sum, 0.0, ElementWiseOperation::kMAX);
 }
 
+/// Entry `index` of a list of computed bounds within an extent: counted from the end where it is
+/// below zero, then clamped. By such arithmetic as TensorRT takes for shapes.
+Result<ITensor*> ClampedEntry(NetworkContext& context, const Node& node, size_t input, int index,
+                              ITensor* extent) {
+  if (context.graph().constant(node.inputs[input]) != nullptr) {
+    VERDICT_ASSIGN_OR_RETURN(const std::vector<int64_t> bounds,
+                             IntConstant(context.graph(), node, input));
+    const int64_t bound = bounds[static_cast<size_t>(index)];
+    return ClampedBound(context, std::clamp(bound, -kFar, kFar), extent);
+  }
+  VERDICT_ASSIGN_OR_RETURN(ITensor * bound, context.Input(input));
+  const std::array<int64_t, 1> start{index}, one{1};
+  VERDICT_ASSIGN_OR_RETURN(bound, context.Slice(bound, start, one, one));
+  VERDICT_ASSIGN_OR_RETURN(bound, context.Cast(bound, kIndexType));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * sign,
+                           context.Elementwise(bound, 0.0, ElementWiseOperation::kMIN));
+  VERDICT_ASSIGN_OR_RETURN(sign, context.Elementwise(sign, -1.0, ElementWiseOperation::kMAX));
+  VERDICT_ASSIGN_OR_RETURN(sign, context.Elementwise(sign, extent, ElementWiseOperation::kPROD));
+  VERDICT_ASSIGN_OR_RETURN(bound, context.Elementwise(bound, sign, ElementWiseOperation::kSUB));
+  VERDICT_ASSIGN_OR_RETURN(bound, context.Elementwise(bound, extent, ElementWiseOperation::kMIN));
+  return context.Elementwise(bound, 0.0, ElementWiseOperation::kMAX);
+}
+
 struct ComputedCut {
   ITensor* start = nullptr;
   ITensor* size = nullptr;
 };
 
-Result<ComputedCut> ComputeCut(NetworkContext& context, const Cut& cut, Dim dim) {
+Result<ComputedCut> ComputeCut(NetworkContext& context, const Node& node, const Cut& cut, Dim dim) {
   ComputedCut computed;
   VERDICT_ASSIGN_OR_RETURN(ITensor* const extent, context.Extent(dim));
   if (cut.TakesAll()) {
@@ -103,8 +152,14 @@ Result<ComputedCut> ComputeCut(NetworkContext& context, const Cut& cut, Dim dim)
     computed.size = extent;
     return computed;
   }
-  VERDICT_ASSIGN_OR_RETURN(computed.start, ClampedBound(context, cut.start, extent));
-  VERDICT_ASSIGN_OR_RETURN(ITensor * size, ClampedBound(context, cut.end, extent));
+  ITensor* size = nullptr;
+  if (cut.computed >= 0) {
+    VERDICT_ASSIGN_OR_RETURN(computed.start, ClampedEntry(context, node, 1, cut.computed, extent));
+    VERDICT_ASSIGN_OR_RETURN(size, ClampedEntry(context, node, 2, cut.computed, extent));
+  } else {
+    VERDICT_ASSIGN_OR_RETURN(computed.start, ClampedBound(context, cut.start, extent));
+    VERDICT_ASSIGN_OR_RETURN(size, ClampedBound(context, cut.end, extent));
+  }
   VERDICT_ASSIGN_OR_RETURN(size,
                            context.Elementwise(size, computed.start, ElementWiseOperation::kSUB));
   VERDICT_ASSIGN_OR_RETURN(size, context.Elementwise(size, 0.0, ElementWiseOperation::kMAX));
@@ -128,15 +183,20 @@ Status AddSlice(NetworkContext& context, const Node& node) {
     const auto [start, size] = Clamped(cut, IsSymbol(dim) ? 0 : dim);
     starts.push_back(start);
     sizes.push_back(size);
-    strides.push_back(!IsSymbol(dim) && size <= 1 ? 1 : cut.step);
+    const bool is_known = !IsSymbol(dim) && cut.computed < 0;
+    strides.push_back(is_known && size <= 1 ? 1 : cut.step);
   }
-  if (shape.IsStatic()) return context.SetOutput(0, context.Slice(x, starts, sizes, strides));
+  const bool is_computed =
+      std::ranges::any_of(cuts, [](const Cut& cut) { return cut.computed >= 0; });
+  if (shape.IsStatic() && !is_computed) {
+    return context.SetOutput(0, context.Slice(x, starts, sizes, strides));
+  }
   std::vector<ITensor*> start_parts, size_parts;
   for (size_t axis = 0; axis < cuts.size(); ++axis) {
     const Dim dim = shape[static_cast<int>(axis)];
     ComputedCut cut;
-    if (IsSymbol(dim)) {
-      VERDICT_ASSIGN_OR_RETURN(cut, ComputeCut(context, cuts[axis], dim));
+    if (IsSymbol(dim) || cuts[axis].computed >= 0) {
+      VERDICT_ASSIGN_OR_RETURN(cut, ComputeCut(context, node, cuts[axis], dim));
     } else {
       VERDICT_ASSIGN_OR_RETURN(cut.start, context.Indices(std::array{starts[axis]}));
       VERDICT_ASSIGN_OR_RETURN(cut.size, context.Indices(std::array{sizes[axis]}));

@@ -168,14 +168,13 @@ std::vector<Dim> IndexedExtents(const Graph& graph, const Node& node) {
   return extents;
 }
 
+/// OK if every index is within its extent. from_end: those below zero count from there. Of an axis
+/// of no fixed extent the first and the last element are sure to exist.
 Status RequireWithin(std::span<const int64_t> indices, std::span<const Dim> extents,
                      bool from_end) {
   for (size_t i = 0; i < indices.size(); ++i) {
-    const Dim extent = extents[i % extents.size()];
-    if (indices[i] >= (from_end && !IsSymbol(extent) ? -extent : 0) &&
-        (IsSymbol(extent) ? false : indices[i] < extent)) {
-      continue;
-    }
+    const Dim extent = IsSymbol(extents[i % extents.size()]) ? 1 : extents[i % extents.size()];
+    if (indices[i] >= (from_end ? -extent : 0) && indices[i] < extent) continue;
     return Decline("index " + std::to_string(indices[i]) + " may be out of range");
   }
   return OkStatus();
@@ -193,6 +192,8 @@ std::vector<int64_t> Elements(const Graph& graph, ValueId id) {
 Status RequireCheckedIndices(const Graph& graph, const Node& node) {
   const std::vector<Dim> extents = IndexedExtents(graph, node);
   if (graph.constant(node.inputs[1]) != nullptr) {
+    const bool is_mixed = extents.size() > 1 && std::ranges::any_of(extents, IsSymbol);
+    if (is_mixed) return Decline("coordinates along axes of no fixed extent");
     return RequireWithin(Elements(graph, node.inputs[1]), extents, true);
   }
   if (std::ranges::any_of(extents, [](Dim extent) { return IsSymbol(extent); })) {

@@ -31,7 +31,11 @@ Status SupportsValue(const Graph& graph, const Node& node, ValueId id) {
     VERDICT_RETURN_IF_ERROR(DeviceType(value.dtype).status());
   }
   VERDICT_RETURN_IF_ERROR(DeviceDims(value.shape).status());
-  if (std::ranges::count(value.shape.dims(), 0) > 0) return Decline("an empty tensor");
+  // Concat passes over empty constants.
+  const bool is_skipped = node.op == "Concat" && graph.constant(id) != nullptr;
+  if (!is_skipped && std::ranges::count(value.shape.dims(), 0) > 0) {
+    return Decline("an empty tensor");
+  }
   return OkStatus();
 }
 
