@@ -143,7 +143,11 @@ std::vector<NetworkCase> ElementwiseCases() {
   cases.push_back(One("Pow", {X(Between(shape, 0.1F, 3.0F)), X(y)}));
   cases.push_back(
       Named("of negative numbers", One("Pow", {X(x), C(Tensor<float>(Shape{}, {2.0F}))})));
-  cases.push_back(One("Mod", {X(x), C(Between({7}, 0.5F, 2.0F))}, {{"fmod", int64_t{1}}}));
+  for (int64_t fmod : {0, 1}) {
+    cases.push_back(Named(std::to_string(fmod),
+                          One("Mod", {X(RandomInts(shape, 15)), C(Tensor<int32_t>(Shape{}, {7}))},
+                              {{"fmod", fmod}})));
+  }
   cases.push_back(
       One("Clip", {X(x), C(Tensor<float>(Shape{}, {-1.0F})), C(Tensor<float>(Shape{}, {1.5F}))}));
   cases.push_back(
@@ -176,9 +180,12 @@ std::vector<NetworkCase> ElementwiseCases() {
     cases.push_back(
         Named("dropped", One(op, {X(cube)}, {{"axis", int64_t{-1}}, {"keepdims", int64_t{0}}})));
   }
-  cases.push_back(One("TopK", {X(cube), C(Ints({3}))}, {}, 2));
-  cases.push_back(Named("least", One("TopK", {X(cube), C(Ints({2}))},
-                                     {{"axis", int64_t{1}}, {"largest", int64_t{0}}}, 2)));
+  for (int64_t largest : {0, 1}) {
+    NetworkCase values = One("TopK", {X(cube), C(Ints({2}))},
+                             {{"axis", int64_t{1 + largest}}, {"largest", largest}}, 2);
+    values.outputs.resize(1);  // which of equal elements is named is not told
+    cases.push_back(values);
+  }
   return cases;
 }
 
@@ -226,7 +233,15 @@ std::vector<NetworkCase> MovementCases() {
                          {{"upper", int64_t{0}}})));
   cases.push_back(One("OneHot", {X(Tensor<int64_t>({3}, {1, 0, 3})), C(Ints({4})),
                                  C(Tensor<float>({2}, {-1.0F, 2.0F}))}));
+  cases.push_back(One("Size", {X(x)}));
   // Shapes that follow from the batch.
+  cases.push_back(
+      {.name = "Shape, Gather, Range",
+       .inputs = {X(x), C(Tensor<int64_t>(Shape{}, {0})), C(Tensor<int64_t>(Shape{}, {1}))},
+       .nodes = {{"Shape", {"x0"}, {"s"}, {}},
+                 {"Gather", {"s", "x1"}, {"n"}, {}},
+                 {"Range", {"x1", "n", "x2"}, {"y"}, {}}},
+       .outputs = {"y"}});
   NetworkCase shaped{.name = "Shape, Gather, Concat, Reshape",
                      .inputs = {X(x), C(Tensor<int64_t>({1}, {0})), C(Ints({24}))},
                      .nodes = {{"Shape", {"x0"}, {"s"}, {}},
@@ -260,6 +275,18 @@ std::vector<NetworkCase> FeatureCases() {
   cases.push_back(One("ArrayFeatureExtractor", {X(x), C(Ints({2, 0}))}));
   cases.push_back(One("FeatureVectorizer", {X(x), X(Random({3, 2}, 4))},
                       {{"inputdimensions", std::vector<int64_t>{4, 2}}}));
+  cases.push_back(
+      One("OneHotEncoder", {X(Tensor<int64_t>({3, 1}, {4, 9, 5})), C(Ints({5, 4, 7}))}));
+  for (const char* transform : {"NONE", "LOGISTIC", "SOFTMAX"}) {
+    for (int64_t columns : {1, 4}) {
+      std::vector<int64_t> labels = {5, 3, 9, 4};
+      if (columns == 1) labels.resize(2);
+      cases.push_back(
+          Named(transform + std::string(" of ") + std::to_string(columns),
+                One("ClassifierOutput", {X(Random({3, columns}, 5, 3.0F)), C(Ints(labels))},
+                    {{"post_transform", std::string(transform)}}, 2)));
+    }
+  }
   cases.push_back(One("PostTransform", {X(x)}, {{"post_transform", std::string("SOFTMAX")}}));
   cases.push_back(Named(
       "LOGISTIC", One("PostTransform", {X(x)}, {{"post_transform", std::string("LOGISTIC")}})));
