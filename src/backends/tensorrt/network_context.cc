@@ -233,7 +233,7 @@ Result<ITensor*> NetworkContext::Scalar(Type type, double value, int rank) {
     return AddConstant(dims, StoredWeights(std::span(&number, 1)));
   }
 #endif
-  VERDICT_CHECK(type == Type::kFLOAT);
+  if (type != Type::kFLOAT) return Refused("a number of a type that has none");
   const auto number = static_cast<float>(value);
   return AddConstant(dims, StoredWeights(std::span(&number, 1)));
 }
