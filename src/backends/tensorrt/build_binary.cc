@@ -17,6 +17,11 @@ Status SupportsArithmetic(const Graph& graph, const Node& node) {
   return RequireFloat32(graph, node);
 }
 
+Status SupportsAdd(const Graph& graph, const Node& node) {
+  if (IsInt(InputType(graph, node, 0)) && OnlyIndexes(graph, node)) return OkStatus();
+  return SupportsArithmetic(graph, node);
+}
+
 /// f32 or integers, which keep their values.
 Status SupportsOrder(const Graph& graph, const Node& node) {
   const DataType dtype = InputType(graph, node, 0);
@@ -174,7 +179,7 @@ Status AddWhere(NetworkContext& context, const Node&) {
 }
 
 constexpr NodeBuilder kBuilders[] = {
-    {"Add", SupportsArithmetic, Add<ElementWiseOperation::kSUM>},
+    {"Add", SupportsAdd, Add<ElementWiseOperation::kSUM>},
     {"And", SupportsBools, Add<ElementWiseOperation::kAND>},
     {"Clip", SupportsOrder, AddClipNode},
     {"Div", SupportsDiv, Add<ElementWiseOperation::kDIV>},

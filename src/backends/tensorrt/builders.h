@@ -76,5 +76,7 @@ Result<ITensor*> AddSoftmax(NetworkContext& context, ITensor* input, int axis);
 /// from graph inputs through operators that keep integers, so that IndexRanges can tell what to
 /// check. (index_ranges.cc)
 Status RequireCheckedIndices(const Graph& graph, const Node& node);
+/// True if the node's output is nothing but such checked indices: then it is within 32 bits.
+bool OnlyIndexes(const Graph& graph, const Node& node);
 
 }  // namespace verdict::tensorrt

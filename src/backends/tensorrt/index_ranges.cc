@@ -15,9 +15,10 @@ struct Source {
   ValueId value = kNoValue;  // a graph input or a constant
   int axis = -1;             // of which [begin, end) arrives; -1: all
   int64_t begin = 0, end = 0;
+  int64_t offset = 0;    // what has been added to it
   bool is_whole = true;  // the value has the source's shape
 
-  auto key() const { return std::tuple(value, axis, begin, end, is_whole); }
+  auto key() const { return std::tuple(value, axis, begin, end, offset, is_whole); }
 };
 
 /// A part of one axis that a node takes out of its input.
@@ -25,6 +26,10 @@ struct Selection {
   int axis = 0;
   int64_t begin = 0, end = 0;
 };
+
+/// Sums of two such numbers are far from overflowing 32 bits.
+constexpr int64_t kMostOffset = 1 << 29;
+constexpr size_t kMostColumns = 4096;
 
 bool IsInt(DataType dtype) { return dtype == DataType::kInt32 || dtype == DataType::kInt64; }
 
@@ -119,7 +124,46 @@ class SourceWalk {
  private:
   std::optional<std::vector<Source>>& At(ValueId id) { return sources_[static_cast<size_t>(id)]; }
 
+  /// A constant offset: the same for all, or one a column (tables that are joined into one).
+  void VisitAdd(const Node& node) {
+    const size_t data = graph_.constant(node.inputs[0]) == nullptr ? 0 : 1;
+    if (!IsInt(InputType(graph_, node, data))) return;
+    const auto offsets = IntConstant(graph_, node, 1 - data);
+    auto sources = Of(node.inputs[data]);
+    const Shape& shape = InputShape(graph_, node, data);
+    if (!offsets.ok() || !sources.has_value()) return;
+    if (!(graph_.value(node.outputs[0]).shape == shape)) return;
+    const auto is_far = [](int64_t offset) { return std::abs(offset) > kMostOffset; };
+    if (offsets->size() > kMostColumns || std::ranges::any_of(*offsets, is_far)) return;
+    if (offsets->size() == 1) {
+      for (Source& source : *sources) {
+        source.offset += (*offsets)[0];
+        if (is_far(source.offset)) return;
+      }
+      At(node.outputs[0]) = std::move(sources);
+      return;
+    }
+    const Shape& columns = InputShape(graph_, node, 1 - data);
+    const int last = shape.rank() - 1;
+    const auto count = static_cast<int64_t>(offsets->size());
+    if (sources->size() != 1 || !sources->front().is_whole || sources->front().offset != 0 ||
+        shape[last] != count || columns[columns.rank() - 1] != count) {
+      return;
+    }
+    std::vector<Source> split;
+    for (int64_t i = 0; i < count; ++i) {
+      split.push_back({.value = sources->front().value,
+                       .axis = last,
+                       .begin = i,
+                       .end = i + 1,
+                       .offset = (*offsets)[static_cast<size_t>(i)],
+                       .is_whole = false});
+    }
+    At(node.outputs[0]) = std::move(split);
+  }
+
   void Visit(const Node& node) {
+    if (node.op == "Add") return VisitAdd(node);
     const std::vector<size_t> passed = PassedInputs(graph_, node);
     if (passed.empty() || node.inputs[passed[0]] == kNoValue) return;
     if (!IsInt(InputType(graph_, node, passed[0]))) return;
@@ -204,10 +248,26 @@ Status RequireCheckedIndices(const Graph& graph, const Node& node) {
   const Dim least = *std::ranges::min_element(extents);
   for (const Source& source : *sources) {
     if (graph.constant(source.value) == nullptr) continue;
-    VERDICT_RETURN_IF_ERROR(
-        RequireWithin(Elements(graph, source.value), std::span(&least, 1), false));
+    std::vector<int64_t> elements = Elements(graph, source.value);
+    for (int64_t& element : elements) {
+      if (std::abs(element) > kMostOffset) return Decline("a large index");
+      element += source.offset;
+    }
+    VERDICT_RETURN_IF_ERROR(RequireWithin(elements, std::span(&least, 1), false));
   }
   return OkStatus();
+}
+
+bool OnlyIndexes(const Graph& graph, const Node& node) {
+  const ValueId sum = node.outputs[0];
+  if (std::ranges::count(graph.outputs, sum) > 0) return false;
+  for (const Node& reader : graph.nodes) {
+    const auto reads = std::ranges::count(reader.inputs, sum);
+    if (reads == 0) continue;
+    if (reads > 1 || !IsGather(reader) || reader.inputs[1] != sum) return false;
+    if (!RequireCheckedIndices(graph, reader).ok()) return false;
+  }
+  return SourceWalk(graph).Of(sum).has_value();
 }
 
 std::vector<IndexRange> IndexRanges(const Graph& graph) {
@@ -228,10 +288,13 @@ std::vector<IndexRange> IndexRanges(const Graph& graph) {
         return range.input == position && range.axis == source.axis &&
                range.begin == source.begin && range.end == source.end;
       });
+      const int64_t first = -source.offset;
+      const int64_t last = extent - 1 - source.offset;
       if (same != ranges.end()) {
-        same->greatest = std::min(same->greatest, extent - 1);
+        same->least = std::max(same->least, first);
+        same->greatest = std::min(same->greatest, last);
       } else {
-        ranges.push_back({position, 0, extent - 1, source.axis, source.begin, source.end});
+        ranges.push_back({position, first, last, source.axis, source.begin, source.end});
       }
     }
   }

@@ -85,6 +85,28 @@ TEST(IndexRanges, ColumnsHaveTablesOfTheirOwn) {
   EXPECT_EQ(ranges[1].greatest, 6);
 }
 
+TEST(IndexRanges, OffsetsOfColumnsShiftWhatTheyMustLieIn) {
+  const Graph graph = Parse(R"(graph "g" {
+    input %ids: i64[N,2]
+    const %offsets: i64[1,2] = [0, 6]
+    const %table: f32[10,2] = seed(1)
+    %rows: i64[N,2] = Add(%ids, %offsets)
+    %y: f32[N,2,2] = Gather(%table, %rows) {axis=0}
+    output %y
+  })");
+  for (const Node& node : graph.nodes) {
+    EXPECT_EQ(SupportsNode(graph, node).ToString(), "OK") << Graph::Describe(node);
+  }
+  const auto ranges = IndexRanges(graph);
+  ASSERT_EQ(ranges.size(), 2);
+  EXPECT_EQ(ranges[0].begin, 0);
+  EXPECT_EQ(ranges[0].least, 0);
+  EXPECT_EQ(ranges[0].greatest, 9);
+  EXPECT_EQ(ranges[1].begin, 1);
+  EXPECT_EQ(ranges[1].least, -6);
+  EXPECT_EQ(ranges[1].greatest, 3);
+}
+
 TEST(IndexRanges, ComputedIndicesAreNotSupported) {
   const Graph graph = Parse(R"(graph "g" {
     input %x: f32[N,5]
