@@ -125,12 +125,13 @@ class Layer {
       Direction& direction = directions_[static_cast<size_t>(d)];
       direction.backwards = d == 1 || attributes_.String("direction", "forward") == "reverse";
       direction.activations = std::span(activations_).subspan(static_cast<size_t>(d) * 3, 3);
-      VERDICT_ASSIGN_OR_RETURN(
-          ITensor * own_w,
-          SliceBlock(context_, w, std::array<int64_t, 3>{d, 0, 0}, {1, rows_, inputs}));
-      VERDICT_ASSIGN_OR_RETURN(
-          ITensor * own_r,
-          SliceBlock(context_, r, std::array<int64_t, 3>{d, 0, 0}, {1, rows_, hidden_}));
+      ITensor* own_w = w;
+      ITensor* own_r = r;
+      if (directions_.size() > 1) {  // else a network that can be refitted would slice in each run
+        const std::array<int64_t, 3> first = {d, 0, 0};
+        VERDICT_ASSIGN_OR_RETURN(own_w, SliceBlock(context_, w, first, {1, rows_, inputs}));
+        VERDICT_ASSIGN_OR_RETURN(own_r, SliceBlock(context_, r, first, {1, rows_, hidden_}));
+      }
       VERDICT_ASSIGN_OR_RETURN(direction.r, context_.Squeeze(own_r, 1U << 0));
       VERDICT_ASSIGN_OR_RETURN(ITensor * gates, MatrixProduct(context_, x, false, own_w, true));
       if (b != nullptr) {
