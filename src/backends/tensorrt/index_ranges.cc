@@ -6,6 +6,7 @@
 
 #include "backends/tensorrt/builders.h"
 #include "ops/op.h"
+#include "ops/recurrent.h"
 
 namespace verdict::tensorrt {
 namespace {
@@ -231,6 +232,28 @@ std::vector<int64_t> Elements(const Graph& graph, ValueId id) {
   return *IntConstant(graph, node, 0);
 }
 
+/// An input whose elements must lie in 0 to `greatest`.
+struct Counting {
+  size_t input = 0;
+  int64_t greatest = 0;
+};
+
+/// Indices, and the lengths of a recurrent layer's samples.
+std::optional<Counting> CountingInput(const Graph& graph, const Node& node) {
+  if (IsGather(node) && graph.constant(node.inputs[1]) == nullptr) {
+    return Counting{1, std::ranges::min(IndexedExtents(graph, node)) - 1};
+  }
+  if ((node.op != "LSTM" && node.op != "GRU" && node.op != "RNN") ||
+      !HasInput(node, kRecurrentSequenceLens) ||
+      graph.constant(node.inputs[kRecurrentSequenceLens]) != nullptr) {
+    return std::nullopt;
+  }
+  const bool batch_first = AttributeReader(node).Int("layout", 0) != 0;
+  const Dim steps = InputShape(graph, node, kRecurrentX)[batch_first ? 1 : 0];
+  if (IsSymbol(steps)) return std::nullopt;  // the layer takes a longer one for all steps
+  return Counting{kRecurrentSequenceLens, steps};
+}
+
 }  // namespace
 
 Status RequireCheckedIndices(const Graph& graph, const Node& node) {
@@ -272,14 +295,14 @@ bool OnlyIndexes(const Graph& graph, const Node& node) {
 
 std::vector<IndexRange> IndexRanges(const Graph& graph) {
   std::vector<IndexRange> ranges;
-  if (std::ranges::none_of(graph.nodes, IsGather)) return ranges;
+  const auto counts = [&](const Node& node) { return CountingInput(graph, node).has_value(); };
+  if (std::ranges::none_of(graph.nodes, counts)) return ranges;
   const SourceWalk walk(graph);
   for (const Node& node : graph.nodes) {
-    if (!IsGather(node) || graph.constant(node.inputs[1]) != nullptr) continue;
-    const auto sources = walk.Of(node.inputs[1]);
+    const auto counting = CountingInput(graph, node);
+    if (!counting.has_value()) continue;
+    const auto sources = walk.Of(node.inputs[counting->input]);
     if (!sources.has_value()) continue;  // not supported
-    const std::vector<Dim> extents = IndexedExtents(graph, node);
-    const Dim extent = *std::ranges::min_element(extents);
     for (const Source& source : *sources) {
       const auto input = std::ranges::find(graph.inputs, source.value);
       if (input == graph.inputs.end()) continue;
@@ -289,7 +312,7 @@ std::vector<IndexRange> IndexRanges(const Graph& graph) {
                range.begin == source.begin && range.end == source.end;
       });
       const int64_t first = -source.offset;
-      const int64_t last = extent - 1 - source.offset;
+      const int64_t last = counting->greatest - source.offset;
       if (same != ranges.end()) {
         same->least = std::max(same->least, first);
         same->greatest = std::min(same->greatest, last);

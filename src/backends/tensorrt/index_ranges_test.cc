@@ -153,5 +153,22 @@ TEST(IndexRanges, OfAnUnknownExtentTheFirstAndTheLastElementExist) {
   EXPECT_THAT(Reason(with_index("-2")), HasSubstr("out of range"));
 }
 
+TEST(IndexRanges, LengthsOfSamplesLieWithinTheSteps) {
+  const Graph graph = Parse(R"(graph "g" {
+    input %x: f32[5,N,3]
+    input %lengths: i32[N]
+    const %w: f32[1,8,3] = seed(1)
+    const %r: f32[1,8,2] = seed(2)
+    %y: f32[5,1,N,2] = LSTM(%x, %w, %r, _, %lengths) {hidden_size=2}
+    output %y
+  })");
+  EXPECT_EQ(Reason(graph), "");
+  const auto ranges = IndexRanges(graph);
+  ASSERT_EQ(ranges.size(), 1);
+  EXPECT_EQ(ranges[0].input, 1);
+  EXPECT_EQ(ranges[0].least, 0);
+  EXPECT_EQ(ranges[0].greatest, 5);
+}
+
 }  // namespace
 }  // namespace verdict::tensorrt
