@@ -28,35 +28,6 @@ Result<Shape> ToShape(const nvinfer1::Dims& dims) {
   return shape;
 }
 
-Result<nvinfer1::DataType> DeviceType(DataType dtype) {
-  using Theirs = nvinfer1::DataType;
-  switch (dtype) {
-    case DataType::kFloat32:
-      return Theirs::kFLOAT;
-    case DataType::kFloat16:
-      return Theirs::kHALF;
-    case DataType::kInt8:
-      return Theirs::kINT8;
-    case DataType::kUInt8:
-      return Theirs::kUINT8;
-    case DataType::kInt32:
-      return Theirs::kINT32;
-    case DataType::kBool:
-      return Theirs::kBOOL;
-#if NV_TENSORRT_MAJOR >= 10
-    case DataType::kBFloat16:
-      return Theirs::kBF16;
-    case DataType::kInt64:
-      return Theirs::kINT64;
-#else
-    case DataType::kInt64:
-      return Theirs::kINT32;
-#endif
-    default:
-      return Unimplemented("TensorRT has no element type " + std::string(DataTypeName(dtype)));
-  }
-}
-
 Result<Conversion> ConversionOf(DataType ours, nvinfer1::DataType theirs) {
   if (ours == DataType::kInt64 && theirs == nvinfer1::DataType::kINT32) {
     return Conversion::kInt64AsInt32;
