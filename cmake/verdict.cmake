@@ -1,6 +1,6 @@
-# One call a folder: verdict_library(NAME x SRCS … DEPS … [TESTS …] [FUZZ …]).
+# One call a folder: verdict_library(NAME x SRCS … DEPS … [TESTS …] [FUZZ …] [PLUGINS]).
 # NAME x makes the static library verdict_x from SRCS, the test program verdict_x_test from TESTS, and one
-# libFuzzer program a file of FUZZ.
+# libFuzzer program a file of FUZZ. PLUGINS: plugins link it too.
 
 add_library(verdict_flags INTERFACE)
 target_compile_options(verdict_flags INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers
@@ -23,9 +23,14 @@ if(VERDICT_FUZZ)
 endif()
 
 function(verdict_library)
-  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;TESTS;TEST_DEPS;FUZZ" ${ARGN})
+  cmake_parse_arguments(ARG "PLUGINS" "NAME" "SRCS;DEPS;TESTS;TEST_DEPS;FUZZ" ${ARGN})
   add_library(verdict_${ARG_NAME} STATIC ${ARG_SRCS})
   target_link_libraries(verdict_${ARG_NAME} PUBLIC verdict_flags ${ARG_DEPS})
+  if(ARG_PLUGINS)
+    # Without interposition functions are inlined as in a program.
+    set_target_properties(verdict_${ARG_NAME} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_options(verdict_${ARG_NAME} PRIVATE -fno-semantic-interposition)
+  endif()
   if(VERDICT_TESTS AND ARG_TESTS)
     verdict_test(NAME ${ARG_NAME} SRCS ${ARG_TESTS} DEPS verdict_${ARG_NAME} ${ARG_TEST_DEPS})
   endif()

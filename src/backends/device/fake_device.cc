@@ -289,7 +289,7 @@ class FakeProgram : public DeviceProgram {
         return InvalidArgument("a captured graph needs one shape for each input");
       }
     }
-    return std::make_unique<FakeRunner>(loaded_);
+    return std::unique_ptr<DeviceRunner>(std::make_unique<FakeRunner>(loaded_));
   }
   uint64_t device_bytes() const override { return loaded_->lease.bytes() + loaded_->runner_bytes; }
   Result<std::string> LayerInformation() const override {
@@ -420,7 +420,7 @@ class FakeDevice : public Device {
                                                      : options.float32_error;
     auto loaded = std::shared_ptr<Loaded>(
         new Loaded{graph, {profiles.begin(), profiles.end()}, error, {state_, needed}});
-    return std::make_shared<FakeProgram>(std::move(loaded));
+    return std::shared_ptr<DeviceProgram>(std::make_shared<FakeProgram>(std::move(loaded)));
   }
 
   Result<std::vector<std::byte>> Refit(std::span<const std::byte> bytes,
