@@ -65,6 +65,19 @@ std::vector<std::vector<Shape>> ShapesOf(std::span<const ValueId> ids,
   return all;
 }
 
+/// True if extent 0 of all these values is the batch, that of the graph's first input: only then
+/// may a part run more rows than it was given and leave the rest.
+bool LeadWithBatch(const Graph& graph, std::span<const ValueId> ids,
+                   const std::vector<std::vector<TensorView>>& resolved) {
+  return std::ranges::all_of(resolved, [&](const std::vector<TensorView>& views) {
+    const Shape& first = views[static_cast<size_t>(graph.inputs[0])].shape;
+    return first.rank() > 0 && std::ranges::all_of(ids, [&](ValueId id) {
+             const Shape& shape = views[static_cast<size_t>(id)].shape;
+             return shape.rank() > 0 && shape[0] == first[0];
+           });
+  });
+}
+
 /// Per graph output, the most bytes within the profiles.
 Result<std::vector<size_t>> OutputBytes(const Graph& graph, std::span<const Profile> profiles) {
   std::vector<size_t> most(graph.outputs.size(), 0);
@@ -178,7 +191,9 @@ Result<std::shared_ptr<DeviceEngine>> DeviceEngine::Load(std::shared_ptr<Device>
     const std::string place = "part " + std::to_string(i);
     if (places[i].on_device) {
       part.runner_options.captured_shapes = ShapesOf(part.inputs, resolved);
-      part.runner_options.rows_independent = plan.rows_independent;
+      part.runner_options.rows_independent = plan.rows_independent &&
+                                             LeadWithBatch(graph, part.inputs, resolved) &&
+                                             LeadWithBatch(graph, part.outputs, resolved);
       part.runner_options.graphs = options.graphs;
       auto program = core.device->Load(plan.parts[i].program, part_graph.graph, part_profiles);
       if (!program.ok()) return program.status().WithContext(place);

@@ -269,5 +269,34 @@ TEST(DeviceEngine, AsksForGraphsOfTheShapesThatAreLikely) {
   EXPECT_EQ(device->asked[0].captured_shapes, wanted);
 }
 
+// A value between the parts whose rows are not the batch's: no more rows than there are may run.
+TEST(DeviceEngine, TakesRowsForIndependentOnlyWhereTheyAreTheBatchs) {
+  constexpr char kTransposed[] = R"(graph "t" {
+    input %x: f32[N,6]
+    %t = Transpose(%x) {perm=[1, 0]}
+    %h = Tanh(%t)
+    %u = Transpose(%h) {perm=[1, 0]}
+    %p = Softmax(%u)
+    output %p
+  })";
+  const auto device = std::make_shared<StillDevice>();
+  EngineContents contents = CompileForDevice(kTransposed);
+  ASSERT_EQ(contents.graph.nodes.size(), 4U);
+  DevicePlan plan;
+  plan.backend = "still";
+  plan.rows_independent = true;
+  for (const std::vector<int32_t>& nodes : {std::vector{0}, {1, 2}, {3}}) {
+    plan.parts.emplace_back().part = {nodes != std::vector{0}, nodes};
+  }
+  plan = RebuildDevicePlan(contents, plan, *device).value();
+  const auto engine = Engine::FromContents(std::move(contents)).value();
+  DeviceEngineOptions options;
+  options.streams = 1;
+  ASSERT_TRUE(DeviceEngine::Load(device, *engine, plan, options).ok());
+  ASSERT_EQ(device->asked.size(), 2U);
+  EXPECT_FALSE(device->asked[0].rows_independent);
+  EXPECT_TRUE(device->asked[1].rows_independent);
+}
+
 }  // namespace
 }  // namespace verdict

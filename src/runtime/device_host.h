@@ -25,8 +25,8 @@ struct DeviceHostOptions {
       rebuild_plan;
   /// An engine that has not run for so long may have to make room for another.
   uint32_t idle_ms = 60'000;
-  uint32_t recovery_interval_ms =
-      1000;  // between tries to get a lost device back; doubles up to 32x
+  /// Between tries to get a lost device back; doubles up to 32 times as much.
+  uint32_t recovery_interval_ms = 1000;
 };
 
 /// Where an engine stands with the device.

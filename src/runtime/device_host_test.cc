@@ -19,9 +19,15 @@ using ::testing::HasSubstr;
 using State = DeviceAttachment::State;
 using std::chrono::milliseconds;
 
+/// Whatever a host says: Recover must never find anything left on the device.
+void ExpectNothingLeft(const std::string& line) {
+  EXPECT_EQ(line.find("are still there"), std::string::npos) << line;
+}
+
 std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
                                    DeviceHostOptions options = {}) {
   options.recovery_interval_ms = 5;
+  options.device.log = ExpectNothingLeft;
   return DeviceHost::Create(device, options).value();
 }
 
