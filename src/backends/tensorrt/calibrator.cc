@@ -1,6 +1,7 @@
 #include "backends/tensorrt/calibrator.h"
 
 #include "backends/tensorrt/engine_tensors.h"
+#include "backends/tensorrt/network_context.h"
 
 #if NV_TENSORRT_MAJOR < 11
 

@@ -4,6 +4,7 @@
 
 #include "backends/tensorrt/engine_builder.h"
 #include "backends/tensorrt/engine_tensors.h"
+#include "backends/tensorrt/network_context.h"
 
 namespace verdict::tensorrt {
 namespace {

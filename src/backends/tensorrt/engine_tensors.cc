@@ -3,6 +3,8 @@
 #include <cstring>
 #include <limits>
 
+#include "backends/tensorrt/network_context.h"
+
 namespace verdict::tensorrt {
 
 std::string InputName(size_t index) { return "in" + std::to_string(index); }

@@ -25,9 +25,6 @@ enum class Conversion {
 /// Errors: kInternal: the engine's type is no form of the graph's.
 Result<Conversion> ConversionOf(DataType ours, nvinfer1::DataType theirs);
 
-/// The type that a graph's input or output has on the device. Errors: kUnimplemented: none.
-Result<nvinfer1::DataType> DeviceType(DataType dtype);
-
 /// Converts `count` elements for the device. Errors: kInvalidArgument: one does not fit into 32
 /// bits. Cost: O(count).
 Status CopyToDeviceForm(const void* from, DataType dtype, Conversion conversion, int64_t count,

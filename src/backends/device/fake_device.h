@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "backends/device/device.h"
+
+namespace verdict {
+
+/// What a fake device is like.
+struct FakeDeviceOptions {
+  std::string backend = "fake";
+  std::string name = "Fake device";
+  std::string fingerprint = "fake 1.0";
+  int index = 0;
+  uint64_t memory_bytes = uint64_t{1} << 30;
+  /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
+  std::set<std::string, std::less<>> unsupported;
+  uint32_t latency_us = 0;  // of every run, beside the computation
+  uint32_t run_timeout_ms = 2000;
+  /// How often Recover fails before it succeeds.
+  int failing_recoveries = 0;
+  /// How wrong float outputs are, relative plus absolute, by the precision of the build; the same
+  /// value gets the same error always.
+  float float32_error = 0;
+  float half_error = 0;  // fp16 and bf16
+  float int8_error = 0;
+};
+
+/// A device for tests that computes with the reference kernels and takes faults on demand. Its
+/// programs are a few lines of text: the fingerprint, checksums of the graph and of its weights, so
+/// that a program of another graph, other weights, or another device is refused as hardware's would
+/// be. Threads: any.
+std::unique_ptr<Device> MakeFakeDevice(const FakeDeviceOptions& options);
+
+}  // namespace verdict
