@@ -33,7 +33,7 @@ Result<std::unique_ptr<Calibrator>> Calibrator::Make(CudaContext& context, const
   calibrator->samples_ = samples;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const DataType dtype = graph.value(graph.inputs[i]).dtype;
-    VERDICT_ASSIGN_OR_RETURN(const nvinfer1::DataType theirs, DeviceType(dtype));
+    VERDICT_ASSIGN_OR_RETURN(const nvinfer1::DataType theirs, TypeOnDevice(dtype));
     VERDICT_ASSIGN_OR_RETURN(const Conversion conversion, ConversionOf(dtype, theirs));
     VERDICT_ASSIGN_OR_RETURN(const int64_t elements, NumElements(profile.inputs[i].opt));
     const size_t bytes = static_cast<size_t>(elements) * DeviceElementSize(dtype, conversion);

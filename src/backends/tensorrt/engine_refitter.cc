@@ -27,7 +27,7 @@ std::set<std::string> NamesOf(nvinfer1::IRefitter& refitter) {
 /// The constant as BuildNetwork hands it to TensorRT. storage: holds what had to be converted.
 Result<nvinfer1::Weights> WeightsOf(const Constant& constant,
                                     std::deque<std::vector<std::byte>>& storage) {
-  VERDICT_ASSIGN_OR_RETURN(const nvinfer1::DataType type, DeviceType(constant.dtype));
+  VERDICT_ASSIGN_OR_RETURN(const nvinfer1::DataType type, TypeOnDevice(constant.dtype));
   VERDICT_ASSIGN_OR_RETURN(const Conversion conversion, ConversionOf(constant.dtype, type));
   const int64_t count = constant.view().size();
   if (conversion == Conversion::kNone) return nvinfer1::Weights{type, constant.data, count};

@@ -28,7 +28,7 @@ Result<Shape> ToShape(const nvinfer1::Dims& dims) {
   return shape;
 }
 
-Result<nvinfer1::DataType> DeviceType(DataType dtype) {
+Result<nvinfer1::DataType> TypeOnDevice(DataType dtype) {
   using Theirs = nvinfer1::DataType;
   switch (dtype) {
     case DataType::kFloat32:
@@ -61,7 +61,7 @@ Result<Conversion> ConversionOf(DataType ours, nvinfer1::DataType theirs) {
   if (ours == DataType::kInt64 && theirs == nvinfer1::DataType::kINT32) {
     return Conversion::kInt64AsInt32;
   }
-  const auto same = DeviceType(ours);
+  const auto same = TypeOnDevice(ours);
   if (same.ok() && *same == theirs) return Conversion::kNone;
   return Internal("a tensor of type " + std::string(DataTypeName(ours)) +
                   " has TensorRT's type number " + std::to_string(static_cast<int>(theirs)));

@@ -26,7 +26,7 @@ enum class Conversion {
 Result<Conversion> ConversionOf(DataType ours, nvinfer1::DataType theirs);
 
 /// The type that a graph's input or output has on the device. Errors: kUnimplemented: none.
-Result<nvinfer1::DataType> DeviceType(DataType dtype);
+Result<nvinfer1::DataType> TypeOnDevice(DataType dtype);
 
 /// Converts `count` elements for the device. Errors: kInvalidArgument: one does not fit into 32
 /// bits. Cost: O(count).
