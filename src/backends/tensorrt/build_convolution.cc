@@ -74,7 +74,8 @@ Result<ITensor*> Convolved(NetworkContext& context, const Node& node) {
   const auto& [vertical, horizontal] = window;
   VERDICT_ASSIGN_OR_RETURN(ITensor * x, context.Input(0));
   VERDICT_ASSIGN_OR_RETURN(x, WithTwoAxes(context, x));
-  const bool is_quantized = IsQuantizedWeights(graph, node.inputs[1]);
+  // A kernel from a layer must come straight out of DequantizeLinear, so with two axes already.
+  const bool is_quantized = w.rank() == 4 && IsQuantizedWeights(graph, node.inputs[1]);
   nvinfer1::Weights weights{Type::kFLOAT, nullptr, 0};
   if (!is_quantized) {
     VERDICT_ASSIGN_OR_RETURN(weights, FoldedWeights(context, node.inputs[1]));
@@ -88,7 +89,6 @@ Result<ITensor*> Convolved(NetworkContext& context, const Node& node) {
   if (layer != nullptr) {
     if (is_quantized) {
       VERDICT_ASSIGN_OR_RETURN(ITensor * tensor, context.Input(1));
-      VERDICT_ASSIGN_OR_RETURN(tensor, WithTwoAxes(context, tensor));
       layer->setInput(1, *tensor);
     }
     layer->setStrideNd(TwoDims(vertical.stride, horizontal.stride));

@@ -84,11 +84,12 @@ Result<nvinfer1::TacticSources> ParseTacticSources(const std::vector<std::string
 
 nvinfer1::TacticSources WithoutMissingLibraries(nvinfer1::TacticSources sources) {
 #if NV_TENSORRT_MAJOR < 10
-  if (void* cudnn = dlopen("libcudnn.so.8", RTLD_LAZY | RTLD_LOCAL); cudnn != nullptr) {
-    dlclose(cudnn);
-  } else {
+  void* cudnn = dlopen("libcudnn.so.8", RTLD_LAZY | RTLD_LOCAL);
+  // A library of that name may stand in for it, to satisfy those that only name it.
+  if (cudnn == nullptr || dlsym(cudnn, "cudnnCreate") == nullptr) {
     sources &= ~(1U << static_cast<unsigned>(nvinfer1::TacticSource::kCUDNN));
   }
+  if (cudnn != nullptr) dlclose(cudnn);
 #endif
   return sources;
 }

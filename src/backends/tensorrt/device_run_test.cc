@@ -159,6 +159,37 @@ TEST_F(DeviceRun, IndicesOutsideTheTableAreRefused) {
   EXPECT_EQ(run({99}), StatusCode::kOk);
 }
 
+TEST_F(DeviceRun, ColumnsOfIndicesHaveTheirOwnTables) {
+  auto graph = ParseGraph(
+      "graph \"g\" {\n  input %ids: i64[N,2]\n  const %a: f32[100,4] = seed(1)\n"
+      "  const %b: f32[5,4] = seed(2)\n  const %zero: i64[] = [0]\n  const %one: i64[] = [1]\n"
+      "  %i = Gather(%ids, %zero) {axis=1}\n  %j = Gather(%ids, %one) {axis=1}\n"
+      "  %x = Gather(%a, %i) {axis=0}\n  %y = Gather(%b, %j) {axis=0}\n  %z = Add(%x, %y)\n"
+      "  output %z\n}\n");
+  ASSERT_TRUE(graph.ok()) << graph.status().ToString();
+  for (const Node& node : graph->nodes) {
+    if (const Status status = device_->Supports(*graph, node); !status.ok()) {
+      GTEST_SKIP() << status.ToString();
+    }
+  }
+  const std::vector<Profile> profiles = {Rows(*graph, 1, 4, 8)};
+  const auto blob = device_->Build(*graph, profiles, Exact());
+  ASSERT_TRUE(blob.ok()) << blob.status().ToString();
+  const auto program = device_->Load(blob->bytes, *graph, profiles);
+  ASSERT_TRUE(program.ok()) << program.status().ToString();
+  const auto runner = (*program)->NewRunner({});
+  ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+  const auto code = [&](std::vector<int64_t> ids) {
+    const Constant input =
+        Constant::Of<int64_t>({static_cast<Dim>(ids.size() / 2), 2}, std::span<const int64_t>(ids));
+    const std::vector<TensorView> inputs = {input.view()};
+    return (*runner)->Run(inputs).status().code();
+  };
+  EXPECT_EQ(code({99, 4, 0, 0}), StatusCode::kOk);
+  EXPECT_EQ(code({99, 5, 0, 0}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({100, 4, 0, 0}), StatusCode::kInvalidArgument);
+}
+
 TEST_F(DeviceRun, RunnersOfFourThreadsDoNotDisturbEachOther) {
   std::vector<std::unique_ptr<DeviceRunner>> runners;
   for (int i = 0; i < 4; ++i) {

@@ -165,7 +165,9 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   VERDICT_RETURN_IF_ERROR(core.context->MakeCurrent());
   Logger& logger = core.logger;
   const BuildLog build_log(logger, options.log);
-  const Deleted<nvinfer1::IBuilder> builder(core.library.NewBuilder(logger));
+  // Kept: making one loads hundreds of megabytes of kernels.
+  if (core.builder == nullptr) core.builder = Own(core.library.NewBuilder(logger), *core.context);
+  nvinfer1::IBuilder* const builder = core.builder.get();
   if (builder == nullptr) return TensorRtError("making a builder", logger);
 #if NV_TENSORRT_MAJOR < 10
   const nvinfer1::NetworkDefinitionCreationFlags flags =

@@ -76,10 +76,7 @@ Dims MakeDims(std::span<const int64_t> values) {
   return dims;
 }
 
-void NetworkContext::SetNode(const Node* node) {
-  node_ = node;
-  layers_of_node_ = 0;
-}
+void NetworkContext::SetNode(const Node* node) { node_ = node; }
 
 Status NetworkContext::Refused(std::string_view what) const {
   const std::string where = node_ == nullptr ? "the network" : Graph::Describe(*node_);
@@ -249,8 +246,9 @@ Result<ITensor*> NetworkContext::Output(nvinfer1::ILayer* layer, int index) {
         node_->outputs[0] != kNoValue) {
       name += ":" + graph_.value(node_->outputs[0]).name.substr(0, kMaxName);
     }
-    if (layers_of_node_ > 0) name += "#" + std::to_string(layers_of_node_);
-    ++layers_of_node_;
+    // TensorRT wants no two alike; nodes, and layers of one node, may share a name.
+    const int same = layers_of_name_[name]++;
+    if (same > 0) name += "#" + std::to_string(same);
     layer->setName(name.c_str());
   }
   ITensor* tensor = layer->getOutput(index);

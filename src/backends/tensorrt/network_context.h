@@ -158,7 +158,7 @@ class NetworkContext {
   nvinfer1::INetworkDefinition& network_;
   NetworkStorage& storage_;
   const Node* node_ = nullptr;
-  int layers_of_node_ = 0;
+  std::map<std::string, int> layers_of_name_;
   std::map<ValueId, ITensor*> tensors_;
   std::map<Dim, SymbolSource> symbols_;
   std::map<Dim, ITensor*> extents_;

@@ -58,6 +58,7 @@ class Program final : public DeviceProgram, public std::enable_shared_from_this<
   int32_t ProfileIndex(uint32_t copy, size_t profile) const {
     return open_shapes_ ? static_cast<int32_t>(copy * profiles_.size() + profile) : 0;
   }
+  bool open_shapes() const { return open_shapes_; }
   /// A runner's memory: what the card's free memory fell by, and what was asked for.
   void AddRunnerBytes(int64_t measured, int64_t asked);
 

@@ -1,7 +1,5 @@
 #include "backends/tensorrt/runner.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -23,6 +21,12 @@ constexpr long kSleepNanoseconds = 20'000;
 
 size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+void Relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
+
 int64_t Elements(const Shape& shape) {
   int64_t elements = 1;
   for (const Dim extent : shape.dims()) elements *= extent;
@@ -42,14 +46,34 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   std::vector<LayerTime> layers;
 };
 
+/// Calls visit(first element, count) for each run of elements that the range speaks of, of a dense
+/// tensor of this shape.
+template <typename Visit>
+void VisitRange(const IndexRange& range, const Shape& shape, const Visit& visit) {
+  if (range.axis < 0 || range.axis >= shape.rank()) {
+    visit(int64_t{0}, Elements(shape));
+    return;
+  }
+  int64_t outer = 1, inner = 1;
+  for (int axis = 0; axis < range.axis; ++axis) outer *= shape[axis];
+  for (int axis = range.axis + 1; axis < shape.rank(); ++axis) inner *= shape[axis];
+  const int64_t extent = shape[range.axis];
+  const int64_t begin = std::clamp<int64_t>(range.begin, 0, extent);
+  const int64_t end = std::clamp<int64_t>(range.end, begin, extent);
+  for (int64_t i = 0; i < outer; ++i) {
+    visit((i * extent + begin) * inner, (end - begin) * inner);
+  }
+}
+
 template <typename T>
 bool WithinRange(const TensorView& tensor, const IndexRange& range) {
   const auto* values = static_cast<const T*>(tensor.data);
-  const int64_t count = tensor.size();
   bool within = true;
-  for (int64_t i = 0; i < count; ++i) {
-    within &= int64_t{values[i]} >= range.least && int64_t{values[i]} <= range.greatest;
-  }
+  VisitRange(range, tensor.shape, [&](int64_t first, int64_t count) {
+    for (int64_t i = first; i < first + count; ++i) {
+      within &= int64_t{values[i]} >= range.least && int64_t{values[i]} <= range.greatest;
+    }
+  });
   return within;
 }
 
@@ -133,8 +157,9 @@ Status Runner::MakeContexts() {
 #else
     context->setDeviceMemory(scratch);
 #endif
-    const int32_t index = program_->ProfileIndex(profile_copy_, p);
-    if (!context->setOptimizationProfileAsync(index, stream_)) {
+    // Fixed shapes have no profile to choose: any number of contexts share the one there is.
+    if (program_->open_shapes() &&
+        !context->setOptimizationProfileAsync(program_->ProfileIndex(profile_copy_, p), stream_)) {
       return EnqueueError("choosing an optimization profile");
     }
     VERDICT_RETURN_IF_ERROR(
@@ -235,7 +260,13 @@ Status Runner::SetShapes(std::span<const Shape> shapes) {
   }
   VERDICT_RETURN_IF_ERROR(ReadOutputShapes(context, layout_));
   PlaceTensors(layout_);
-  if (layout_.input_bytes > host_inputs_.bytes() || layout_.output_bytes > host_outputs_.bytes()) {
+  bool fits =
+      layout_.input_bytes <= host_inputs_.bytes() && layout_.output_bytes <= host_outputs_.bytes();
+  for (size_t o = 0; o < converted_.size(); ++o) {
+    fits = fits && (program_->outputs()[o].conversion == Conversion::kNone ||
+                    static_cast<size_t>(Elements(layout_.outputs[o])) <= converted_[o].size());
+  }
+  if (!fits) {
     return InvalidArgument(
         "these shapes need more memory than the profile's largest ones; run them "
         "on the CPU");
@@ -262,10 +293,7 @@ Status Runner::Capture(std::vector<Shape> shapes) {
                            " inputs, the program has " + std::to_string(program_->inputs().size()));
   }
   VERDICT_RETURN_IF_ERROR(SetShapes(shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    FillPadding(i, host_inputs_.data() + layout_.input_offsets[i],
-                static_cast<size_t>(Elements(shapes[i])));
-  }
+  for (size_t i = 0; i < shapes.size(); ++i) FillPadding(i, layout_, 0);
   // Once plainly: what is made on first use must not be made while capturing.
   VERDICT_RETURN_IF_ERROR(Enqueue());
   VERDICT_RETURN_IF_ERROR(Wait());
@@ -372,16 +400,21 @@ Status Runner::CheckIndices(size_t input, const TensorView& tensor) const {
   return OkStatus();
 }
 
-void Runner::FillPadding(size_t input, std::byte* from, size_t elements) const {
+void Runner::FillPadding(size_t input, const Layout& layout, int64_t first) {
   const EngineTensor& tensor = program_->inputs()[input];
-  const size_t element_size = DeviceElementSize(tensor.dtype, tensor.conversion);
-  std::memset(from, 0, elements * element_size);
+  const Shape& shape = layout.inputs[input];
+  std::byte* data = host_inputs_.data() + layout.input_offsets[input];
+  const size_t size = DeviceElementSize(tensor.dtype, tensor.conversion);
+  std::memset(data + static_cast<size_t>(first) * size, 0,
+              static_cast<size_t>(Elements(shape) - first) * size);
   for (const IndexRange& range : program_->index_ranges()) {
     if (range.input != input || (range.least <= 0 && range.greatest >= 0)) continue;
-    // Little-endian: the first bytes of a wider integer are the narrower one.
-    for (size_t i = 0; i < elements; ++i) {
-      std::memcpy(from + i * element_size, &range.least, element_size);
-    }
+    VisitRange(range, shape, [&](int64_t begin, int64_t count) {
+      // Little-endian: the first bytes of a wider integer are the narrower one.
+      for (int64_t i = std::max(begin, first); i < begin + count; ++i) {
+        std::memcpy(data + static_cast<size_t>(i) * size, &range.least, size);
+      }
+    });
   }
 }
 
@@ -395,10 +428,7 @@ Status Runner::FillInputs(std::span<const TensorView> inputs, const Layout& layo
     VERDICT_RETURN_IF_ERROR(
         CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
             .WithContext(tensor.name));
-    if (wanted > given) {
-      const size_t size = DeviceElementSize(tensor.dtype, tensor.conversion);
-      FillPadding(i, to + static_cast<size_t>(given) * size, static_cast<size_t>(wanted - given));
-    }
+    if (wanted > given) FillPadding(i, layout, given);
   }
   return OkStatus();
 }
@@ -449,7 +479,7 @@ Status Runner::Wait() {
     if (writes_done_) {
       for (int i = 0; i < 32; ++i) {
         if (std::atomic_ref(*word).load(std::memory_order_acquire) == run_) return OkStatus();
-        _mm_pause();
+        Relax();
       }
     }
     const auto now = SteadyClock::now();

@@ -48,7 +48,8 @@ class Runner final : public DeviceRunner {
   void PlaceTensors(Layout& layout) const;
   Status FillInputs(std::span<const TensorView> inputs, const Layout& layout);
   Status CheckIndices(size_t input, const TensorView& tensor) const;
-  void FillPadding(size_t input, std::byte* from, size_t elements) const;
+  /// Zeros, or where they are no index its least one, from element `first` of an input on.
+  void FillPadding(size_t input, const Layout& layout, int64_t first);
   /// Copy, compute, copy; into a graph while the stream captures.
   Status Enqueue();
   Status Wait();

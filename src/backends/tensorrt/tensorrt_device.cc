@@ -67,6 +67,7 @@ Status TensorRtDevice::Recover() {
     return FailedPrecondition("recovering the device: " + std::to_string(programs) +
                               " programs are still held; let go of them first");
   }
+  static_cast<void>(core_->builder.release());  // see DeleteInContext
   return core_->context->Recreate();
 }
 
