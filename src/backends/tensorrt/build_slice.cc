@@ -97,6 +97,10 @@ Status SupportsSlice(const Graph& graph, const Node& node) {
     const bool is_computed = IsSymbol(shape[axis]) || cut.computed >= 0;
     if (is_computed && cut.step > kLongStep) return Decline("a very long step");
     if (cut.computed >= 0 && cut.step < 0) return Decline("backwards between computed bounds");
+    // 8.5 finds no implementation for a table of positions that is cut to the events there are.
+    if (cut.computed >= 0 && graph.constant(node.inputs[0]) != nullptr) {
+      return Decline("a constant cut at computed bounds");
+    }
   }
   return OkStatus();
 }

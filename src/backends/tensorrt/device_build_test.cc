@@ -180,7 +180,7 @@ TEST_F(DeviceBuild, ProgramsOfOtherGraphsVersionsAndCardsAreRefused) {
       device_->Load(bytes, graph, std::vector<Profile>{Rows(graph, 1, 8, 33)}).status().code(),
       StatusCode::kFailedPrecondition);
   auto other =
-      ParseGraph("graph \"g\" {\n  input %x: f32[N,16]\n  %y = Relu(%x)\n  output %y\n}\n");
+      InferredGraph("graph \"g\" {\n  input %x: f32[N,16]\n  %y = Relu(%x)\n  output %y\n}\n");
   ASSERT_TRUE(other.ok());
   EXPECT_EQ(
       device_->Load(bytes, *other, std::vector<Profile>{Rows(*other, 1, 8, 32)}).status().code(),

@@ -39,8 +39,8 @@ struct DeviceCore {
   Logger logger;
   std::unique_ptr<CudaContext> context;
   TensorRtPointer<nvinfer1::IBuilder> builder;  // made by the first build
-  std::mutex turns;      // builds and loads
-  std::mutex measuring;  // whoever compares free memory before and after
+  std::mutex turns;                             // builds and loads
+  std::mutex measuring;                         // whoever compares free memory before and after
   std::atomic<int> programs = 0;
 
   void Log(const std::string& message) const {

@@ -15,6 +15,7 @@
 #include "backends/device/device_plugin.h"
 #include "ir/text.h"
 #include "ops/evaluate.h"
+#include "ops/infer.h"
 #include "plan/profile.h"
 
 namespace verdict::tensorrt {
@@ -39,17 +40,24 @@ class DeviceTest : public ::testing::Test {
   Device* device_ = nullptr;
 };
 
+/// With the shapes that devices want to know.
+inline Result<Graph> InferredGraph(const std::string& text) {
+  VERDICT_ASSIGN_OR_RETURN(Graph graph, ParseGraph(text));
+  VERDICT_RETURN_IF_ERROR(InferShapes(graph));
+  return graph;
+}
+
 /// Two layers; seed: of the weights.
 inline Graph Mlp(int seed = 1) {
   const auto weights = [&](int layer) {
     return " = seed(" + std::to_string(seed * 10 + layer) + ")";
   };
   auto graph =
-      ParseGraph("graph \"mlp\" {\n  input %x: f32[N,16]\n  const %w1: f32[16,64]" + weights(1) +
-                 "\n  const %b1: f32[64]" + weights(2) + "\n  const %w2: f32[64,2]" + weights(3) +
-                 "\n  const %b2: f32[2]" + weights(4) +
-                 "\n  %h = Gemm(%x, %w1, %b1)\n  %r = Relu(%h)\n"
-                 "  %y = Gemm(%r, %w2, %b2)\n  %s = Sigmoid(%y)\n  output %s\n}\n");
+      InferredGraph("graph \"mlp\" {\n  input %x: f32[N,16]\n  const %w1: f32[16,64]" + weights(1) +
+                    "\n  const %b1: f32[64]" + weights(2) + "\n  const %w2: f32[64,2]" +
+                    weights(3) + "\n  const %b2: f32[2]" + weights(4) +
+                    "\n  %h = Gemm(%x, %w1, %b1)\n  %r = Relu(%h)\n"
+                    "  %y = Gemm(%r, %w2, %b2)\n  %s = Sigmoid(%y)\n  output %s\n}\n");
   VERDICT_CHECK(graph.ok());
   return *std::move(graph);
 }

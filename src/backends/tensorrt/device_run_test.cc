@@ -101,7 +101,7 @@ TEST_F(DeviceRun, SeveralProfiles) {
 }
 
 TEST_F(DeviceRun, FixedShapesNeedNoProfile) {
-  auto graph = ParseGraph(
+  auto graph = InferredGraph(
       "graph \"g\" {\n  input %x: f32[4,16]\n  const %w: f32[16,3] = seed(1)\n"
       "  const %b: f32[3] = seed(2)\n  %y = Gemm(%x, %w, %b)\n  output %y\n}\n");
   ASSERT_TRUE(graph.ok()) << graph.status().ToString();
@@ -120,7 +120,7 @@ TEST_F(DeviceRun, FixedShapesNeedNoProfile) {
 }
 
 TEST_F(DeviceRun, IndicesOutsideTheTableAreRefused) {
-  auto graph = ParseGraph(
+  auto graph = InferredGraph(
       "graph \"g\" {\n  input %ids: i64[N]\n  const %t: f32[100,8] = seed(1)\n"
       "  %y = Gather(%t, %ids) {axis=0}\n  output %y\n}\n");
   ASSERT_TRUE(graph.ok()) << graph.status().ToString();
@@ -160,7 +160,7 @@ TEST_F(DeviceRun, IndicesOutsideTheTableAreRefused) {
 }
 
 TEST_F(DeviceRun, ColumnsOfIndicesHaveTheirOwnTables) {
-  auto graph = ParseGraph(
+  auto graph = InferredGraph(
       "graph \"g\" {\n  input %ids: i64[N,2]\n  const %a: f32[100,4] = seed(1)\n"
       "  const %b: f32[5,4] = seed(2)\n  const %zero: i64[] = [0]\n  const %one: i64[] = [1]\n"
       "  %i = Gather(%ids, %zero) {axis=1}\n  %j = Gather(%ids, %one) {axis=1}\n"
