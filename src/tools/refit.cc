@@ -109,7 +109,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kRefitCommand = {
     .name = "refit",
-    .summary = "Gives an engine other weights, without building for a device again.",
+    .summary = "Gives an engine the weights of a retrained model.",
     .example = "  verdict refit --loadEngine m.engine --onnx new.onnx --saveEngine new.engine",
     .declare = Declare};
 
