@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backends/device/build_options.h"
+#include "compile/plan_runner.h"
 #include "compile/run_parts.h"
 #include "ops/evaluate.h"
 #include "plan/profile.h"
@@ -58,11 +59,10 @@ double LargestDifference(const Constant& expected, const Constant& actual) {
   return bytes == 0 || std::memcmp(want.data, got.data, bytes) == 0 ? 0 : INFINITY;
 }
 
-Constant CopyOf(const TensorView& view) {
-  auto [constant, data] = Constant::Allocate(view.dtype, view.shape);
-  const size_t bytes = ByteSize(view.dtype, view.shape).value();
-  if (bytes > 0) std::memcpy(data, view.data, bytes);
-  return std::move(constant);
+std::vector<TensorView> Views(std::span<const Constant> tensors) {
+  std::vector<TensorView> views;
+  for (const Constant& tensor : tensors) views.push_back(tensor.view());
+  return views;
 }
 
 /// A plan in the making: parts of the graph with their profiles.
@@ -96,7 +96,7 @@ class Planner {
         }
         return Evaluate(parts_[index].graph, inputs);
       };
-      VERDICT_RETURN_IF_ERROR(RunParts(contents_.graph, parts_, sample, run).status());
+      VERDICT_RETURN_IF_ERROR(RunParts(contents_.graph, parts_, Views(sample), run).status());
     }
     return OkStatus();
   }
@@ -120,30 +120,13 @@ class Planner {
 
   /// Runs the golden vectors on the device, the rest with the reference kernels.
   Status FindTolerance(float least) {
-    std::vector<std::unique_ptr<DeviceRunner>> runners(parts_.size());
-    std::vector<std::shared_ptr<DeviceProgram>> programs;
-    for (size_t i = 0; i < parts_.size(); ++i) {
-      if (!places_[i].on_device) continue;
-      VERDICT_ASSIGN_OR_RETURN(auto program,
-                               device_.Load(plan_.parts[i].program, parts_[i].graph, profiles_[i]));
-      DeviceRunnerOptions plain;
-      plain.graphs = false;
-      VERDICT_ASSIGN_OR_RETURN(runners[i], program->NewRunner(plain));
-      programs.push_back(std::move(program));
-    }
-    const auto run = [&](size_t index,
-                         std::span<const TensorView> inputs) -> Result<std::vector<Constant>> {
-      if (!places_[index].on_device) return Evaluate(parts_[index].graph, inputs);
-      VERDICT_ASSIGN_OR_RETURN(const auto views, runners[index]->Run(inputs));
-      std::vector<Constant> outputs;
-      for (const TensorView& view : views) outputs.push_back(CopyOf(view));
-      return outputs;
-    };
+    VERDICT_ASSIGN_OR_RETURN(const auto runner,
+                             PlanRunner::Load(contents_.graph, contents_.profiles, plan_, device_));
     plan_.tolerance = least;
     for (size_t i = 0; i < contents_.golden.size(); ++i) {
       const GoldenVector& golden = contents_.golden[i];
       VERDICT_ASSIGN_OR_RETURN(const std::vector<Constant> outputs,
-                               RunParts(contents_.graph, parts_, golden.inputs, run));
+                               runner->Run(Views(golden.inputs)));
       VERDICT_RETURN_IF_ERROR(Compare(i, golden.outputs, outputs));
     }
     return OkStatus();
@@ -164,9 +147,8 @@ class Planner {
                                           std::to_string(kMaxDeviceTolerance).substr(0, 3)
                                     : std::string("is another");
         return DataLoss("golden vector " + std::to_string(vector) + ": output '" +
-                                  contents_.graph.value(contents_.graph.outputs[i]).name + "' " +
-                                  how + " on " + device_.info().name +
-                                  "; build in a wider precision");
+                        contents_.graph.value(contents_.graph.outputs[i]).name + "' " + how +
+                        " on " + device_.info().name + "; build in a wider precision");
       }
       const float wanted = kMargin * static_cast<float>(difference);
       plan_.tolerance = std::clamp(wanted, plan_.tolerance, kMaxDeviceTolerance);

@@ -1,12 +1,23 @@
 #include "compile/run_parts.h"
 
+#include <cstring>
+
 namespace verdict {
 
+Constant CopyOf(const TensorView& view) {
+  auto [constant, data] = Constant::Allocate(view.dtype, view.shape);
+  const size_t bytes = ByteSize(view.dtype, view.shape).value();
+  if (bytes > 0) std::memcpy(data, view.data, bytes);
+  return std::move(constant);
+}
+
 Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PartGraph> parts,
-                                       std::span<const Constant> inputs, const RunPart& run) {
+                                       std::span<const TensorView> inputs, const RunPart& run) {
   std::vector<Constant> values(static_cast<size_t>(graph.num_values()));
   for (size_t i = 0; i < inputs.size(); ++i) {
-    values[static_cast<size_t>(graph.inputs[i])] = inputs[i];
+    // Not ours to free.
+    values[static_cast<size_t>(graph.inputs[i])] = {inputs[i].dtype, inputs[i].shape,
+                                                    inputs[i].data, nullptr};
   }
   for (size_t index = 0; index < parts.size(); ++index) {
     std::vector<TensorView> views;

@@ -8,6 +8,9 @@
 
 namespace verdict {
 
+/// A copy of numbers that others own.
+Constant CopyOf(const TensorView& view);
+
 /// Computes part `index` on inputs in the order of its graph.
 using RunPart =
     std::function<Result<std::vector<Constant>>(size_t index, std::span<const TensorView> inputs)>;
@@ -16,6 +19,6 @@ using RunPart =
 /// input, in order; they must outlive what is returned. Returns: one constant per graph output.
 /// Errors: of `run`.
 Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PartGraph> parts,
-                                       std::span<const Constant> inputs, const RunPart& run);
+                                       std::span<const TensorView> inputs, const RunPart& run);
 
 }  // namespace verdict

@@ -27,7 +27,8 @@ std::vector<std::string> Split(const std::string& text) {
 /// 0 if it is none.
 uint64_t ParseBytes(std::string_view text) {
   double unit = 0x1p20;
-  constexpr std::pair<char, double> kUnits[] = {{'B', 1}, {'K', 0x1p10}, {'M', 0x1p20}, {'G', 0x1p30}};
+  constexpr std::pair<char, double> kUnits[] = {
+      {'B', 1}, {'K', 0x1p10}, {'M', 0x1p20}, {'G', 0x1p30}};
   for (const auto& [suffix, bytes] : kUnits) {
     if (!text.ends_with(suffix)) continue;
     unit = bytes;

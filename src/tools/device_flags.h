@@ -44,8 +44,8 @@ Result<DeviceBuildOptions> DeviceBuildOptionsOf(const DeviceBuildFlags& flags);
 /// suffixes B, K, M and G. Errors: kInvalidArgument.
 Result<std::map<std::string, uint64_t>> ParseMemoryPools(const std::string& text);
 
-/// Prints the layers' JSON where the flags want it, and writes it to their file. command: for notes.
-/// Errors: as WriteFileAtomically.
+/// Prints the layers' JSON where the flags want it, and writes it to their file. command: for
+/// notes. Errors: as WriteFileAtomically.
 Status ShowLayers(const std::string& json, bool dump, const std::string& file);
 
 }  // namespace verdict
