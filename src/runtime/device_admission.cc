@@ -41,10 +41,13 @@ bool DeviceHostCore::MayHaveRoomLocked(const Entry& entry) const {
 }
 
 void DeviceHostCore::ReleaseLocked(Entry& entry) {
-  if (entry.charged == 0) return;
   used_bytes_ -= entry.charged;
   entry.charged = 0;
-  ++departures_;
+}
+
+void DeviceHostCore::DepartLocked(Entry& entry) {
+  if (entry.charged > 0) ++departures_;
+  ReleaseLocked(entry);
 }
 
 void DeviceHostCore::TakeOff(const EntryPtr& entry, const LinkPtr& link) {
@@ -71,7 +74,7 @@ bool DeviceHostCore::MakeRoom(Lock& lock) {
   if (!ChooseVictimsLocked(0, victims)) return false;
   for (const EntryPtr& victim : victims) {
     victim->busy = true;
-    ReleaseLocked(*victim);
+    DepartLocked(*victim);
   }
   for (const EntryPtr& victim : victims) {
     const LinkPtr link = std::exchange(victim->link, nullptr);
@@ -111,7 +114,7 @@ void DeviceHostCore::Prune(Lock& lock) {
   for (const EntryPtr& entry : gone) TakeOff(entry, entry->link);
   lock.lock();
   --operations_;
-  for (const EntryPtr& entry : gone) ReleaseLocked(*entry);
+  for (const EntryPtr& entry : gone) DepartLocked(*entry);
   changed_.notify_all();
 }
 
@@ -139,11 +142,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
   const auto wait_for_room = [&](State state, const std::string& reason) {
     entry->state = state;
     entry->reason = reason + "; the CPU plan answers until there is room";
-    if (entry->wants_load) {
-      entry->no_room = true;  // it waits already
-    } else if (!stop_) {
-      AttachWaitingLinkLocked(entry, *engine);
-    }
+    if (!entry->wants_load && !stop_) AttachWaitingLinkLocked(entry, *engine);
   };
   {
     Lock lock(mutex_);
@@ -208,7 +207,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
     };
     entry->state = State::kAttached;
     entry->reason.clear();
-    entry->wants_load = entry->no_room = false;
+    entry->wants_load = false;
     entry->link = link;
     engine->device_slot().Attach(std::move(link));
   } else if (status.code() == StatusCode::kResourceExhausted) {

@@ -140,7 +140,7 @@ void DeviceHostCore::Detach(const Engine& engine) {
   TakeOff(entry, link);
   lock.lock();
   --operations_;
-  ReleaseLocked(*entry);
+  DepartLocked(*entry);
   entry->state = State::kNone;
   entry->link = nullptr;
   entry->busy = false;
@@ -212,7 +212,6 @@ void DeviceHostCore::SessionUsed(const EntryPtr& entry, const DeviceLink* link) 
   std::lock_guard lock(mutex_);
   if (entry->link.get() != link) return;
   entry->wants_load = true;
-  entry->no_room = false;
   changed_.notify_all();
 }
 
@@ -221,7 +220,7 @@ bool DeviceHostCore::IdleLocked() const {
   for (const auto& [engine, entry] : entries_) {
     if (entry->engine.expired()) continue;
     if (entry->busy || entry->wants_build || entry->wants_close) return false;
-    if (entry->wants_load && !entry->no_room) return false;
+    if (entry->wants_load && MayHaveRoomLocked(*entry)) return false;
     if (entry->state == State::kLost) return false;
   }
   return true;

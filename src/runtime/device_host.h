@@ -15,7 +15,7 @@ namespace verdict {
 struct DeviceHostOptions {
   std::string backend;        // "tensorrt"
   std::string plugin_folder;  // as PluginFolders
-  DeviceOptions device;
+  DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
   /// Makes a plan for this device of one that was made for another. Empty: RebuildDevicePlan, which

@@ -55,7 +55,6 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
     bool busy = false;      // one thread works on it
     bool wants_build = false;
     bool wants_load = false;   // the low thread is to load it
-    bool no_room = false;      // it has tried, and will when there may be some
     bool wants_close = false;  // its runs fail, and the device is not lost
     uint64_t retry_at = 0;     // departures_ before which the device itself has no memory for it
   };
@@ -91,6 +90,8 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   void TakeOff(const EntryPtr& entry, const LinkPtr& link);
   void AttachWaitingLinkLocked(const EntryPtr& entry, const Engine& engine);
   void ReleaseLocked(Entry& entry);
+  /// As ReleaseLocked, of an engine that was on the device: others may find room.
+  void DepartLocked(Entry& entry);
   /// Forgets the entries whose engines are gone, once their memory is free. Takes the lock off
   /// meanwhile.
   void Prune(Lock& lock);
@@ -115,7 +116,7 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   DeviceHost::State state_ = DeviceHost::State::kHealthy;
   int operations_ = 0;  // loads, builds and evictions that use the device now
   uint64_t used_bytes_ = 0;
-  uint64_t departures_ = 0;  // engines that left the device
+  uint64_t departures_ = 0;  // engines that have left the device
   DeviceHost::Totals totals_;
   Clock::time_point last_recovery_;
   std::map<const Engine*, EntryPtr> entries_;

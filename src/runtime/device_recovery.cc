@@ -42,10 +42,6 @@ void DeviceHostCore::RecoveryThread() {
 }
 
 void DeviceHostCore::Recover(Lock& lock) {
-  // What is under way there will fail, and lets go of the device.
-  changed_.wait(lock, [this] { return stop_ || operations_ == 0; });
-  if (stop_) return;
-  state_ = DeviceHost::State::kRecovering;
   std::vector<std::pair<EntryPtr, LinkPtr>> attached;
   for (const auto& [engine, entry] : entries_) {
     if (entry->link == nullptr || entry->link->engine == nullptr) continue;
@@ -56,14 +52,17 @@ void DeviceHostCore::Recover(Lock& lock) {
       entry->reason = "the device is lost: " + totals_.last_fault;
     }
     entry->wants_close = false;
-    ReleaseLocked(*entry);
+    DepartLocked(*entry);
   }
   Log("the device is lost: " + totals_.last_fault + "; " + std::to_string(attached.size()) +
       " engines go on with their CPU plans");
   lock.unlock();
-  // All runs on it end, and nothing of it is in use any more.
   for (const auto& [entry, link] : attached) TakeOff(entry, link);
   lock.lock();
+  // What else is under way there will fail, and lets go of the device; nothing new begins.
+  changed_.wait(lock, [this] { return stop_ || operations_ == 0; });
+  if (stop_) return;
+  state_ = DeviceHost::State::kRecovering;
   const std::chrono::milliseconds interval(std::max(options_.recovery_interval_ms, 1U));
   // One that was lost again at once is given time.
   auto wait = interval;
@@ -93,7 +92,7 @@ DeviceHostCore::EntryPtr DeviceHostCore::NextForLowThreadLocked() const {
     if (entry->wants_close) return entry;
     if (state_ != DeviceHost::State::kHealthy) continue;
     if (entry->wants_build) return entry;
-    if (entry->wants_load && (!entry->no_room || MayHaveRoomLocked(*entry))) return entry;
+    if (entry->wants_load && MayHaveRoomLocked(*entry)) return entry;
   }
   return nullptr;
 }
@@ -124,7 +123,7 @@ void DeviceHostCore::LowThread() {
       TakeOff(entry, link);
       lock.lock();
       --operations_;
-      ReleaseLocked(*entry);
+      DepartLocked(*entry);
       entry->busy = false;
       changed_.notify_all();
     } else {
@@ -143,6 +142,12 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
   if (old == nullptr) return Load(entry);  // which finds nothing to do
   {
     std::lock_guard lock(mutex_);
+    if (state_ != DeviceHost::State::kHealthy) {
+      entry->wants_build = true;
+      entry->busy = false;
+      changed_.notify_all();
+      return;
+    }
     ++operations_;
     Log("model '" + entry->name + "': its plan is for '" + old->fingerprint +
         "' and is built again");
