@@ -43,8 +43,8 @@ struct DevicePlan {
   std::map<std::string, std::string> options;
   /// Rows of a batch do not depend on each other, as the build has tried.
   bool rows_independent = false;
-  /// How far float outputs may be off against golden vectors in this plan's precision, relative plus
-  /// absolute; in [kMinGoldenTolerance, 0.1].
+  /// How far float outputs may be off against golden vectors in this plan's precision, relative
+  /// plus absolute; in [kMinGoldenTolerance, 0.1].
   float tolerance = kMinGoldenTolerance;
   std::vector<DevicePart> parts;
 };
@@ -109,5 +109,20 @@ Result<EngineContents> ReadEngineFile(const std::filesystem::path& path,
 /// aligned to 64 bytes. `name` stands for the file in messages.
 Result<EngineContents> ParseEngine(std::span<const std::byte> bytes,
                                    std::shared_ptr<const void> owner, const std::string& name);
+
+/// A graph and its profiles (maybe none), in the same form as within an engine file: for another
+/// process. Errors: as SerializeEngine.
+struct GraphContents {
+  Graph graph;
+  std::vector<Profile> profiles;
+};
+Result<std::vector<std::byte>> SerializeGraph(const Graph& graph,
+                                              std::span<const Profile> profiles);
+
+/// The inverse, as distrustful as ParseEngine; constants point into the bytes, which `owner` keeps
+/// alive. Errors: as ParseEngine; kInvalidArgument also if the bytes do not begin at a multiple of
+/// 64.
+Result<GraphContents> ParseSerializedGraph(std::span<const std::byte> bytes,
+                                           std::shared_ptr<const void> owner);
 
 }  // namespace verdict
