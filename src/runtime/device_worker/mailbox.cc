@@ -37,7 +37,7 @@ struct Mailbox::Record {
 Mailbox::Header& Mailbox::header() const { return *reinterpret_cast<Header*>(pages_.data()); }
 
 Mailbox::Record& Mailbox::record(size_t place) const {
-  return reinterpret_cast<Record*>(pages_.data() + sizeof(Header))[place];
+  return reinterpret_cast<Record*>(pages_.data() + kRecordsOffset)[place];
 }
 
 const MailboxPlace& Mailbox::place(size_t number) const {
@@ -46,6 +46,7 @@ const MailboxPlace& Mailbox::place(size_t number) const {
 
 Result<Mailbox> Mailbox::LayOut(std::vector<MailboxPlace> inputs,
                                 std::vector<MailboxPlace> outputs) {
+  static_assert(sizeof(Header) == kRecordsOffset);
   Mailbox mailbox;
   mailbox.inputs_ = std::move(inputs);
   mailbox.outputs_ = std::move(outputs);
@@ -55,7 +56,7 @@ Result<Mailbox> Mailbox::LayOut(std::vector<MailboxPlace> inputs,
                            " inputs and outputs; at most " + std::to_string(kMaxPlaces) +
                            " are taken");
   }
-  size_t bytes = AlignUp(sizeof(Header) + places * sizeof(Record), 4096);
+  size_t bytes = AlignUp(kRecordsOffset + places * sizeof(Record), 4096);
   for (size_t i = 0; i < places; ++i) {
     const MailboxPlace& place = mailbox.place(i);
     if (place.dtype == DataType::kString || place.dtype == DataType::kUndefined) {

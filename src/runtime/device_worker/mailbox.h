@@ -32,6 +32,10 @@ class Mailbox {
                              std::vector<MailboxPlace> outputs);
   Mailbox(Mailbox&&) = default;
 
+  size_t bytes() const { return bytes_; }
+  /// Where the shapes begin; for tests.
+  static constexpr size_t kRecordsOffset = 1152;
+
   std::span<const MailboxPlace> inputs() const { return inputs_; }
   std::span<const MailboxPlace> outputs() const { return outputs_; }
 

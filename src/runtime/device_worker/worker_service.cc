@@ -29,6 +29,20 @@ Result<std::vector<MailboxPlace>> ReadPlaces(
   return places;
 }
 
+Status CheckSample(const Graph& graph, std::span<const Constant> sample) {
+  if (sample.size() != graph.inputs.size()) {
+    return InvalidArgument("a sample has " + std::to_string(sample.size()) + " tensors for " +
+                           std::to_string(graph.inputs.size()) + " inputs");
+  }
+  for (size_t i = 0; i < sample.size(); ++i) {
+    const Value& input = graph.value(graph.inputs[i]);
+    if (sample[i].dtype != input.dtype || sample[i].shape.rank() != input.shape.rank()) {
+      return InvalidArgument("a sample of input '" + input.name + "' is of another type or rank");
+    }
+  }
+  return OkStatus();
+}
+
 /// Libraries' exceptions end here.
 template <typename Function>
 Status Guarded(const Function& function) {
@@ -172,11 +186,7 @@ Status WorkerService::Build(uint64_t id, const proto::BuildCall& call,
   for (const proto::WorkerTensors& sample : call.samples()) {
     VERDICT_ASSIGN_OR_RETURN(samples.emplace_back(),
                              ReadTensors(sample, samples_payload.bytes, samples_payload.owner));
-    if (samples.back().size() != contents.graph.inputs.size()) {
-      return InvalidArgument("a sample has " + std::to_string(samples.back().size()) +
-                             " tensors for " + std::to_string(contents.graph.inputs.size()) +
-                             " inputs");
-    }
+    VERDICT_RETURN_IF_ERROR(CheckSample(contents.graph, samples.back()));
   }
   DeviceBuildOptions options = ReadBuildOptions(call);
   options.samples = samples;
