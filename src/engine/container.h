@@ -15,7 +15,7 @@ namespace verdict {
 // hold, writer.cc and reader.cc know; FORMAT.md describes both, byte for byte.
 
 inline constexpr uint16_t kEngineFormatMajor = 1;
-inline constexpr uint16_t kEngineFormatMinor = 0;
+inline constexpr uint16_t kEngineFormatMinor = 1;
 
 /// Where readers find things in the header; tests and fuzz targets patch files by these.
 struct EngineHeaderLayout {

@@ -106,7 +106,7 @@ TEST(Container, RefusesAnotherMajorVersion) {
   Reseal(file);
   EXPECT_EQ(ReadStatus(file).code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(ReadStatus(file).message(),
-              HasSubstr("written in format 3.0, this build reads 1.x; upgrade verdict"));
+              HasSubstr("written in format 3.1, this build reads 1.x; upgrade verdict"));
   Poke(file, Field::kMajor, uint16_t{0});
   EXPECT_EQ(ReadStatus(file).code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(ReadStatus(file).message(), testing::Not(HasSubstr("upgrade")));

@@ -1,8 +1,8 @@
 #include "engine/dump.h"
 
-#include <algorithm>
-
 #include "base/json_writer.h"
+#include "engine/dump_columns.h"
+#include "engine/dump_device.h"
 
 namespace verdict {
 namespace {
@@ -25,49 +25,10 @@ uint64_t ConstantBytes(const Graph& graph) {
   return bytes;
 }
 
-/// A name as one printable word of bounded length: a hostile file must neither write to the
-/// terminal nor make every row of a table as wide as it likes.
-std::string Printable(std::string_view name) {
-  constexpr size_t kMaxBytes = 200;
-  std::string text;
-  AppendJsonString(name.substr(0, kMaxBytes), text);
-  return text.substr(1, text.size() - 2) + (name.size() > kMaxBytes ? "..." : "");
-}
-
 std::string TypeText(const Graph& graph, ValueId id) {
   const Value& value = graph.value(id);
   return std::string(DataTypeName(value.dtype)) + Printable(graph.ShapeText(value.shape));
 }
-
-std::string BytesText(uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
-
-/// Lines of words in columns that are as wide as they have to be, two spaces apart.
-class Columns {
- public:
-  void Add(std::vector<std::string> words) { lines_.push_back(std::move(words)); }
-
-  std::string Text() const {
-    std::vector<size_t> widths;
-    for (const auto& line : lines_) {
-      widths.resize(std::max(widths.size(), line.size()), 0);
-      for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-    }
-    std::string text;
-    for (const auto& line : lines_) {
-      std::string row;
-      for (size_t i = 0; i < line.size(); ++i) {
-        row += "  " + line[i];
-        if (i + 1 < line.size()) row.append(widths[i] - line[i].size(), ' ');
-      }
-      row.erase(row.find_last_not_of(' ') + 1);
-      text += row + "\n";
-    }
-    return text;
-  }
-
- private:
-  std::vector<std::vector<std::string>> lines_;
-};
 
 std::string Tensors(const char* title, const Graph& graph, const std::vector<ValueId>& ids) {
   Columns columns;
@@ -209,6 +170,9 @@ std::string DumpText(const EngineContents& contents) {
   text += "\n" + Tensors("outputs", graph, graph.outputs);
   if (!contents.profiles.empty()) text += "\n" + Profiles(contents);
   text += "\n" + Nodes(contents) + "\n" + Memory(contents);
+  for (size_t i = 0; i < contents.device_plans.size(); ++i) {
+    text += "\n" + DumpDevicePlan(contents, i);
+  }
   if (!contents.metadata.empty()) {
     Columns columns;
     for (const auto& [key, value] : contents.metadata) {
@@ -247,6 +211,9 @@ std::string DumpJson(const EngineContents& contents) {
   json.Key("constant_bytes").UInt(ConstantBytes(graph));
   json.Key("packed_bytes").UInt(contents.packed.size());
   json.Key("golden_vectors").UInt(contents.golden.size());
+  json.Key("device_plans").BeginArray();
+  for (size_t i = 0; i < contents.device_plans.size(); ++i) DumpDevicePlan(contents, i, json);
+  json.EndArray();
   json.Key("metadata").BeginObject();
   for (const auto& [key, value] : contents.metadata) json.Key(key).String(value);
   json.EndObject().Key("sections").BeginArray();

@@ -54,7 +54,7 @@ EngineContents ReadBack() {
 TEST(Dump, TextShowsTheWholeEngine) {
   const std::string text = DumpText(ReadBack());
   for (const char* line :
-       {"graph 'test': 5 nodes", "engine format 1.0, ",
+       {"graph 'test': 5 nodes", "engine format 1.1, ",
         "planned for test:machine, 1 golden vectors", "  x  f32[N,2]", "  s  str[N]",
         "  names  str[3]", "  x  min [1,2]  opt [4,2]  max [8,2]",
         "  0  Gemm      cpu/gemm   -> h f32[N,3]", "  4  Identity  reference  -> names str[3]",
@@ -89,7 +89,7 @@ TEST(Dump, JsonHoldsTheSame) {
   const std::string json = DumpJson(ReadBack());
   for (
       const char* part :
-      {R"("name":"test","format":"1.0","file_bytes":)", R"("target":"test:machine")",
+      {R"("name":"test","format":"1.1","file_bytes":)", R"("target":"test:machine")",
        R"("inputs":[{"name":"x","dtype":"f32","shape":["N",2]},{"name":"s",)",
        R"({"name":"x","min":[1,2],"opt":[4,2],"max":[8,2]})",
        R"("arena_bytes":320,"scratch_bytes":64)",

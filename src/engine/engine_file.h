@@ -15,6 +15,7 @@ namespace verdict {
 
 inline constexpr float kMinGoldenTolerance = 1e-5F;
 inline constexpr float kMaxGoldenTolerance = 1e-2F;
+inline constexpr float kMaxDeviceTolerance = 0.1F;
 
 /// A few inputs and what the reference kernels make of them, in the graph's order of inputs and
 /// outputs. kString tensors are allowed.
@@ -44,7 +45,7 @@ struct DevicePlan {
   /// Rows of a batch do not depend on each other, as the build has tried.
   bool rows_independent = false;
   /// How far float outputs may be off against golden vectors in this plan's precision, relative
-  /// plus absolute; in [kMinGoldenTolerance, 0.1].
+  /// plus absolute; in [kMinGoldenTolerance, kMaxDeviceTolerance].
   float tolerance = kMinGoldenTolerance;
   std::vector<DevicePart> parts;
 };
@@ -73,7 +74,7 @@ struct EngineContents {
 
   // Set by reading alone.
   std::string sha256;  // hex, of the whole file
-  std::string format;  // "1.0"
+  std::string format;  // "1.1"
   uint64_t file_bytes = 0;
   std::vector<SectionInfo> sections;
 };

@@ -124,7 +124,7 @@ TEST_F(EngineFileTest, RoundTripsEverything) {
   const auto read = ReadEngineFile(path);
   ASSERT_TRUE(read.ok()) << read.status().ToString();
   ExpectSame(contents, *read);
-  EXPECT_EQ(read->format, "1.0");
+  EXPECT_EQ(read->format, "1.1");
   EXPECT_EQ(read->file_bytes, std::filesystem::file_size(path));
   EXPECT_EQ(read->sha256.size(), 64U);
   EXPECT_EQ(read->sections.size(), 7U);

@@ -75,6 +75,23 @@ inline EngineContents MakeTestContents() {
   return contents;
 }
 
+/// A plan of the test contents for a device: Gemm, view and Softmax there, the strings on the host.
+inline DevicePlan MakeTestDevicePlan() {
+  DevicePlan plan;
+  plan.backend = "fake";
+  plan.fingerprint = "fake 1.0";
+  plan.device = "Fake device, fake 1.0";
+  plan.options = {{"fp16", ""}, {"memory_pool:workspace", "64"}};
+  plan.rows_independent = true;
+  plan.tolerance = 1e-3F;
+  const auto program = std::make_shared<std::vector<std::byte>>(100, std::byte{0x50});
+  const auto other = std::make_shared<std::vector<std::byte>>(5000, std::byte{0x51});
+  plan.parts = {{{true, {0, 1}}, *program, program},
+                {{false, {3, 4}}, {}, nullptr},
+                {{true, {2}}, *other, other}};
+  return plan;
+}
+
 /// A section taken out of a file, to be changed.
 struct LooseSection {
   std::string name;

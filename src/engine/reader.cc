@@ -116,8 +116,9 @@ Status ReadMetadata(const proto::Metadata& message, std::map<std::string, std::s
 Status CheckSectionsKnown(const Container& container) {
   for (const SectionView& section : container.sections) {
     bool known = false;
-    for (std::string_view name : {kIrSection, kConstantsSection, kPlanSection, kPackedSection,
-                                  kProfilesSection, kGoldenSection, kMetadataSection}) {
+    for (std::string_view name :
+         {kIrSection, kConstantsSection, kPlanSection, kPackedSection, kProfilesSection,
+          kGoldenSection, kMetadataSection, kDeviceSection, kProgramsSection}) {
       known = known || section.name == name;
     }
     if (!known && section.required) {
@@ -174,6 +175,15 @@ Result<EngineContents> Parse(Bytes bytes, const std::shared_ptr<const void>& own
     VERDICT_ASSIGN_OR_RETURN(const auto golden,
                              ParseSection<proto::Golden>(container, section, kMaxGoldenBytes));
     VERDICT_ASSIGN_OR_RETURN(contents.golden, ReadGolden(golden, contents.graph));
+    section = kDeviceSection;
+    if (container.Find(section) == nullptr) return OkStatus();
+    VERDICT_ASSIGN_OR_RETURN(
+        const auto device, ParseSection<proto::DevicePlans>(container, section, kMaxMessageBytes));
+    const SectionView* programs = container.Find(kProgramsSection);
+    VERDICT_ASSIGN_OR_RETURN(
+        contents.device_plans,
+        ReadDevicePlans(device, contents.graph, programs == nullptr ? Bytes() : programs->bytes,
+                        owner));
     return OkStatus();
   };
   if (const Status status = read(); !status.ok()) {

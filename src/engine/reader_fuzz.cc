@@ -21,7 +21,9 @@ size_t Give(std::vector<verdict::LooseSection> sections, uint8_t* data, size_t m
 }
 
 std::vector<verdict::LooseSection> Seed() {
-  const auto file = verdict::SerializeEngine(verdict::MakeTestContents()).value();
+  verdict::EngineContents contents = verdict::MakeTestContents();
+  contents.device_plans = {verdict::MakeTestDevicePlan()};
+  const auto file = verdict::SerializeEngine(contents).value();
   return verdict::TakeApart(verdict::ReadContainer(file).value());
 }
 

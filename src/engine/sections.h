@@ -19,13 +19,19 @@ inline constexpr char kPackedSection[] = "packed";
 inline constexpr char kProfilesSection[] = "profiles";
 inline constexpr char kGoldenSection[] = "golden";
 inline constexpr char kMetadataSection[] = "metadata";
+inline constexpr char kDeviceSection[] = "device";      // optional
+inline constexpr char kProgramsSection[] = "programs";  // optional
 
 /// Constants and packed weights begin at multiples of this within their sections.
 inline constexpr size_t kBlobAlignment = 64;
+/// And programs of devices within theirs at multiples of this.
+inline constexpr size_t kProgramAlignment = 4096;
 
 /// Parsing a message takes up to 50 times its bytes of memory, so that messages are bounded.
 inline constexpr size_t kMaxMessageBytes = size_t{64} << 20;
 inline constexpr int kMaxProfiles = 64;  // each has a layout of all values
+inline constexpr int kMaxDevicePlans = 64;
+inline constexpr int kMaxDeviceParts = 1024;  // each costs time in the number of nodes
 inline constexpr size_t kMaxGoldenBytes = size_t{256} << 20;
 
 /// kDataLoss for contents whose checksums are right but which make no sense.
@@ -47,6 +53,12 @@ Result<std::vector<Profile>> ReadProfiles(const proto::Profiles& message, const 
 /// Section `plan`. packed_bytes: size of section `packed`.
 Result<Plan> ReadPlan(const proto::Plan& message, const Graph& graph, size_t num_profiles,
                       uint64_t packed_bytes);
+
+/// Section `device`. programs: section `programs`, kept alive by `owner`.
+Result<std::vector<DevicePlan>> ReadDevicePlans(const proto::DevicePlans& message,
+                                                const Graph& graph,
+                                                std::span<const std::byte> programs,
+                                                const std::shared_ptr<const void>& owner);
 
 /// Section `golden`.
 Result<std::vector<GoldenVector>> ReadGolden(const proto::Golden& message, const Graph& graph);

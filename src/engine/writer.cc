@@ -23,6 +23,9 @@ class Writer {
   explicit Writer(const EngineContents& contents) : contents_(contents) {
     constants_.name = kConstantsSection;
     constants_.alignment = kMappedAlignment;
+    programs_.name = kProgramsSection;
+    programs_.alignment = kMappedAlignment;
+    programs_.required = false;
   }
 
   Result<std::vector<SectionSource>> Sections() {
@@ -44,9 +47,14 @@ class Writer {
     VERDICT_RETURN_IF_ERROR(add(kProfilesSection, ProfilesMessage(), kMaxMessageBytes));
     VERDICT_RETURN_IF_ERROR(add(kPlanSection, PlanMessage(), kMaxMessageBytes));
     VERDICT_RETURN_IF_ERROR(add(kGoldenSection, GoldenMessage(), kMaxGoldenBytes));
+    if (!contents_.device_plans.empty()) {
+      VERDICT_RETURN_IF_ERROR(add(kDeviceSection, DeviceMessage(), kMaxMessageBytes));
+      sections.back().required = false;
+    }
     sections.push_back(std::move(constants_));
     sections.push_back(
         {.name = kPackedSection, .alignment = kMappedAlignment, .parts = {contents_.packed}});
+    if (!contents_.device_plans.empty()) sections.push_back(std::move(programs_));
     return sections;
   }
 
@@ -95,15 +103,23 @@ class Writer {
       bytes = {static_cast<const std::byte*>(constant.data),
                ByteSize(constant.dtype, constant.shape).value()};
     }
-    const size_t padding = AlignUp(constants_bytes_, kBlobAlignment) - constants_bytes_;
-    static constexpr std::array<std::byte, kBlobAlignment> kZeros{};
-    constants_.parts.push_back(Bytes(kZeros).first(padding));
-    constants_.parts.push_back(bytes);
     message.set_dtype(std::string(DataTypeName(constant.dtype)));
     FillShape(constant.shape, *message.mutable_shape());
-    message.mutable_constant()->set_offset(constants_bytes_ + padding);
+    message.mutable_constant()->set_offset(
+        Append(bytes, kBlobAlignment, constants_, constants_bytes_));
     message.mutable_constant()->set_bytes(bytes.size());
-    constants_bytes_ += padding + bytes.size();
+  }
+
+  /// Puts the bytes at the next multiple of `alignment` behind the section's `size` bytes, which
+  /// grow. Returns: where.
+  static uint64_t Append(Bytes bytes, size_t alignment, SectionSource& section, uint64_t& size) {
+    static constexpr std::array<std::byte, kProgramAlignment> kZeros{};
+    const size_t padding = AlignUp(size, alignment) - size;
+    section.parts.push_back(Bytes(kZeros).first(padding));
+    section.parts.push_back(bytes);
+    const uint64_t offset = size + padding;
+    size = offset + bytes.size();
+    return offset;
   }
 
   /// Offsets (u64, one more than strings), then the strings' bytes.
@@ -241,6 +257,34 @@ class Writer {
     return message;
   }
 
+  /// Fills programs_.
+  proto::DevicePlans DeviceMessage() {
+    proto::DevicePlans message;
+    for (const DevicePlan& plan : contents_.device_plans) {
+      proto::DevicePlan& plan_message = *message.add_plans();
+      plan_message.set_backend(plan.backend);
+      plan_message.set_fingerprint(plan.fingerprint);
+      plan_message.set_device(plan.device);
+      plan_message.set_rows_independent(plan.rows_independent);
+      plan_message.set_tolerance(plan.tolerance);
+      for (const auto& [key, value] : plan.options) {
+        proto::Entry& entry = *plan_message.add_options();
+        entry.set_key(key);
+        entry.set_value(value);
+      }
+      for (const DevicePart& part : plan.parts) {
+        proto::DevicePart& part_message = *plan_message.add_parts();
+        part_message.set_on_device(part.part.on_device);
+        part_message.mutable_nodes()->Add(part.part.nodes.begin(), part.part.nodes.end());
+        if (!part.part.on_device) continue;
+        part_message.set_program_offset(
+            Append(part.program, kProgramAlignment, programs_, programs_bytes_));
+        part_message.set_program_bytes(part.program.size());
+      }
+    }
+    return message;
+  }
+
   proto::Metadata MetadataMessage() const {
     proto::Metadata message;
     for (const auto& [key, value] : contents_.metadata) {
@@ -256,6 +300,8 @@ class Writer {
   std::map<Dim, Dim> symbols_;
   SectionSource constants_;
   uint64_t constants_bytes_ = 0;
+  SectionSource programs_;
+  uint64_t programs_bytes_ = 0;
 };
 
 }  // namespace

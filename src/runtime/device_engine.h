@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,28 +13,49 @@
 namespace verdict {
 
 struct DeviceEngineOptions {
-  int streams = 2;      // runs at a time
-  bool graphs = true;   // CUDA graphs and the like
+  int streams = 2;     // runs at a time
+  bool graphs = true;  // CUDA graphs and the like
 };
 
-/// An engine's device plan, loaded: the programs of its device parts, engines of its host parts, and
-/// a few lanes (a stream with a context each) that threads borrow for a run. Immutable apart from
-/// the lanes. Threads: any.
+/// An engine's device plan, loaded: the programs of its device parts, engines of its host parts,
+/// and a few lanes (a stream with a context each) that threads borrow for a run. Immutable apart
+/// from the lanes. Threads: any.
 class DeviceEngine {
  public:
   /// Errors: as Device::Load and NewRunner; kFailedPrecondition: the plan's fingerprint is not the
-  /// device's.
+  /// device's; kDataLoss: the parts are not the graph's.
   static Result<std::shared_ptr<DeviceEngine>> Load(std::shared_ptr<Device> device,
                                                     const Engine& engine, const DevicePlan& plan,
                                                     const DeviceEngineOptions& options);
   ~DeviceEngine();
 
-  /// Runs in a free lane, after waiting for one; copies what comes out to `outputs`, whose shapes
-  /// are set and whose memory (of `capacities` bytes each) is the caller's. Errors: as
-  /// DeviceRunner::Run and Session::Run.
+  /// Runs in a free lane, after waiting for one (threads get them in the order in which they came);
+  /// copies what comes out to `outputs`, whose shapes are set and whose memory (of `capacities`
+  /// bytes each) is the caller's. Allocates nothing. Errors: as DeviceRunner::Run;
+  /// kInvalidArgument: also what a host part refuses, and outputs without room; kCancelled: closed.
   Status Run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
              std::span<const size_t> capacities);
 
+  /// Runs the engine's golden vectors; float outputs may be off by the plan's tolerance, or the
+  /// vector's where that is larger. Errors: as Run and Engine::CheckGolden.
+  Status CheckGolden(const Engine& engine);
+
+  /// Runs once with a clock around each layer of the device parts; parts on the host are one layer
+  /// each. Errors: as Run.
+  Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView> inputs);
+
+  /// The layers of all programs, as DeviceProgram::LayerInformation has them: a JSON text, an array
+  /// of one such text per part where there are several. Errors: its; kCancelled: closed.
+  Result<std::string> LayerInformation() const;
+
+  /// Lets go of lanes and programs, after the runs that are under way; later runs end with
+  /// kCancelled. Whoever comes second waits until that is done.
+  void Close();
+
+  /// Per output of the engine, the most bytes that a run within the profiles makes.
+  std::span<const size_t> output_bytes() const;
+  /// When the last run ended; when it was loaded, before the first.
+  std::chrono::steady_clock::time_point last_used() const;
   uint64_t device_bytes() const;
   const DevicePlan& plan() const;
   const std::string& backend() const;

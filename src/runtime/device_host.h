@@ -13,23 +13,31 @@
 namespace verdict {
 
 struct DeviceHostOptions {
-  std::string backend;         // "tensorrt"
-  std::string plugin_folder;   // as PluginFolders
-  DeviceOptions device;
+  std::string backend;        // "tensorrt"
+  std::string plugin_folder;  // as PluginFolders
+  DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
-  bool rebuild = true;  // builds plans of another fingerprint again, in the background
-  /// What is not wanted at once (rebuilds, reloads) runs on a thread of the host, at the lowest
-  /// priority.
-  uint32_t recovery_interval_ms = 1000;  // between tries to get a lost device back
+  bool rebuild = true;              // builds plans of another fingerprint again, in the background
+  /// Makes a plan for this device of one that was made for another. Empty: RebuildDevicePlan, which
+  /// keeps the parts as they are. Called on the host's thread, at the lowest priority.
+  std::function<Result<DevicePlan>(const EngineContents& contents, const DevicePlan& old,
+                                   Device& device)>
+      rebuild_plan;
+  /// An engine that has not run for so long may have to make room for another.
+  uint32_t idle_ms = 60'000;
+  /// Between tries to get a lost device back; doubles up to 32 times as much.
+  uint32_t recovery_interval_ms = 1000;
 };
 
 /// Where an engine stands with the device.
 struct DeviceAttachment {
   enum class State { kNone, kAttached, kBuilding, kRefused, kEvicted, kLost };
   State state = State::kNone;
-  std::string reason;         // why it is not attached; for people
+  std::string reason;  // why it is not attached; for people
   uint64_t device_bytes = 0;
 };
+
+class DeviceHostCore;
 
 /// The device of a process and the engines on it: admission by memory, eviction of idle ones,
 /// recovery of a lost device. Engines go on with their CPU plan whenever they are not attached.
@@ -39,34 +47,43 @@ class DeviceHost {
   enum class State { kHealthy, kLost, kRecovering };
   struct Totals {
     State state = State::kHealthy;
-    uint64_t faults = 0;       // times the device was lost
-    uint64_t recoveries = 0;   // times it came back
+    uint64_t faults = 0;      // times the device was lost
+    uint64_t recoveries = 0;  // times it came back
     uint64_t evictions = 0;
     uint64_t rebuilds = 0;
-    uint64_t attached = 0;     // engines on the device now
-    uint64_t used_bytes = 0;   // by them
+    uint64_t attached = 0;    // engines on the device now
+    uint64_t used_bytes = 0;  // by them
     uint64_t limit_bytes = 0;
-    std::string last_fault;    // message of the last one
+    std::string last_fault;  // message of the last one
   };
 
-  /// Errors: as OpenDevice.
+  /// Errors: as OpenDevice; kResourceExhausted: no thread to be had.
   static Result<std::shared_ptr<DeviceHost>> Open(const DeviceHostOptions& options);
+  /// With a device that is open already, whatever options.backend says.
+  static Result<std::shared_ptr<DeviceHost>> Create(std::shared_ptr<Device> device,
+                                                    const DeviceHostOptions& options);
+  /// Takes all engines off the device, after the runs that are under way.
   ~DeviceHost();
 
   const DeviceInfo& info() const;
   Device& device();
 
   /// Puts an engine on the device, where it has a plan for it: checks its golden vectors there, and
-  /// from then on its sessions run there. Where the plan's fingerprint is another, a new one is built
-  /// in the background (options.rebuild). The engine stays usable whatever happens. Not for a
-  /// request's thread. Returns: what came of it; the host keeps the engine weakly, and puts it there
-  /// again after a recovery.
+  /// from then on its sessions run there. Where the plan's fingerprint is another, a new one is
+  /// built in the background (options.rebuild). The engine stays usable whatever happens. Not for a
+  /// request's thread. Returns: what came of it; the host keeps the engine weakly, and puts it
+  /// there again after a recovery. What finds no room, or is taken off to make room, comes (back)
+  /// once it is used and there is.
   DeviceAttachment Attach(const std::shared_ptr<const Engine>& engine, const std::string& name,
                           const DeviceEngineOptions& options);
+  /// Takes an engine off the device, after the runs that are under way, and forgets it. An engine
+  /// that is destroyed needs no such call. Not for a request's thread.
+  void Detach(const Engine& engine);
   DeviceAttachment attachment(const Engine& engine) const;
 
   Totals totals() const;
-  /// Told by sessions whose run found the device lost. Cost: a lock and a wake-up.
+  /// Told by whoever found the device lost (sessions tell by themselves). Cost: a lock and a
+  /// wake-up.
   void ReportLost(const Status& why);
   Status InjectFault(const std::string& kind);
 
@@ -74,9 +91,8 @@ class DeviceHost {
   void WaitUntilIdle();
 
  private:
-  struct Core;
-  explicit DeviceHost(std::unique_ptr<Core> core);
-  std::unique_ptr<Core> core_;
+  explicit DeviceHost(std::shared_ptr<DeviceHostCore> core);
+  std::shared_ptr<DeviceHostCore> core_;
 };
 
 }  // namespace verdict

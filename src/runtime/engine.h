@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "engine/engine_file.h"
+#include "runtime/device_slot.h"
 
 namespace verdict {
 
@@ -45,6 +46,10 @@ class Engine {
   /// Per step of the plan, its tactic.
   std::span<const Tactic* const> tactics() const { return tactics_; }
 
+  /// Where the engine's sessions run first, if anything is attached there; the engine itself stays
+  /// as it is.
+  DeviceSlot& device_slot() const { return device_slot_; }
+
   /// Runs the golden vectors. Errors: kDataLoss with the output and the difference where a float is
   /// further off than the vector's tolerance (at least 1e-3 for f16 and 1e-2 for bf16, about one
   /// unit in their last place); other types: where they are not equal.
@@ -57,6 +62,7 @@ class Engine {
   std::vector<TensorSpec> outputs_;
   std::vector<const Tactic*> tactics_;
   std::string notice_;
+  mutable DeviceSlot device_slot_;
 };
 
 }  // namespace verdict

@@ -199,8 +199,21 @@ Status Session::RunAndBind() {
   return OkStatus();
 }
 
+void Session::FollowDevice() {
+  if (device_ == nullptr) device_ = std::make_unique<SessionDevice>();
+  device_generation_ = device_->Follow(*engine_);
+}
+
+std::string_view Session::last_backend() const {
+  const std::string_view device = device_ == nullptr ? "" : device_->answered_by();
+  return device.empty() ? "cpu" : device;
+}
+
 Result<std::span<const TensorView>> Session::Run(std::span<const TensorView> inputs) {
   VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
+  if (engine_->device_slot().generation() != device_generation_) [[unlikely]]
+    FollowDevice();
+  if (device_ != nullptr && device_->Run(*engine_, inputs)) return device_->outputs();
   if (std::byte* memory = arena_->Acquire(); memory != memory_) {
     memory_ = memory;
     bound_ = false;

@@ -2,15 +2,17 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "runtime/arena.h"
 #include "runtime/engine.h"
+#include "runtime/session_device.h"
 
 namespace verdict {
 
 /// Runs an engine, in an arena; belongs to one thread at a time. After construction nothing is
-/// allocated.
+/// allocated, but for memory for a device's outputs when the engine has been attached to one.
 class Session {
  public:
   /// arena: shared with other sessions of the same thread; null: one of its own. Errors:
@@ -24,10 +26,15 @@ class Session {
   /// checked against the engine and its profiles. Inputs are read in place and must be aligned to
   /// their element size. Returns: one view per output, in the engine's order, valid until the next
   /// Run of a session with the same arena (and, where an output is an input passed through, as long
-  /// as that input). Errors: kInvalidArgument naming the input; kernels' errors naming the node.
+  /// as that input).
+  /// Where the engine is attached to a device it runs there; what the device cannot do, or fails
+  /// to, the CPU plan does in the same call. Errors: kInvalidArgument naming the input; kernels'
+  /// errors naming the node.
   Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs);
 
   const Engine& engine() const { return *engine_; }
+  /// Who answered the last run: "cpu", or the device's backend ("tensorrt"). Valid until the next.
+  std::string_view last_backend() const;
 
  private:
   explicit Session(std::shared_ptr<const Engine> engine);
@@ -38,10 +45,13 @@ class Session {
   Status RunStep(size_t step);
   Status RunBound();
   Status RunAndBind();
+  void FollowDevice();
 
   TensorView& value(ValueId id) { return values_[static_cast<size_t>(id)]; }
 
   std::shared_ptr<const Engine> engine_;
+  uint64_t device_generation_ = 0;         // of the engine's slot, as last seen
+  std::unique_ptr<SessionDevice> device_;  // null while nothing was ever attached
   std::shared_ptr<Arena> arena_;
   size_t arena_bytes_ = 0;       // reserved there
   std::byte* memory_ = nullptr;  // where the arena was in the last run

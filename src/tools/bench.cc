@@ -8,7 +8,10 @@
 #include "base/json_writer.h"
 #include "base/terminal_text.h"
 #include "tools/bind_inputs.h"
+#include "tools/device_use.h"
+#include "tools/help_all.h"
 #include "tools/latency_summary.h"
+#include "tools/layer_profile.h"
 #include "tools/load_generator.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
@@ -19,9 +22,12 @@ namespace {
 
 constexpr double kUnstable = 0.025;  // trtexec warns above this coefficient of variation
 constexpr int kMaxStreams = 1024;
+constexpr int kProfiledRuns = 100;
 
 struct Flags {
-  std::string engine, onnx, shapes, inputs, times;
+  std::string engine, onnx, shapes, inputs, times, profile, layers;
+  bool dump_profile = false, dump_layers = false;
+  DeviceUseFlags device;
   std::vector<double> percentiles = {90, 95, 99};
   LoadOptions load;
 };
@@ -103,6 +109,40 @@ Status ExportTimes(const std::filesystem::path& path, const std::vector<RunTime>
   return WriteFileAtomically(path, parts);
 }
 
+/// --dumpProfile, --dumpLayerInfo and their --export… .
+Status ShowDeviceEngine(const Flags& flags, const Engine& engine,
+                        std::span<const TensorView> inputs, const std::filesystem::path& profile) {
+  const bool profiles = flags.dump_profile || !profile.empty();
+  const bool shows_layers = flags.dump_layers || !flags.layers.empty();
+  if (!profiles && !shows_layers) return OkStatus();
+  const std::shared_ptr<DeviceEngine> device = DeviceEngineOf(engine);
+  if (device == nullptr) {
+    return Unimplemented(
+        "profiles and layers are of devices alone, and the engine runs on the CPU plan; `verdict "
+        "build --verbose` shows what its tactics take");
+  }
+  if (shows_layers) {
+    VERDICT_ASSIGN_OR_RETURN(const std::string json, device->LayerInformation());
+    VERDICT_RETURN_IF_ERROR(ShowLayers(json, flags.dump_layers, flags.layers));
+  }
+  if (!profiles) return OkStatus();
+  VERDICT_ASSIGN_OR_RETURN(const auto layers, ProfileRuns(*device, inputs, kProfiledRuns));
+  if (flags.dump_profile) std::printf("%s", ProfileTable(layers, kProfiledRuns).c_str());
+  if (profile.empty()) return OkStatus();
+  const std::string json = ProfileJson(layers, kProfiledRuns);
+  const std::array parts = {std::as_bytes(std::span(json))};
+  return WriteFileAtomically(profile, parts);
+}
+
+/// Whether all runs were answered where they were to be.
+void ReportBackend(const DeviceUse& use, const LoadResult& result) {
+  const uint64_t on_cpu = result.runs.size() - result.device_runs;
+  if (use.host == nullptr || on_cpu == 0) return;
+  std::printf("Warning: the CPU plan has answered %llu of %zu runs. %s\n",
+              static_cast<unsigned long long>(on_cpu), result.runs.size(),
+              TerminalText(use.host->totals().last_fault).c_str());
+}
+
 void Report(const Flags& flags, const LoadResult& result) {
   std::vector<double> latencies_ms;
   latencies_ms.reserve(result.runs.size());
@@ -123,13 +163,14 @@ void Report(const Flags& flags, const LoadResult& result) {
 }
 
 Status Measure(const Flags& flags) {
-  std::filesystem::path times;
-  if (!flags.times.empty()) {
+  const auto target = [&flags](const char* flag,
+                               const std::string& path) -> Result<std::filesystem::path> {
+    if (path.empty()) return std::filesystem::path();
     const std::string& model = flags.engine.empty() ? flags.onnx : flags.engine;
-    VERDICT_ASSIGN_OR_RETURN(times,
-                             CheckTarget("--exportTimes", flags.times,
-                                         {{"the model", model}, {"the inputs", flags.inputs}}));
-  }
+    return CheckTarget(flag, path, {{"the model", model}, {"the inputs", flags.inputs}});
+  };
+  VERDICT_ASSIGN_OR_RETURN(const auto times, target("--exportTimes", flags.times));
+  VERDICT_ASSIGN_OR_RETURN(const auto profile, target("--exportProfile", flags.profile));
   VERDICT_ASSIGN_OR_RETURN(const NamedShapes shapes, ParseShapes(flags.shapes));
   NamedTensors inputs;
   if (!flags.inputs.empty()) {
@@ -147,10 +188,14 @@ Status Measure(const Flags& flags) {
                 std::string(DataTypeName(views[i].dtype)).c_str(),
                 ToString(views[i].shape).c_str());
   }
+  VERDICT_ASSIGN_OR_RETURN(const DeviceUse use,
+                           UseDevice(engine, flags.device, flags.load.threads));
+  std::printf("Backend: %s\n", TerminalText(use.text).c_str());
   VERDICT_ASSIGN_OR_RETURN(const LoadResult result, GenerateLoad(engine, views, flags.load));
   Report(flags, result);
+  ReportBackend(use, result);
   if (!times.empty()) VERDICT_RETURN_IF_ERROR(ExportTimes(times, result.runs));
-  return OkStatus();
+  return ShowDeviceEngine(flags, *engine, views, profile);
 }
 
 /// As trtexec: the first and the last line say what was run, the last whether it worked.
@@ -199,7 +244,15 @@ std::function<Status()> Declare(CLI::App& app) {
       ->type_name("N")
       ->check(CLI::Range(1, kMaxStreams).description(""))
       ->capture_default_str();
+  AddDeviceUseFlags(app, flags->device);
   app.add_option("--exportTimes", flags->times, "every run's times, as JSON")->type_name("FILE");
+  const auto rare = [](CLI::Option* option) { return option->group(kRareOptions); };
+  rare(app.add_flag("--dumpProfile", flags->dump_profile, "what each layer takes on a device"));
+  rare(app.add_option("--exportProfile", flags->profile, "the same, as JSON"))->type_name("FILE");
+  rare(app.add_flag("--dumpLayerInfo", flags->dump_layers, "a device's layers, as JSON"));
+  rare(app.add_option("--exportLayerInfo", flags->layers, "the same, to a file"))
+      ->type_name("FILE");
+  AddHelpAll(app, "the other flags too: devices, profiles, …");
   app.parse_complete_callback([flags] {
     if (flags->engine.empty() == flags->onnx.empty()) {
       throw CLI::ValidationError("give either --loadEngine or --onnx");

@@ -2,119 +2,49 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
-#include <set>
 #include <sstream>
 
-#include "backends/registry.h"
 #include "base/file.h"
 #include "base/terminal_text.h"
-#include "compile/pipeline.h"
-#include "quant/calibration_cache.h"
 #include "runtime/engine.h"
-#include "tools/help_all.h"
+#include "runtime/session.h"
+#include "serve/batching/engine_rows.h"
+#include "serve/batching/row_trial.h"
+#include "tools/build_flags.h"
+#include "tools/device_build.h"
 #include "tools/model_file.h"
 #include "tools/precision_build.h"
 #include "tools/subcommand.h"
-#include "tools/target_file.h"
-#include "tune/timing_cache.h"
 
 namespace verdict {
 namespace {
 
-struct Flags {
-  std::string onnx, engine;
-  std::string shapes, min_shapes, opt_shapes, max_shapes;
-  std::vector<std::string> disabled_passes;
-  std::string backend;
-  std::string timing_cache;
-  bool error_on_timing_cache_miss = false;
-  bool int8 = false, bf16 = false, fp16 = false, best = false;
-  std::string calibration, evaluation, labels, label_column, observer = "auto", calibration_cache,
-                                                             score;
-  std::string report;
-  bool allow_nan = false;
-  std::string precision_constraints = "none";
-  double max_auc_drop = 0.001;
-  bool verbose = false;
-};
-
-/// What the layers may compute in; empty: float32 alone.
-std::vector<Precision> AllowedBy(const Flags& flags) {
-  std::vector<Precision> allowed;
-  const bool all = flags.best && !flags.int8 && !flags.bf16 && !flags.fp16;
-  if (flags.int8 || all) allowed.push_back(Precision::kInt8);
-  if (flags.bf16 || all) allowed.push_back(Precision::kBFloat16);
-  if (flags.fp16 || all) allowed.push_back(Precision::kFloat16);
-  return allowed;
+void PrintTable(const PrecisionReport& report) {
+  std::istringstream table(ToTable(report));
+  for (std::string line; std::getline(table, line);) {
+    std::printf("%s\n", TerminalText(line).c_str());
+  }
 }
 
-/// What only says how to go below float32 means nothing without doing so.
-Status CheckTogether(const Flags& flags) {
-  const std::vector<Precision> allowed = AllowedBy(flags);
-  if (!allowed.empty() && allowed.front() == Precision::kInt8 && flags.calibration.empty()) {
-    return InvalidArgument(
-        "--int8 and --best need --calib FILE: samples of the model's inputs (.npz, .csv, .jsonl), "
-        "or a calibration cache");
+void PrintNotes(std::span<const std::string> notes) {
+  for (const std::string& note : notes) {
+    std::fprintf(stderr, "verdict build: note: %s\n", TerminalText(note).c_str());
   }
-  if (!flags.calibration_cache.empty() && flags.calibration.empty()) {
-    return InvalidArgument("--saveCalib needs --calib FILE");
-  }
-  const std::pair<const char*, const std::string*> useless[] = {{"--calib", &flags.calibration},
-                                                                {"--evaluate", &flags.evaluation},
-                                                                {"--labels", &flags.labels},
-                                                                {"--report", &flags.report}};
-  for (const auto& [name, value] : useless) {
-    if (allowed.empty() && !value->empty()) {
-      return InvalidArgument(std::string(name) +
-                             " is for --int8, --bf16, --fp16 or --best; none is given");
-    }
-  }
-  return OkStatus();
 }
 
-/// Every file that a build reads, as people call it.
-std::vector<std::pair<std::string_view, std::filesystem::path>> FilesRead(const Flags& flags) {
-  return {{"the model", flags.onnx},
-          {"the samples", flags.calibration},
-          {"the labelled samples", flags.evaluation},
-          {"the labels", flags.labels},
-          {"the timing cache", flags.timing_cache}};
+/// Where --report goes; empty without it.
+Result<std::filesystem::path> ReportPath(const BuildFlags& flags) {
+  if (flags.report.empty()) return std::filesystem::path();
+  return CheckTargetOf(flags, "--report", flags.report, {{"the engine", flags.engine}});
 }
 
-/// As CheckTarget, against what is read and the targets before it.
-Result<std::filesystem::path> CheckTargetOf(
-    const Flags& flags, const std::string& flag, const std::string& path,
-    std::initializer_list<std::pair<std::string_view, std::filesystem::path>> targets = {}) {
-  auto others = FilesRead(flags);
-  others.insert(others.end(), targets);
-  return CheckTarget(flag, path, others);
-}
-
-Result<PrecisionOptions> PrecisionOptionsOf(const Flags& flags) {
-  PrecisionOptions options;
-  options.allowed = AllowedBy(flags);
-  options.calibration = flags.calibration;
-  options.data.labels = flags.labels;
-  options.data.label_column = flags.label_column;
-  options.data.allow_nan = flags.allow_nan;
-  options.evaluation = flags.evaluation;
-  options.max_auc_drop = flags.max_auc_drop;
-  options.score = flags.score;
-  options.best = flags.best;
-  options.obey = flags.precision_constraints == "obey";
-  VERDICT_ASSIGN_OR_RETURN(options.observer, ParseObserver(flags.observer));
-  if (!flags.calibration_cache.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(
-        options.cache, CheckTargetOf(flags, "--saveCalib", flags.calibration_cache,
-                                     {{"the engine", flags.engine}, {"the report", flags.report}}));
-    VERDICT_RETURN_IF_ERROR(
-        CheckTargetOf(flags, "--saveCalib (the digest beside it)", DigestPath(options.cache),
-                      {{"the engine", flags.engine}, {"the report", flags.report}})
-            .status());
-  }
-  return options;
+Status WriteReport(const std::filesystem::path& path,
+                   const std::optional<PrecisionReport>& report) {
+  if (path.empty() || !report) return OkStatus();
+  const std::string page = ToHtml(*report);
+  const std::array parts = {std::as_bytes(std::span(page))};
+  return WriteFileAtomically(path, parts);
 }
 
 /// The table of what is in the engine, or, where that is float32, of everything that was tried; of
@@ -124,10 +54,7 @@ void PrintAttempts(const PrecisionBuild& build) {
     const PrecisionAttempt& attempt = build.attempts[i];
     const std::string& name = attempt.name;
     if (attempt.report && (!build.chosen || build.chosen == i)) {
-      std::istringstream table(ToTable(*attempt.report));
-      for (std::string line; std::getline(table, line);) {
-        std::printf("%s\n", TerminalText(line).c_str());
-      }
+      PrintTable(*attempt.report);
     } else if (attempt.report) {
       std::printf("  %s would lose %.5f of the ROC-AUC\n", name.c_str(),
                   attempt.report->scores.auc_drop());
@@ -145,14 +72,10 @@ void PrintAttempts(const PrecisionBuild& build) {
 }
 
 /// The build below float32: what was found goes to the terminal, into the metadata and to --report.
-Result<CompileResult> CompilePrecision(const Flags& flags, const ImportedModel& model,
+Result<CompileResult> CompilePrecision(const BuildFlags& flags, const ImportedModel& model,
                                        const CompileOptions& options) {
   VERDICT_ASSIGN_OR_RETURN(const PrecisionOptions precision, PrecisionOptionsOf(flags));
-  std::filesystem::path report_path;
-  if (!flags.report.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(report_path, CheckTargetOf(flags, "--report", flags.report,
-                                                        {{"the engine", flags.engine}}));
-  }
+  VERDICT_ASSIGN_OR_RETURN(const auto report_path, ReportPath(flags));
   VERDICT_ASSIGN_OR_RETURN(PrecisionBuild build,
                            BuildPrecision(model, flags.onnx, options, precision));
   PrintAttempts(build);
@@ -167,41 +90,70 @@ Result<CompileResult> CompilePrecision(const Flags& flags, const ImportedModel& 
   if (!report && !report_path.empty()) {
     build.notes.push_back(flags.report + " was not written: there is nothing to report");
   }
-  if (report && !report_path.empty()) {
-    const std::string page = ToHtml(*report);
-    const std::array parts = {std::as_bytes(std::span(page))};
-    VERDICT_RETURN_IF_ERROR(WriteFileAtomically(report_path, parts));
-  }
-  for (const std::string& note : build.notes) {
-    std::fprintf(stderr, "verdict build: note: %s\n", TerminalText(note).c_str());
-  }
+  VERDICT_RETURN_IF_ERROR(WriteReport(report_path, report));
+  PrintNotes(build.notes);
   if (!build.refusal.empty()) return FailedPrecondition(build.refusal);
   return std::move(build.compiled);
 }
 
-Result<CompileOptions> OptionsOf(const Flags& flags) {
-  CompileOptions options;
-  const auto parse = [&](const std::string& own) {
-    return ParseShapes(own.empty() ? flags.shapes : own);
-  };
-  VERDICT_ASSIGN_OR_RETURN(options.min_shapes, parse(flags.min_shapes));
-  VERDICT_ASSIGN_OR_RETURN(options.opt_shapes, parse(flags.opt_shapes));
-  VERDICT_ASSIGN_OR_RETURN(options.max_shapes, parse(flags.max_shapes));
-  options.disabled_passes = flags.disabled_passes;
-  options.backend = flags.backend;
+/// Whether rows are independent on the CPU, and so anywhere.
+bool HasIndependentRows(const EngineContents& contents) {
+  const auto engine = Engine::FromContents(contents);
+  if (!engine.ok()) return false;
+  const EngineRows rows = RowsOf(**engine);
+  if (!rows.has_batch) return false;
+  const auto session = Session::Create(*engine);
+  return session.ok() && TryRowsApart(**session, rows.max).ok();
+}
+
+Result<DeviceBuildRequest> DeviceRequestOf(const BuildFlags& flags) {
+  DeviceBuildRequest request;
+  VERDICT_ASSIGN_OR_RETURN(request.build, DeviceBuildOptionsOf(flags.device_build));
+  request.is_explicit = flags.device_build.explicit_precision;
+  VERDICT_ASSIGN_OR_RETURN(request.precision, PrecisionOptionsOf(flags));
+  if (!request.is_explicit) std::swap(request.save_cache, request.precision.cache);
   if (!flags.timing_cache.empty()) {
-    VERDICT_ASSIGN_OR_RETURN(
-        options.timing_cache,
-        CheckTarget("--timingCacheFile", flags.timing_cache, {{"the model", flags.onnx}}));
-    VERDICT_RETURN_IF_ERROR(TimingCache::Load(options.timing_cache).status());
+    // Beside ours, which holds times of the CPU.
+    VERDICT_ASSIGN_OR_RETURN(request.timing_cache,
+                             CheckTargetOf(flags, "--timingCacheFile (the device's beside it)",
+                                           flags.timing_cache + "." + flags.device.backend,
+                                           {{"the engine", flags.engine}}));
   }
-  options.error_on_timing_cache_miss = flags.error_on_timing_cache_miss;
+  if (!flags.device_build.export_layers.empty()) {
+    VERDICT_RETURN_IF_ERROR(
+        CheckTargetOf(flags, "--exportLayerInfo", flags.device_build.export_layers,
+                      {{"the engine", flags.engine}, {"the report", flags.report}})
+            .status());
+  }
+  request.rows_independent = HasIndependentRows;
   if (flags.verbose) {
-    options.log = [](const std::string& line) {
+    request.log = [](const std::string& line) {
       std::printf("  %s\n", TerminalText(line).c_str());
     };
   }
-  return options;
+  return request;
+}
+
+/// The build for a device: what was found goes to the terminal, into the metadata and to --report.
+Result<CompileResult> CompileForDevice(const BuildFlags& flags, const ImportedModel& model,
+                                       const CompileOptions& options, Device& device) {
+  VERDICT_ASSIGN_OR_RETURN(const DeviceBuildRequest request, DeviceRequestOf(flags));
+  VERDICT_ASSIGN_OR_RETURN(const auto report_path, ReportPath(flags));
+  VERDICT_ASSIGN_OR_RETURN(DeviceBuild build,
+                           BuildForDevice(model, flags.onnx, options, device, request));
+  if (build.report) {
+    PrintTable(*build.report);
+    build.compiled.contents.metadata["device_precision_report"] = ToJson(*build.report);
+  } else if (!report_path.empty()) {
+    build.notes.push_back(flags.report + " was not written: there is nothing to report");
+  }
+  VERDICT_RETURN_IF_ERROR(WriteReport(report_path, build.report));
+  PrintNotes(build.notes);
+  if (!build.refusal.empty()) return FailedPrecondition(build.refusal);
+  std::printf("%s is taken on the device\n", build.precision.c_str());
+  VERDICT_RETURN_IF_ERROR(
+      ShowLayers(build.layers, flags.device_build.dump_layers, flags.device_build.export_layers));
+  return std::move(build.compiled);
 }
 
 void PrintPasses(const std::vector<PassTiming>& passes) {
@@ -228,6 +180,17 @@ void PrintEngine(const EngineContents& contents) {
               contents.golden.size());
 }
 
+void PrintDevicePlans(const EngineContents& contents) {
+  for (const DevicePlan& plan : contents.device_plans) {
+    const auto on_device = std::ranges::count_if(
+        plan.parts, [](const DevicePart& part) { return part.part.on_device; });
+    size_t bytes = 0;
+    for (const DevicePart& part : plan.parts) bytes += part.program.size();
+    std::printf("  planned for %s: %zu parts, %td of them on the device, programs of %zu bytes\n",
+                TerminalText(plan.fingerprint).c_str(), plan.parts.size(), on_device, bytes);
+  }
+}
+
 /// As every server does when it loads the engine.
 Status CheckGolden(const EngineContents& contents) {
   VERDICT_ASSIGN_OR_RETURN(const auto engine, Engine::FromContents(contents));
@@ -235,17 +198,25 @@ Status CheckGolden(const EngineContents& contents) {
   return status.ok() ? status : status.WithContext("the engine does not compute what it should");
 }
 
-Status Build(const Flags& flags) {
+Status Build(const BuildFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
-  VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, OptionsOf(flags));
+  VERDICT_ASSIGN_OR_RETURN(const CompileOptions options, CompileOptionsOf(flags));
   VERDICT_ASSIGN_OR_RETURN(const auto target, CheckTargetOf(flags, "--saveEngine", flags.engine));
   VERDICT_RETURN_IF_ERROR(CheckTogether(flags));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
+  std::unique_ptr<Device> device;
+  if (flags.for_device()) {
+    VERDICT_ASSIGN_OR_RETURN(device, OpenChosenDevice(flags.device));
+    std::printf("device %d: %s, %s\n", device->info().index,
+                TerminalText(device->info().name).c_str(),
+                TerminalText(device->info().versions).c_str());
+  }
   if (flags.verbose) {
     std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
   }
   VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
-                           AllowedBy(flags).empty()
+                           device != nullptr ? CompileForDevice(flags, model, options, *device)
+                           : AllowedBy(flags).empty()
                                ? CompileImported(std::move(model), flags.onnx, options)
                                : CompilePrecision(flags, model, options));
   if (flags.verbose) PrintPasses(compiled.passes);
@@ -258,6 +229,7 @@ Status Build(const Flags& flags) {
               error ? "" : (std::to_string(bytes) + " bytes, ").c_str(), seconds.count(),
               flags.onnx.c_str());
   PrintEngine(compiled.contents);
+  PrintDevicePlans(compiled.contents);
   if (compiled.contents.golden.empty()) {
     std::fprintf(stderr,
                  "verdict build: warning: no golden vectors: the reference kernels fail on made-up "
@@ -267,63 +239,12 @@ Status Build(const Flags& flags) {
 }
 
 std::function<Status()> Declare(CLI::App& app) {
-  std::set<std::string> passes, backends;
-  for (const Pass* pass : Pipeline()) passes.emplace(pass->name);
-  for (const Backend* backend : AllBackends()) backends.emplace(backend->name);
-  auto flags = std::make_shared<Flags>();
-  app.add_option("--onnx", flags->onnx, "the model")->required()->type_name("FILE");
-  app.add_option("--saveEngine", flags->engine, "where the engine goes")
-      ->required()
-      ->type_name("FILE");
-  AddShapesFlag(app, "--minShapes", flags->min_shapes, "least input shapes: x:1x30,ids:1x4");
-  AddShapesFlag(app, "--optShapes", flags->opt_shapes, "shapes to be fastest at");
-  AddShapesFlag(app, "--maxShapes", flags->max_shapes, "largest input shapes");
-  AddShapesFlag(app, "--shapes", flags->shapes, "all three at once");
-  app.add_flag("--int8", flags->int8, "quantize: four times smaller, faster");
-  app.add_flag("--bf16", flags->bf16, "layers in bfloat16: twice smaller");
-  app.add_flag("--fp16", flags->fp16, "layers in float16; what overflows stays in float32");
-  app.add_option("--calib", flags->calibration, "samples of the inputs, or a calibration cache")
-      ->type_name("FILE");
-  app.add_option("--evaluate", flags->evaluation, "samples with labels to keep the ROC-AUC on")
-      ->type_name("FILE");
-  app.add_flag("--best", flags->best, "the fastest of these that passes, or float32");
-  const auto add_rare = [&app](const char* flag, auto& value, const char* type, const char* help) {
-    return app.add_option(flag, value, help)->type_name(type)->group(kRareOptions);
+  auto flags = std::make_shared<BuildFlags>();
+  AddBuildFlags(app, *flags);
+  return [flags] {
+    ChooseBackend(*flags);
+    return Build(*flags);
   };
-  add_rare("--max-auc-drop", flags->max_auc_drop, "D", "default 0.001")
-      ->check([](const std::string& text) {
-        char* end = nullptr;
-        const double drop = std::strtod(text.c_str(), &end);
-        const bool is_number = !text.empty() && *end == '\0';
-        return is_number && drop >= 0 && drop <= 1 ? "" : "'" + text + "' is not from 0 to 1";
-      });
-  add_rare("--precisionConstraints", flags->precision_constraints, "KIND",
-           "obey: below float32 even if it is slower; default none")
-      ->check(CLI::IsMember({"none", "obey"}).description(""));
-  add_rare("--labels", flags->labels, "FILE", "0 or 1 a sample, where the samples have none");
-  add_rare("--label-column", flags->label_column, "NAME", "of the samples; default label");
-  add_rare("--observer", flags->observer, "NAME",
-           "finds the ranges: auto (the default), entropy, minmax, mse, percentile-99.9, …");
-  add_rare("--saveCalib", flags->calibration_cache, "FILE", "keep the ranges, as TensorRT does");
-  add_rare("--score", flags->score, "OUTPUT", "its last column is the score; default the last");
-  add_rare("--report", flags->report, "FILE.html", "accuracy and what was kept in float32");
-  app.add_flag("--allow-nan", flags->allow_nan, "samples may lack values")->group(kRareOptions);
-  app.add_option("--disable-pass", flags->disabled_passes, "leave a pass out; may be repeated")
-      ->group(kRareOptions)
-      ->type_name("NAME")
-      ->take_all()
-      ->check(CLI::IsMember(std::move(passes)).description(""));
-  app.add_option("--backend", flags->backend, "compute on this backend alone")
-      ->group(kRareOptions)
-      ->type_name("NAME")
-      ->check(CLI::IsMember(std::move(backends)).description(""));
-  add_rare("--timingCacheFile", flags->timing_cache, "FILE", "measured times, kept between builds");
-  app.add_flag("--errorOnTimingCacheMiss", flags->error_on_timing_cache_miss,
-               "measure nothing: what the cache lacks is an error")
-      ->group(kRareOptions);
-  AddHelpAll(app, "the other flags too: calibration, timing cache, …");
-  app.add_flag("--verbose", flags->verbose, "show passes, tactics and why others declined");
-  return [flags] { return Build(*flags); };
 }
 
 }  // namespace

@@ -31,8 +31,18 @@ Result<double> WarmUp(Session& session, std::span<const TensorView> inputs, doub
   return elapsed_ms / static_cast<double>(runs);
 }
 
-Status Measure(Session& session, std::span<const TensorView> inputs, const LoadOptions& options,
-               Clock::time_point begin, std::vector<RunTime>& runs) {
+struct Worker {
+  std::unique_ptr<Session> session;
+  std::vector<RunTime> runs;
+  uint64_t device_runs = 0;
+  Status status;
+  bool out_of_memory = false;
+};
+
+Status Measure(Worker& worker, std::span<const TensorView> inputs, const LoadOptions& options,
+               Clock::time_point begin) {
+  Session& session = *worker.session;
+  std::vector<RunTime>& runs = worker.runs;
   const double duration_ms = options.duration_s * 1e3;
   const auto least = static_cast<size_t>(options.iterations);
   double end_ms = 0;
@@ -43,16 +53,10 @@ Status Measure(Session& session, std::span<const TensorView> inputs, const LoadO
     if (!outputs.ok()) return outputs.status();
     end_ms = Milliseconds(end - begin);
     runs.push_back({Milliseconds(start - begin), end_ms});
+    if (session.last_backend() != "cpu") ++worker.device_runs;
   }
   return OkStatus();
 }
-
-struct Worker {
-  std::unique_ptr<Session> session;
-  std::vector<RunTime> runs;
-  Status status;
-  bool out_of_memory = false;
-};
 
 /// Leaves the step's failure in the worker: an exception would end the process.
 template <typename Step>
@@ -92,7 +96,7 @@ Result<LoadResult> GenerateLoad(const std::shared_ptr<const Engine>& engine,
     });
     ready.arrive_and_wait();
     if (!measures) return;
-    Attempt(worker, [&] { return Measure(*worker.session, inputs, options, begin, worker.runs); });
+    Attempt(worker, [&] { return Measure(worker, inputs, options, begin); });
   };
   {
     std::vector<std::jthread> threads;
@@ -122,6 +126,7 @@ Result<LoadResult> GenerateLoad(const std::shared_ptr<const Engine>& engine,
     first_ms = std::min(first_ms, worker.runs.front().start_ms);
     last_ms = std::max(last_ms, worker.runs.back().end_ms);
     result.runs.insert(result.runs.end(), worker.runs.begin(), worker.runs.end());
+    result.device_runs += worker.device_runs;
   }
   result.wall_s = (last_ms - first_ms) / 1e3;
   return result;

@@ -24,6 +24,7 @@ struct RunTime {
 struct LoadResult {
   std::vector<RunTime> runs;  // all threads', each thread's in order
   double wall_s = 0;          // from the first start to the last end
+  uint64_t device_runs = 0;   // of them, those that a device has answered
 };
 
 /// Runs the engine over and over, one session a thread: first warm_up_ms unmeasured, then at least

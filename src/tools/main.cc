@@ -19,8 +19,8 @@ constexpr int kUsage = 2;
 constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
-    &kBuildCommand, &kRunCommand,   &kInspectCommand, &kExportCommand,
-    &kBenchCommand, &kServeCommand, &kLoadCommand,    &kTokenCommand,
+    &kBuildCommand, &kRefitCommand, &kRunCommand,  &kInspectCommand, &kExportCommand,
+    &kBenchCommand, &kServeCommand, &kLoadCommand, &kTokenCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {

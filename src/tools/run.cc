@@ -4,6 +4,8 @@
 #include "base/terminal_text.h"
 #include "runtime/session.h"
 #include "tools/bind_inputs.h"
+#include "tools/device_use.h"
+#include "tools/help_all.h"
 #include "tools/model_file.h"
 #include "tools/subcommand.h"
 #include "tools/target_file.h"
@@ -13,6 +15,7 @@ namespace {
 
 struct Flags {
   std::string model, inputs, outputs;
+  DeviceUseFlags device;
 };
 
 /// The model for exactly these inputs: an ONNX file is compiled for their shapes.
@@ -38,9 +41,16 @@ Status RunModel(const Flags& flags) {
   if (!engine->notice().empty())
     std::fprintf(stderr, "note: %s\n", TerminalText(engine->notice()).c_str());
   VERDICT_ASSIGN_OR_RETURN(const auto views, BindInputs(engine->graph(), inputs, flags.inputs));
+  VERDICT_ASSIGN_OR_RETURN(const DeviceUse use, UseDevice(engine, flags.device, 1));
   VERDICT_ASSIGN_OR_RETURN(const auto session, Session::Create(engine));
   const auto results = session->Run(views);
   if (!results.ok()) return results.status().WithContext(flags.model);
+  if (use.host != nullptr && session->last_backend() == "cpu") {
+    std::fprintf(stderr, "note: the CPU plan has answered: %s\n",
+                 TerminalText(use.host->totals().last_fault).c_str());
+  } else if (use.text != "cpu") {
+    std::fprintf(stderr, "note: ran on %s\n", TerminalText(use.text).c_str());
+  }
   std::vector<std::pair<std::string, TensorView>> outputs;
   std::string text;
   for (size_t i = 0; i < results->size(); ++i) {
@@ -65,6 +75,8 @@ std::function<Status()> Declare(CLI::App& app) {
   app.add_option("--outputs", flags->outputs, "where the outputs go")
       ->required()
       ->type_name("FILE.npz");
+  AddDeviceUseFlags(app, flags->device);
+  AddHelpAll(app, "the other flags too: devices");
   return [flags] { return RunModel(*flags); };
 }
 

@@ -42,9 +42,8 @@ Result<ScoreOutput> FindScore(const Graph& graph, const std::string& name) {
                          known);
 }
 
-Result<Scores> ReadScores(const Graph& graph, const Profile& profile, const SampleAxes& axes,
-                          const ScoreOutput& score, int64_t rows_at_once, SampleSource& source) {
-  VERDICT_ASSIGN_OR_RETURN(const auto runner, MakeSampleRunner(graph, profile));
+Result<Scores> ReadScores(GraphRunner& runner, const SampleAxes& axes, const ScoreOutput& score,
+                          int64_t rows_at_once, SampleSource& source) {
   VERDICT_RETURN_IF_ERROR(source.Rewind());
   Scores scores;
   while (true) {
@@ -52,12 +51,18 @@ Result<Scores> ReadScores(const Graph& graph, const Profile& profile, const Samp
     if (samples.rows == 0) return scores;
     std::vector<TensorView> inputs;
     for (const Constant& input : samples.inputs) inputs.push_back(input.view());
-    VERDICT_ASSIGN_OR_RETURN(const auto outputs, runner->Run(inputs));
+    VERDICT_ASSIGN_OR_RETURN(const auto outputs, runner.Run(inputs));
     const int axis = axes.outputs.empty() ? -1 : axes.outputs[score.output];
     VERDICT_RETURN_IF_ERROR(
         AppendScores(outputs[score.output], axis, samples.rows, score.name, scores.values));
     scores.labels.insert(scores.labels.end(), samples.labels.begin(), samples.labels.end());
   }
+}
+
+Result<Scores> ReadScores(const Graph& graph, const Profile& profile, const SampleAxes& axes,
+                          const ScoreOutput& score, int64_t rows_at_once, SampleSource& source) {
+  VERDICT_ASSIGN_OR_RETURN(const auto runner, MakeSampleRunner(graph, profile));
+  return ReadScores(*runner, axes, score, rows_at_once, source);
 }
 
 }  // namespace verdict

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plan/profile.h"
+#include "quant/graph_runner.h"
 #include "quant/sample_axes.h"
 #include "quant/sample_source.h"
 
@@ -24,6 +25,11 @@ struct Scores {
   std::vector<float> values;
   std::vector<float> labels;  // empty if the source has none
 };
+
+/// The score of every sample, by a runner of the graph. Errors: as the source's and the runner's;
+/// kInvalidArgument if an output is not a number a sample.
+Result<Scores> ReadScores(GraphRunner& runner, const SampleAxes& axes, const ScoreOutput& score,
+                          int64_t rows_at_once, SampleSource& source);
 
 /// The score of every sample. profile: of the samples, as of SampleProfile. Errors: as the source's
 /// and the runner's; kInvalidArgument if an output is not a number a sample.

@@ -23,6 +23,7 @@ extern const Subcommand kBuildCommand;
 extern const Subcommand kExportCommand;
 extern const Subcommand kInspectCommand;
 extern const Subcommand kLoadCommand;
+extern const Subcommand kRefitCommand;
 extern const Subcommand kRunCommand;
 extern const Subcommand kServeCommand;
 extern const Subcommand kTokenCommand;

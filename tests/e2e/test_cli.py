@@ -24,7 +24,7 @@ BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict"
 MLP = GOLDEN / "skl_mlp_binary.onnx"  # x f32[N,10] -> label i64[N], probabilities f32[N,2]
 TIMEOUT_S = 120
 USAGE, FAILURE = 2, 1
-SUBCOMMANDS = ("build", "run", "inspect", "export", "bench", "serve", "load", "token")
+SUBCOMMANDS = ("build", "refit", "run", "inspect", "export", "bench", "serve", "load", "token")
 
 
 def verdict(*arguments: object, stdout=subprocess.PIPE) -> subprocess.CompletedProcess[str]:
@@ -109,6 +109,11 @@ def test_version() -> None:
     (["build", "--onnx", "m", "--saveEngine", "e", "--shapes", "x"], "--shapes: shape 'x'"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--disable-pass", "fuse"], "fold_constants"),
     (["build", "--onnx", "m", "--saveEngine", "e", "--backend", "tpu"], "reference"),
+    (["build", "--onnx", "m", "--saveEngine", "e", "--memPoolSize", "workspace:lots"],
+     "'workspace:lots' is not a pool and its size"),
+    (["build", "--onnx", "m", "--saveEngine", "e", "--builderOptimizationLevel", "6"],
+     "--builderOptimizationLevel"),
+    (["refit"], "--loadEngine is required"),
     (["run"], "model is required"),
     (["run", "m.onnx", "--inputs", "in.npz"], "--outputs is required"),
     (["inspect"], "file is required"),

@@ -380,7 +380,7 @@ def mistake(what: str, folder: pathlib.Path) -> tuple[list[object], str]:
         "version is no number": rf"passed over: {models}/fraud/v1: 'v1' is not a version: versions "
                                 "are whole numbers",
         "empty repository": rf"{folder}/none: holds no model; put engines in <model>/<version>",
-        "newer format": rf"{re.escape(str(engine))}: .*in format 9\.0, this build reads 1\.x; "
+        "newer format": rf"{re.escape(str(engine))}: .*in format 9\.1, this build reads 1\.x; "
                         "upgrade verdict, or rebuild the engine",
     }[what]  # fmt: skip
     flags: list[object] = ["--config", file]

@@ -313,7 +313,7 @@ bool HasString(const Graph& graph, std::span<const ValueId> ids) {
 
 /// A cache in the layout of TensorRT's, with each input's largest value over the samples.
 std::string Calibrate(const Graph& graph, std::span<const std::vector<Constant>> samples) {
-  std::string cache = "FAKE-0100-EntropyCalibration2\n";
+  std::string cache = "TRT-8503-EntropyCalibration2\n";
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const Value& value = graph.value(graph.inputs[i]);
     if (value.dtype != DataType::kFloat32) continue;

@@ -77,6 +77,7 @@ std::vector<std::pair<std::string, std::string>> Rows(const PrecisionReport& rep
                       "float32 itself orders worse than chance: are labels or columns mixed up?");
   }
   if (!report.engine.empty()) rows.emplace_back("engine", report.engine);
+  if (report.layers.empty()) return rows;  // of a device, which chooses them itself
   rows.emplace_back("layers", Format("%zu, of which %lld keep float32", report.layers.size(),
                                      static_cast<long long>(kept)));
   return rows;

@@ -1,0 +1,398 @@
+#include "runtime/device_host.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "runtime/allocation_count_test.h"
+#include "runtime/device_fixture_test.h"
+#include "runtime/session.h"
+
+namespace verdict {
+namespace {
+
+using ::testing::HasSubstr;
+using State = DeviceAttachment::State;
+using std::chrono::milliseconds;
+
+/// Whatever a host says: Recover must never find anything left on the device.
+void ExpectNothingLeft(const std::string& line) {
+  EXPECT_EQ(line.find("are still there"), std::string::npos) << line;
+}
+
+std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
+                                   DeviceHostOptions options = {}) {
+  options.recovery_interval_ms = 5;
+  options.device.log = ExpectNothingLeft;
+  return DeviceHost::Create(device, options).value();
+}
+
+/// Runs once; the backend that has answered rightly, else what is wrong.
+std::string RunBy(Session& session, int64_t rows = 3) {
+  auto x = SomeRows(rows, static_cast<float>(rows));
+  const TensorView view = RowsView(x);
+  const auto outputs = session.Run(std::span(&view, 1));
+  if (!outputs.ok()) return outputs.status().ToString();
+  if (!(Error(session.engine(), view, *outputs) <= 1e-5)) return "a wrong answer";
+  return std::string(session.last_backend());
+}
+
+std::string RunBy(const std::shared_ptr<const Engine>& engine) {
+  return RunBy(*Session::Create(engine).value());
+}
+
+/// Bytes that an engine of the fixture takes on the device, with two streams.
+uint64_t OneEngine() {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto engine = EngineFor(*device);
+  const auto host = HostOf(device);
+  return host->Attach(engine, "m", {}).device_bytes;
+}
+
+TEST(DeviceHost, AttachesAnEngineThatIsRightThere) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto engine = EngineFor(*device, kDeviceTrees);
+  const auto host = HostOf(device);
+  EXPECT_EQ(host->attachment(*engine).state, State::kNone);
+  const DeviceAttachment attachment = host->Attach(engine, "m", {});
+  EXPECT_EQ(attachment.state, State::kAttached) << attachment.reason;
+  EXPECT_GT(attachment.device_bytes, 0U);
+  EXPECT_EQ(RunBy(engine), "fake");
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kAttached);
+  const DeviceHost::Totals totals = host->totals();
+  EXPECT_EQ(totals.attached, 1U);
+  EXPECT_EQ(totals.used_bytes, attachment.device_bytes);
+  EXPECT_EQ(totals.limit_bytes, device->info().memory_bytes / 10 * 9);
+  host->Detach(*engine);
+  EXPECT_EQ(RunBy(engine), "cpu");
+  EXPECT_EQ(host->totals().used_bytes, 0U);
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+TEST(DeviceHost, RefusesAnEngineThatIsWrongThere) {
+  FakeDeviceOptions options;
+  options.float32_error = 0.01F;
+  const std::shared_ptr<Device> device = MakeFakeDevice(options);
+  const auto engine = EngineFor(*device);
+  const auto host = HostOf(device);
+  const DeviceAttachment attachment = host->Attach(engine, "m", {});
+  EXPECT_EQ(attachment.state, State::kRefused);
+  EXPECT_THAT(attachment.reason, HasSubstr("golden vector"));
+  EXPECT_EQ(RunBy(engine), "cpu");
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+TEST(DeviceHost, SaysThatAnEngineHasNoPlan) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto engine = Engine::FromContents(CompileForDevice()).value();
+  const auto host = HostOf(device);
+  const DeviceAttachment attachment = host->Attach(engine, "m", {});
+  EXPECT_EQ(attachment.state, State::kNone);
+  EXPECT_THAT(attachment.reason, HasSubstr("backend 'fake'"));
+  EXPECT_EQ(RunBy(engine), "cpu");
+}
+
+TEST(DeviceHost, ChoosesThePlanOfItsBackendAndFingerprint) {
+  FakeDeviceOptions other, newer;
+  other.backend = "other";
+  newer.fingerprint = "fake 2.0";
+  const std::shared_ptr<Device> devices[] = {MakeFakeDevice({}), MakeFakeDevice(other),
+                                             MakeFakeDevice(newer)};
+  EngineContents contents = CompileForDevice();
+  for (const auto& device : devices) {
+    contents.device_plans.push_back(PlanFor(contents, *device));
+  }
+  for (const auto& device : devices) {
+    const auto engine = Engine::FromContents(contents).value();
+    const auto host = HostOf(device);
+    const DeviceAttachment attachment = host->Attach(engine, "m", {});
+    EXPECT_EQ(attachment.state, State::kAttached) << attachment.reason;
+    EXPECT_EQ(RunBy(engine), device->info().backend);
+    EXPECT_EQ(host->totals().rebuilds, 0U);
+  }
+}
+
+TEST(DeviceHost, RebuildsAPlanOfAnotherFingerprintInTheBackground) {
+  const std::shared_ptr<Device> old = MakeFakeDevice({});
+  const auto engine = EngineFor(*old, kDeviceTrees);
+  FakeDeviceOptions options;
+  options.fingerprint = "fake 2.0";
+  const std::shared_ptr<Device> device = MakeFakeDevice(options);
+  const auto host = HostOf(device);
+  const DeviceAttachment attachment = host->Attach(engine, "m", {});
+  EXPECT_EQ(attachment.state, State::kBuilding);
+  EXPECT_THAT(attachment.reason, HasSubstr("'fake 1.0'"));
+  host->WaitUntilIdle();
+  EXPECT_EQ(host->attachment(*engine).state, State::kAttached) << host->attachment(*engine).reason;
+  EXPECT_EQ(RunBy(engine), "fake");
+  EXPECT_EQ(host->totals().rebuilds, 1U);
+  // What was built stays: no second time after a loss.
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(engine), "fake");
+  EXPECT_EQ(host->totals().rebuilds, 1U);
+}
+
+TEST(DeviceHost, SaysWhereAPlanCannotBeBuiltAgain) {
+  const std::shared_ptr<Device> old = MakeFakeDevice({});
+  const auto engine = EngineFor(*old);
+  FakeDeviceOptions options;
+  options.fingerprint = "fake 2.0";
+  options.unsupported = {"Softmax"};
+  const std::shared_ptr<Device> device = MakeFakeDevice(options);
+  const auto host = HostOf(device);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kBuilding);
+  host->WaitUntilIdle();
+  EXPECT_EQ(host->attachment(*engine).state, State::kRefused);
+  EXPECT_THAT(host->attachment(*engine).reason, HasSubstr("Softmax"));
+  DeviceHostOptions no_rebuild;
+  no_rebuild.rebuild = false;
+  const auto other = HostOf(device, no_rebuild);
+  EXPECT_EQ(other->Attach(EngineFor(*old), "m", {}).state, State::kRefused);
+}
+
+TEST(DeviceHost, EvictsWhoWasIdleLongestAndBringsItBack) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  DeviceHostOptions options;
+  options.memory_limit_bytes = 2 * OneEngine() + 100;
+  options.idle_ms = 40;
+  const auto host = HostOf(device, options);
+  const auto a = EngineFor(*device), b = EngineFor(*device), c = EngineFor(*device);
+  EXPECT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
+  EXPECT_EQ(host->Attach(b, "b", {}).state, State::kAttached);
+  EXPECT_EQ(RunBy(a), "fake");
+  // Both are in use: the third has to wait.
+  const DeviceAttachment refused = host->Attach(c, "c", {});
+  EXPECT_EQ(refused.state, State::kRefused);
+  EXPECT_THAT(refused.reason, HasSubstr("no room on the device"));
+  EXPECT_EQ(RunBy(c), "cpu");
+  // It has been used, so it comes once another is idle: b, as a was used later.
+  const auto session = Session::Create(c).value();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host->attachment(*c).state != State::kAttached &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(milliseconds(5));
+    EXPECT_EQ(RunBy(a), "fake");
+  }
+  EXPECT_EQ(RunBy(c), "fake");
+  EXPECT_EQ(host->attachment(*b).state, State::kEvicted);
+  EXPECT_EQ(host->totals().evictions, 1U);
+  EXPECT_EQ(host->totals().attached, 2U);
+  EXPECT_LE(host->totals().used_bytes, options.memory_limit_bytes);
+  // And back, when it is used and another is idle.
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(RunBy(a), "fake");
+  EXPECT_EQ(RunBy(b), "cpu");
+  while (host->attachment(*b).state != State::kAttached &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(milliseconds(5));
+    EXPECT_EQ(RunBy(a), "fake");
+  }
+  EXPECT_EQ(RunBy(b), "fake");
+  EXPECT_EQ(host->attachment(*c).state, State::kEvicted);
+}
+
+TEST(DeviceHost, AnEngineThatIsGoneMakesRoom) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  DeviceHostOptions options;
+  options.memory_limit_bytes = OneEngine() + 100;
+  const auto host = HostOf(device, options);
+  auto old = EngineFor(*device);
+  const auto next = EngineFor(*device);
+  EXPECT_EQ(host->Attach(old, "m", {}).state, State::kAttached);
+  EXPECT_EQ(host->Attach(next, "m", {}).state, State::kRefused);
+  EXPECT_EQ(RunBy(next), "cpu");
+  old.reset();
+  EXPECT_EQ(host->totals().attached, 0U);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host->attachment(*next).state != State::kAttached &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_EQ(RunBy(next), "fake");
+}
+
+TEST(DeviceHost, WithoutMemoryThatEngineAloneIsRefused) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto host = HostOf(device);
+  const auto a = EngineFor(*device), b = EngineFor(*device);
+  EXPECT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
+  ASSERT_TRUE(host->InjectFault("oom").ok());
+  const DeviceAttachment refused = host->Attach(b, "b", {});
+  EXPECT_EQ(refused.state, State::kRefused);
+  EXPECT_THAT(refused.reason, HasSubstr("no memory"));
+  EXPECT_EQ(RunBy(a), "fake");
+  EXPECT_EQ(RunBy(b), "cpu");
+  EXPECT_EQ(host->totals().state, DeviceHost::State::kHealthy);
+  host->Detach(*a);  // now there may be memory
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(b), "fake");
+}
+
+TEST(DeviceHost, GetsALostDeviceBackWithItsEngines) {
+  FakeDeviceOptions fake;
+  fake.failing_recoveries = 3;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto host = HostOf(device);
+  const auto a = EngineFor(*device), b = EngineFor(*device, kDeviceTrees);
+  EXPECT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
+  EXPECT_EQ(host->Attach(b, "b", {}).state, State::kAttached);
+  ASSERT_TRUE(device->InjectFault("trap").ok());  // behind the host's back
+  EXPECT_EQ(RunBy(a), "cpu");                     // this tells it
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(a), "fake");
+  EXPECT_EQ(RunBy(b), "fake");
+  const DeviceHost::Totals totals = host->totals();
+  EXPECT_EQ(totals.state, DeviceHost::State::kHealthy);
+  EXPECT_EQ(totals.faults, 1U);
+  EXPECT_EQ(totals.recoveries, 1U);
+  EXPECT_EQ(totals.attached, 2U);
+  EXPECT_THAT(totals.last_fault, HasSubstr("trapped"));
+}
+
+TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {
+  FakeDeviceOptions fake;
+  fake.failing_recoveries = 5;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto a = EngineFor(*device);
+  const auto host = HostOf(device);
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  const DeviceAttachment attachment = host->Attach(a, "a", {});
+  if (attachment.state != State::kAttached) {  // else it was back already
+    EXPECT_EQ(attachment.state, State::kLost);
+    EXPECT_THAT(attachment.reason, HasSubstr("injected"));
+  }
+  EXPECT_TRUE(RunBy(a) == "cpu" || RunBy(a) == "fake");
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(a), "fake");
+  EXPECT_FALSE(host->InjectFault("flood").ok());
+}
+
+// The device is lost again and again while eight threads run; every answer is right.
+TEST(DeviceHost, EveryRunIsAnsweredRightlyWhileTheDeviceIsLost) {
+  FakeDeviceOptions fake;
+  fake.latency_us = 200;
+  fake.run_timeout_ms = 20;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto host = HostOf(device);
+  const std::shared_ptr<const Engine> engines[] = {EngineFor(*device),
+                                                   EngineFor(*device, kDeviceTrees)};
+  for (const auto& engine : engines) {
+    ASSERT_EQ(host->Attach(engine, "m", {}).state, State::kAttached);
+  }
+  std::atomic<bool> stop = false;
+  std::atomic<int> wrong = 0, on_device = 0, on_cpu = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      const auto session = Session::Create(engines[i % 2]).value();
+      while (!stop) {
+        const std::string by = RunBy(*session, 1 + i);
+        ++(by == "fake" ? on_device : by == "cpu" ? on_cpu : wrong);
+      }
+    });
+  }
+  for (const char* fault : {"trap", "hang", "trap", "trap", "hang"}) {
+    std::this_thread::sleep_for(milliseconds(30));
+    ASSERT_TRUE(host->InjectFault(fault).ok());
+    std::this_thread::sleep_for(milliseconds(30));
+    host->WaitUntilIdle();
+  }
+  stop = true;
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(on_device, 0);
+  EXPECT_GT(on_cpu, 0);
+  const DeviceHost::Totals totals = host->totals();
+  EXPECT_EQ(totals.faults, 5U);
+  EXPECT_EQ(totals.recoveries, 5U);
+  EXPECT_EQ(totals.attached, 2U);
+  for (const auto& engine : engines) EXPECT_EQ(RunBy(engine), "fake");
+}
+
+TEST(DeviceHost, AThousandCyclesLeaveNothingBehind) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto host = HostOf(device);
+  const auto engine = EngineFor(*device);
+  const auto session = Session::Create(engine).value();
+  size_t before = 0;
+  for (int i = 0; i < 1100; ++i) {
+    if (i == 100) before = mallinfo2().uordblks;
+    ASSERT_EQ(host->Attach(engine, "m", {}).state, State::kAttached);
+    if (i % 100 == 0) {
+      ASSERT_EQ(RunBy(*session), "fake");
+    }
+    host->Detach(*engine);
+  }
+  EXPECT_EQ(RunBy(*session), "cpu");
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+  if (kCountsAllocations) {
+    EXPECT_LE(mallinfo2().uordblks, before + 16384);
+  }
+}
+
+TEST(DeviceHost, EnginesComeAndGoWhileOthersRunAndTheDeviceIsLost) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  DeviceHostOptions options;
+  options.memory_limit_bytes = 3 * OneEngine();
+  options.idle_ms = 0;
+  const auto host = HostOf(device, options);
+  const EngineContents contents = [&] {
+    EngineContents made = CompileForDevice();
+    made.device_plans.push_back(PlanFor(made, *device));
+    return made;
+  }();
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 25; ++k) {
+        const auto engine = Engine::FromContents(contents).value();
+        host->Attach(engine, "m", {});
+        const auto session = Session::Create(engine).value();
+        for (int run = 0; run < 5; ++run) {
+          const std::string by = RunBy(*session, 1 + i);
+          if (by != "fake" && by != "cpu") ++wrong;
+        }
+        if (k % 3 == 0) host->Detach(*engine);
+        static_cast<void>(host->totals());
+      }
+    });
+  }
+  for (int k = 0; k < 10; ++k) {
+    std::this_thread::sleep_for(milliseconds(5));
+    ASSERT_TRUE(host->InjectFault("trap").ok());
+  }
+  threads.clear();
+  host->WaitUntilIdle();
+  EXPECT_EQ(wrong, 0);
+  const DeviceHost::Totals totals = host->totals();
+  EXPECT_EQ(totals.attached, 0U);
+  EXPECT_EQ(totals.state, DeviceHost::State::kHealthy);
+  EXPECT_EQ(totals.faults, totals.recoveries);
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+TEST(DeviceHost, LeavesEnginesUsableWhenItEnds) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto a = EngineFor(*device), b = EngineFor(*device);
+  const auto session = Session::Create(a).value();
+  {
+    DeviceHostOptions options;
+    options.memory_limit_bytes = OneEngine() + 100;
+    const auto host = HostOf(device, options);
+    EXPECT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
+    EXPECT_EQ(host->Attach(b, "b", {}).state, State::kRefused);
+    EXPECT_EQ(RunBy(*session), "fake");
+  }
+  EXPECT_EQ(RunBy(*session), "cpu");
+  EXPECT_EQ(RunBy(b), "cpu");  // it tells nobody that it is used
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+}  // namespace
+}  // namespace verdict

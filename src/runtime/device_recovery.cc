@@ -1,0 +1,179 @@
+// Of DeviceHostCore: its two threads.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/device_host_core.h"
+#include "runtime/rebuild_plan.h"
+
+namespace verdict {
+namespace {
+
+constexpr int kLowestPriority = 19;
+constexpr auto kLookForRoom = std::chrono::milliseconds(500);
+constexpr uint32_t kLongestBackoff = 32;  // times the interval
+
+}  // namespace
+
+void DeviceHostCore::Log(const std::string& line) const {
+  if (options_.device.log) options_.device.log(line);
+}
+
+void DeviceHostCore::RecoveryThread() {
+  Lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stop_ || state_ == DeviceHost::State::kLost; });
+    if (stop_) return;
+    Recover(lock);
+    if (stop_) return;
+    std::vector<EntryPtr> lost;
+    for (const auto& [engine, entry] : entries_) {
+      if (entry->state == State::kLost && !entry->busy) lost.push_back(entry);
+    }
+    for (const EntryPtr& entry : lost) {
+      if (entry->busy || entry->state != State::kLost) continue;
+      entry->busy = true;
+      lock.unlock();
+      Load(entry);
+      lock.lock();
+    }
+  }
+}
+
+void DeviceHostCore::Recover(Lock& lock) {
+  std::vector<std::pair<EntryPtr, LinkPtr>> attached;
+  for (const auto& [engine, entry] : entries_) {
+    if (entry->link == nullptr || entry->link->engine == nullptr) continue;
+    attached.emplace_back(entry, entry->link);
+    entry->link = nullptr;
+    if (entry->state == State::kAttached) {
+      entry->state = State::kLost;
+      entry->reason = "the device is lost: " + totals_.last_fault;
+    }
+    entry->wants_close = false;
+    DepartLocked(*entry);
+  }
+  Log("the device is lost: " + totals_.last_fault + "; " + std::to_string(attached.size()) +
+      " engines go on with their CPU plans");
+  lock.unlock();
+  for (const auto& [entry, link] : attached) TakeOff(entry, link);
+  lock.lock();
+  // What else is under way there will fail, and lets go of the device; nothing new begins.
+  changed_.wait(lock, [this] { return stop_ || operations_ == 0; });
+  if (stop_) return;
+  state_ = DeviceHost::State::kRecovering;
+  const std::chrono::milliseconds interval(std::max(options_.recovery_interval_ms, 1U));
+  // One that was lost again at once is given time.
+  auto wait = interval;
+  Clock::time_point next = last_recovery_ + interval;
+  while (!stop_) {
+    changed_.wait_until(lock, next, [this] { return stop_; });
+    if (stop_) return;
+    lock.unlock();
+    const Status status = device_->Recover();
+    lock.lock();
+    if (status.ok()) break;
+    Log("the device does not come back: " + status.message());
+    next = Clock::now() + wait;
+    wait = std::min(2 * wait, kLongestBackoff * interval);
+  }
+  if (stop_) return;
+  last_recovery_ = Clock::now();
+  state_ = DeviceHost::State::kHealthy;
+  ++totals_.recoveries;
+  Log("the device is back");
+  changed_.notify_all();
+}
+
+DeviceHostCore::EntryPtr DeviceHostCore::NextForLowThreadLocked() const {
+  for (const auto& [engine, entry] : entries_) {
+    if (entry->busy || entry->engine.expired()) continue;
+    if (entry->wants_close) return entry;
+    if (state_ != DeviceHost::State::kHealthy) continue;
+    if (entry->wants_build) return entry;
+    if (entry->wants_load && MayHaveRoomLocked(*entry)) return entry;
+  }
+  return nullptr;
+}
+
+void DeviceHostCore::LowThread() {
+  ::setpriority(PRIO_PROCESS, 0, kLowestPriority);  // of this thread alone, on Linux
+  Lock lock(mutex_);
+  while (!stop_) {
+    Prune(lock);
+    const EntryPtr entry = NextForLowThreadLocked();
+    if (entry == nullptr) {
+      // Room appears by the clock alone, as engines fall idle or are destroyed.
+      const bool waiting =
+          std::ranges::any_of(entries_, [](const auto& item) { return item.second->wants_load; });
+      if (waiting) {
+        changed_.wait_for(lock, kLookForRoom);
+      } else {
+        changed_.wait(lock);
+      }
+      continue;
+    }
+    entry->busy = true;
+    if (entry->wants_close) {
+      const LinkPtr link = std::exchange(entry->link, nullptr);
+      entry->wants_close = false;
+      ++operations_;
+      lock.unlock();
+      TakeOff(entry, link);
+      lock.lock();
+      --operations_;
+      DepartLocked(*entry);
+      entry->busy = false;
+      changed_.notify_all();
+    } else {
+      const bool builds = std::exchange(entry->wants_build, false);
+      lock.unlock();
+      builds ? Build(entry) : Load(entry);
+      lock.lock();
+    }
+  }
+}
+
+void DeviceHostCore::Build(const EntryPtr& entry) {
+  std::shared_ptr<const Engine> engine = entry->engine.lock();
+  const DevicePlan* old =
+      engine == nullptr ? nullptr : ChooseDevicePlan(engine->contents(), device_->info());
+  if (old == nullptr) return Load(entry);  // which finds nothing to do
+  {
+    std::lock_guard lock(mutex_);
+    if (state_ != DeviceHost::State::kHealthy) {
+      entry->wants_build = true;
+      entry->busy = false;
+      changed_.notify_all();
+      return;
+    }
+    ++operations_;
+    Log("model '" + entry->name + "': its plan is for '" + old->fingerprint +
+        "' and is built again");
+  }
+  const auto rebuild = options_.rebuild_plan ? options_.rebuild_plan : RebuildDevicePlan;
+  Result<DevicePlan> plan = rebuild(engine->contents(), *old, *device_);
+  Lock lock(mutex_);
+  --operations_;
+  if (plan.ok()) {
+    entry->plan = std::make_shared<const DevicePlan>(*std::move(plan));
+    entry->estimate = ProgramBytes(*entry->plan);
+    ++totals_.rebuilds;
+    changed_.notify_all();
+    lock.unlock();
+    engine.reset();
+    Load(entry);
+    return;
+  }
+  Log("model '" + entry->name + "': no plan: " + plan.status().message());
+  FailedLocked(*entry, plan.status().WithContext("no plan could be built for this device"));
+  if (entry->state == State::kLost) {
+    entry->state = State::kBuilding;
+    entry->wants_build = true;  // once the device is back
+  }
+  entry->busy = false;
+  changed_.notify_all();
+}
+
+}  // namespace verdict

@@ -1,0 +1,73 @@
+#include "runtime/session_device.h"
+
+#include <algorithm>
+
+#include "base/checked_math.h"
+#include "runtime/arena.h"
+#include "runtime/device_engine.h"
+
+namespace verdict {
+namespace {
+
+constexpr size_t kMostBytes = size_t{1} << 46;  // of outputs; far from overflow
+
+}  // namespace
+
+uint64_t SessionDevice::Follow(const Engine& engine) {
+  uint64_t generation = 0;
+  link_ = engine.device_slot().Get(generation);
+  answered_ = false;
+  if (link_ != nullptr && link_->engine != nullptr && !MakeRoom(*link_->engine)) link_ = nullptr;
+  return generation;
+}
+
+bool SessionDevice::MakeRoom(const DeviceEngine& device) {
+  const auto needed = device.output_bytes();
+  if (memory_ != nullptr && std::ranges::equal(needed, capacities_)) return true;
+  size_t total = 0;
+  for (const size_t bytes : needed) {
+    if (bytes > kMostBytes || total > kMostBytes) return false;
+    total += AlignUp(bytes, Arena::kAlignment);
+  }
+  total = std::max(total, Arena::kAlignment);
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(Arena::kAlignment, total)));
+  if (memory_ == nullptr) return false;
+  outputs_.assign(needed.size(), {});
+  capacities_.assign(needed.begin(), needed.end());
+  std::byte* next = memory_.get();
+  for (size_t i = 0; i < needed.size(); ++i) {
+    outputs_[i].data = next;
+    next += AlignUp(needed[i], Arena::kAlignment);
+  }
+  return true;
+}
+
+bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs) {
+  answered_ = false;
+  if (link_ == nullptr) return false;
+  if (link_->engine == nullptr) {
+    link_->NoteUse();
+    return false;
+  }
+  const Status status = link_->engine->Run(inputs, outputs_, capacities_);
+  answered_ = status.ok();
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return true;
+    case StatusCode::kInvalidArgument:  // right or wrong, the CPU plan can tell
+    case StatusCode::kCancelled:        // taken off meanwhile
+      return false;
+    default:
+      break;
+  }
+  // Others of this engine's sessions need not find out for themselves.
+  engine.device_slot().Detach(link_.get());
+  if (link_->on_failure) link_->on_failure(status);
+  return false;
+}
+
+std::string_view SessionDevice::answered_by() const {
+  return answered_ ? std::string_view(link_->engine->backend()) : std::string_view();
+}
+
+}  // namespace verdict

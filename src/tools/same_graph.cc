@@ -1,0 +1,62 @@
+#include "tools/same_graph.h"
+
+namespace verdict {
+namespace {
+
+std::string ValueText(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return "nothing";
+  const Value& value = graph.value(id);
+  return (value.constant != nullptr ? "constant '" : "'") + value.name + "' " +
+         std::string(DataTypeName(value.dtype)) + graph.ShapeText(value.shape);
+}
+
+bool IsSameValue(const Graph& a, const Graph& b, ValueId left, ValueId right) {
+  if (left != right || left == kNoValue) return left == right;
+  const Value &x = a.value(left), &y = b.value(right);
+  const bool same_kind = (x.constant == nullptr) == (y.constant == nullptr) && x.dtype == y.dtype;
+  return same_kind && a.ShapeText(x.shape) == b.ShapeText(y.shape);
+}
+
+std::string DifferenceOfIds(const Graph& a, const Graph& b, const std::vector<ValueId>& left,
+                            const std::vector<ValueId>& right) {
+  if (left.size() != right.size()) {
+    return std::to_string(right.size()) + " values instead of " + std::to_string(left.size());
+  }
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (IsSameValue(a, b, left[i], right[i])) continue;
+    return ValueText(b, right[i]) + " instead of " + ValueText(a, left[i]);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string DifferenceOfGraphs(const Graph& a, const Graph& b) {
+  for (const auto ids : {&Graph::inputs, &Graph::outputs}) {
+    const char* what = ids == &Graph::inputs ? "its inputs: " : "its outputs: ";
+    if (std::string found = DifferenceOfIds(a, b, a.*ids, b.*ids); !found.empty()) {
+      return what + found;
+    }
+    for (size_t i = 0; i < (a.*ids).size(); ++i) {
+      const std::string &old_name = a.value((a.*ids)[i]).name, &name = b.value((b.*ids)[i]).name;
+      if (old_name != name) return what + ("'" + name + "' instead of '" + old_name + "'");
+    }
+  }
+  if (a.nodes.size() != b.nodes.size()) {
+    return "it has " + std::to_string(b.nodes.size()) + " nodes instead of " +
+           std::to_string(a.nodes.size());
+  }
+  for (size_t i = 0; i < a.nodes.size(); ++i) {
+    const Node &old_node = a.nodes[i], &node = b.nodes[i];
+    const std::string where = "node " + std::to_string(i) + ": ";
+    if (old_node.op != node.op) return where + node.op + " instead of " + old_node.op;
+    if (old_node.attributes != node.attributes) return where + node.op + " with other attributes";
+    for (const auto ids : {&Node::inputs, &Node::outputs}) {
+      const std::string found = DifferenceOfIds(a, b, old_node.*ids, node.*ids);
+      if (!found.empty()) return where + node.op + " of " + found;
+    }
+  }
+  return "";
+}
+
+}  // namespace verdict
