@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <thread>
 
+#include "ir/graph.h"
 #include "runtime/device_worker/run_board.h"
 
 namespace verdict {
