@@ -120,6 +120,9 @@ Status Channel::Send(const std::string& body, std::span<const Descriptor> payloa
   while (left > 0) {
     const ssize_t count = ::sendmsg(socket_.number(), &message, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) {
+      return DeadlineExceeded("the other end of the device worker's socket takes nothing");
+    }
     if (count <= 0) return PeerGone(ErrorText());
     left -= static_cast<size_t>(count);
     message.msg_control = nullptr;  // the descriptors went with the first byte

@@ -62,8 +62,8 @@ class Channel {
  public:
   explicit Channel(Descriptor socket) : socket_(std::move(socket)) {}
 
-  /// Errors: kUnavailable: the other end is gone, or takes nothing for ten seconds;
-  /// kResourceExhausted: too long. Threads: any.
+  /// Errors: kUnavailable: the other end is gone; kDeadlineExceeded: it takes nothing within the
+  /// socket's send time-out; kResourceExhausted: too long. Threads: any.
   Status Send(const std::string& body, std::span<const Descriptor> payloads);
 
   /// Waits for a message. Errors: kUnavailable: the other end is gone; kDataLoss: what came is

@@ -85,6 +85,10 @@ class RemoteDevice : public Device {
 
   Result<DeviceBlob> Build(const Graph& graph, std::span<const Profile> profiles,
                            const DeviceBuildOptions& options) override {
+    {
+      const std::scoped_lock lock(supports_mutex_);
+      supports_graph_.reset();  // its constants are not held for ever
+    }
     proto::WorkerRequest request;
     proto::BuildCall& call = *request.mutable_build();
     WriteBuildOptions(options, call);

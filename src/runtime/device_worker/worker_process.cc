@@ -20,6 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr size_t kMaxErrorLine = 2000;
+constexpr char kEnded[] = "it has ended";   // until it is known how
 constexpr milliseconds kTimeToEnd{2000};    // of a worker that is told to
 constexpr milliseconds kTimeToDie{30'000};  // of one that was killed; a driver may hold it
 
@@ -89,7 +90,7 @@ WorkerProcess::~WorkerProcess() {
     const std::scoped_lock lock(mutex_);
     ending_ = true;
   }
-  if (channel_ != nullptr) ::shutdown(channel_->socket(), SHUT_RDWR);
+  if (channel_ != nullptr) ::shutdown(channel_->socket(), SHUT_WR);
   if (!WaitForEnd(kTimeToEnd)) Lose("it was to end and did not");
   if (thread_.joinable()) thread_.join();
 }
@@ -108,7 +109,7 @@ void WorkerProcess::Live(const std::filesystem::path& program, const std::string
   started.set_value(worker.ok() ? OkStatus() : worker.status());
   if (worker.ok()) {
     Hear();
-    Lose("it has ended");
+    Lose(kEnded);
     Reap();
   }
   const std::scoped_lock lock(mutex_);
@@ -209,7 +210,7 @@ void WorkerProcess::Reap() {
     const std::scoped_lock lock(mutex_);
     if (ending_) return;
     if (!how) how = "was killed and does not end";
-    if (why_ == "it has ended") {
+    if (why_ == kEnded) {
       why_ = "it " + *how;
       line = "the device worker (process " + std::to_string(pid_) + ") " + *how;
     } else {
@@ -271,8 +272,9 @@ Result<WorkerProcess::Answer> WorkerProcess::Call(proto::WorkerRequest request,
   if (!sent.ok()) {
     calls_.erase(id);
     if (call.done) return std::move(call.answer);
-    if (sent.code() == StatusCode::kUnavailable) LoseLocked("it takes no calls any more");
-    return sent;
+    if (sent.code() == StatusCode::kDeadlineExceeded) LoseLocked("it takes no calls any more");
+    if (sent.code() == StatusCode::kUnavailable) LoseLocked(kEnded);
+    return sent.code() == StatusCode::kResourceExhausted ? sent : Unavailable(sent.message());
   }
   const auto ended = [&] { return call.done && !call.in_log; };
   if (!timeout) {
