@@ -111,4 +111,19 @@ Result<EngineContents> ReadEngineFile(const std::filesystem::path& path,
 Result<EngineContents> ParseEngine(std::span<const std::byte> bytes,
                                    std::shared_ptr<const void> owner, const std::string& name);
 
+/// A graph and its profiles (maybe none), in the same form as within an engine file: for another
+/// process. Errors: as SerializeEngine.
+struct GraphContents {
+  Graph graph;
+  std::vector<Profile> profiles;
+};
+Result<std::vector<std::byte>> SerializeGraph(const Graph& graph,
+                                              std::span<const Profile> profiles);
+
+/// The inverse, as distrustful as ParseEngine; constants point into the bytes, which `owner` keeps
+/// alive. Errors: as ParseEngine; kInvalidArgument also if the bytes do not begin at a multiple of
+/// 64.
+Result<GraphContents> ParseSerializedGraph(std::span<const std::byte> bytes,
+                                           std::shared_ptr<const void> owner);
+
 }  // namespace verdict

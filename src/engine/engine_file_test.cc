@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "base/checked_math.h"
 #include "engine/engine_test.h"
 
 namespace verdict {
@@ -180,6 +182,25 @@ TEST_F(EngineFileTest, ReadsBytesAtAnyAddress) {
     std::ranges::fill(moved, std::byte{0});
     EXPECT_EQ(read->graph.constant(2)->view().as<const float>()[1], 2.0F);
   }
+}
+
+TEST_F(EngineFileTest, AGraphAloneComesBackWithItsProfiles) {
+  const EngineContents contents = MakeTestContents();
+  const auto file = SerializeGraph(contents.graph, contents.profiles).value();
+  const size_t size = AlignUp(file.size(), 64);
+  const std::shared_ptr<void> aligned(std::aligned_alloc(64, size), std::free);
+  std::memcpy(aligned.get(), file.data(), file.size());
+  const std::span bytes(static_cast<const std::byte*>(aligned.get()), file.size());
+  const GraphContents read = ParseSerializedGraph(bytes, aligned).value();
+  ExpectSameGraph(contents.graph, read.graph);
+  ASSERT_EQ(read.profiles.size(), 1U);
+  EXPECT_EQ(read.profiles[0].inputs[0].max, contents.profiles[0].inputs[0].max);
+  EXPECT_EQ(ParseSerializedGraph(bytes.first(file.size() - 1), aligned).status().code(),
+            StatusCode::kDataLoss);
+  EXPECT_EQ(ParseSerializedGraph(bytes.subspan(8), aligned).status().code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_TRUE(ParseEngine(file, nullptr, "graph").status().code() == StatusCode::kDataLoss)
+      << "it is no engine";
 }
 
 TEST_F(EngineFileTest, LeavesOutWhatNothingReads) {

@@ -262,6 +262,26 @@ Result<EngineContents> ParseEngine(Bytes bytes, std::shared_ptr<const void> owne
   return contents;
 }
 
+Result<GraphContents> ParseSerializedGraph(Bytes bytes, std::shared_ptr<const void> owner) {
+  if (reinterpret_cast<uintptr_t>(bytes.data()) % kBlobAlignment != 0) {
+    return InvalidArgument("a graph's bytes must begin at a multiple of " +
+                           std::to_string(kBlobAlignment));
+  }
+  VERDICT_ASSIGN_OR_RETURN(const Container container, ReadContainer(bytes));
+  VERDICT_ASSIGN_OR_RETURN(const Bytes constants, SectionBytes(container, kConstantsSection));
+  VERDICT_ASSIGN_OR_RETURN(const auto graph,
+                           ParseSection<proto::Graph>(container, kIrSection, kMaxMessageBytes));
+  GraphContents contents;
+  VERDICT_ASSIGN_OR_RETURN(contents.graph, ReadGraph(graph, constants, owner));
+  if (container.Find(kProfilesSection) != nullptr) {
+    VERDICT_ASSIGN_OR_RETURN(
+        const auto profiles,
+        ParseSection<proto::Profiles>(container, kProfilesSection, kMaxMessageBytes));
+    VERDICT_ASSIGN_OR_RETURN(contents.profiles, ReadProfiles(profiles, contents.graph));
+  }
+  return contents;
+}
+
 Result<EngineContents> ReadEngineFile(const std::filesystem::path& path, FileAccess access) {
   if (access == FileAccess::kMap) {
     VERDICT_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));

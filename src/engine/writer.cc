@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <deque>
 
@@ -54,6 +55,23 @@ class Writer {
     sections.push_back(
         {.name = kPackedSection, .alignment = kMappedAlignment, .parts = {contents_.packed}});
     if (!contents_.device_plans.empty()) sections.push_back(std::move(programs_));
+    return sections;
+  }
+
+  /// What SerializeGraph writes.
+  Result<std::vector<SectionSource>> GraphSections() {
+    const proto::Graph graph = GraphMessage();  // fills constants_
+    const proto::Profiles profiles = ProfilesMessage();
+    if (std::max(graph.ByteSizeLong(), profiles.ByteSizeLong()) > kMaxMessageBytes) {
+      return ResourceExhausted("the graph without its constants has over " +
+                               std::to_string(kMaxMessageBytes) + " bytes");
+    }
+    std::vector<SectionSource> sections;
+    sections.push_back({.name = kIrSection, .parts = {Keep(graph.SerializeAsString())}});
+    if (!contents_.profiles.empty()) {
+      sections.push_back({.name = kProfilesSection, .parts = {Keep(profiles.SerializeAsString())}});
+    }
+    sections.push_back(std::move(constants_));
     return sections;
   }
 
@@ -297,6 +315,19 @@ Status WriteEngineFile(const std::filesystem::path& path, const EngineContents& 
 Result<std::vector<std::byte>> SerializeEngine(const EngineContents& contents) {
   Writer writer(contents);
   VERDICT_ASSIGN_OR_RETURN(const auto sections, writer.Sections());
+  const ContainerImage image = BuildContainer(sections);
+  std::vector<std::byte> bytes;
+  for (Bytes part : image.parts) bytes.insert(bytes.end(), part.begin(), part.end());
+  return bytes;
+}
+
+Result<std::vector<std::byte>> SerializeGraph(const Graph& graph,
+                                              std::span<const Profile> profiles) {
+  EngineContents contents;
+  contents.graph = graph;
+  contents.profiles.assign(profiles.begin(), profiles.end());
+  Writer writer(contents);
+  VERDICT_ASSIGN_OR_RETURN(const auto sections, writer.GraphSections());
   const ContainerImage image = BuildContainer(sections);
   std::vector<std::byte> bytes;
   for (Bytes part : image.parts) bytes.insert(bytes.end(), part.begin(), part.end());

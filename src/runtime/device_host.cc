@@ -232,9 +232,12 @@ void DeviceHostCore::WaitUntilIdle() {
 }
 
 Result<std::shared_ptr<DeviceHost>> DeviceHost::Open(const DeviceHostOptions& options) {
-  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<Device> device,
-                           OpenDevice(options.backend, options.plugin_folder, options.device));
-  return Create(std::move(device), options);
+  auto device = options.isolation == DeviceIsolation::kProcess
+                    ? OpenDeviceInWorker(options.backend, options.plugin_folder, options.device,
+                                         options.worker)
+                    : OpenDevice(options.backend, options.plugin_folder, options.device);
+  if (!device.ok()) return device.status();
+  return Create(*std::move(device), options);
 }
 
 Result<std::shared_ptr<DeviceHost>> DeviceHost::Create(std::shared_ptr<Device> device,

@@ -8,13 +8,22 @@
 
 #include "backends/device/device_plugin.h"
 #include "runtime/device_engine.h"
+#include "runtime/device_worker/remote_device.h"
 #include "runtime/engine.h"
 
 namespace verdict {
 
+/// Where a host's device lives.
+enum class DeviceIsolation {
+  kProcess,  // in a worker, which a device that is lost does not outlive: it comes back in another
+  kNone,     // in this process: a little faster, but TensorRT does not come back after a loss
+};
+
 struct DeviceHostOptions {
   std::string backend;        // "tensorrt"
   std::string plugin_folder;  // as PluginFolders
+  DeviceIsolation isolation = DeviceIsolation::kProcess;
+  WorkerOptions worker;  // of kProcess
   DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
@@ -57,7 +66,7 @@ class DeviceHost {
     std::string last_fault;  // message of the last one
   };
 
-  /// Errors: as OpenDevice; kResourceExhausted: no thread to be had.
+  /// Errors: as OpenDevice or OpenDeviceInWorker; kResourceExhausted: no thread to be had.
   static Result<std::shared_ptr<DeviceHost>> Open(const DeviceHostOptions& options);
   /// With a device that is open already, whatever options.backend says.
   static Result<std::shared_ptr<DeviceHost>> Create(std::shared_ptr<Device> device,
