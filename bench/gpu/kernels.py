@@ -13,6 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 import numpy as np
 
@@ -29,7 +30,8 @@ BENCH = pathlib.Path(__file__).resolve().parents[1]
 class Kernels:
     def __init__(self, args: argparse.Namespace, record: Record) -> None:
         self.args, self.record, self.clock = args, record, record.clock
-        self.verdict = programs.Verdict(args.verdict, self.clock)
+        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock)
+        self.on_cpu = programs.Verdict(args.verdict, programs.CPU, self.clock)
         self.names = [n for n in reference.ALL if n in args.only and self._model(n).exists()]
         self.inputs = args.out / "inputs"
         self.engines = args.out / "engines"
@@ -72,6 +74,10 @@ class Kernels:
                 np.savez(self._file(name, batch, "want"),
                          **reference.expected(self._model(name), inputs))
 
+    def _program(self, name: str) -> programs.Verdict:
+        """Trees are the CPU's, whose plan every engine has."""
+        return self.on_cpu if name in reference.TREES else self.verdict
+
     # Building, several at a time.
 
     def _build_bare(self, name: str, precision: str) -> dict:
@@ -82,10 +88,10 @@ class Kernels:
 
     def _build_verdict(self, name: str, precision: str) -> dict:
         engine = self.engine(name, precision)
-        built = self.verdict.build(self._model(name), engine, self._shapes(name),
-                                   programs.PRECISIONS[precision])
+        program = self._program(name)
+        built = program.build(self._model(name), engine, self._shapes(name), precision)
         for batch in reference.BATCHES:
-            off = self.verdict.difference(engine, self._file(name, batch, "in"),
+            off = program.difference(engine, self._file(name, batch, "in"),
                                           self._arrays(name, batch, "want"))
             if not off <= reference.TOLERANCES[precision]:
                 raise programs.ProgramFailed(f"batch {batch} is off ONNX Runtime by {off:.1e}")
@@ -94,17 +100,26 @@ class Kernels:
 
     def _torch(self, names: list[str], modes: str, batches: tuple[int, ...],
                duration_s: float) -> str:
+        """Its cells are recorded as they come, but those that only compile."""
         environment = programs.ENVIRONMENT | {
             "PYTHONPATH": str(BENCH), "PYTHONUNBUFFERED": "1",
             "TORCHINDUCTOR_CACHE_DIR": str(self.args.out / "inductor")}
-        done = subprocess.run(
+        worker = subprocess.Popen(
             [sys.executable, "-m", "gpu.torch_worker", "--models", self.args.models, "--inputs",
              self.inputs, "--only", ",".join(names), "--modes", modes, "--batches",
              ",".join(map(str, batches)), "--duration", str(duration_s),
              "--device", self.args.device],
-            stdout=subprocess.PIPE, stderr=sys.stderr, text=True, env=environment,
-            timeout=max(1, self.clock.left()))
-        return done.stdout
+            stdout=subprocess.PIPE, text=True, env=environment)
+        watchdog = threading.Timer(self.clock.left(), worker.kill)
+        watchdog.start()
+        for line in worker.stdout:
+            found = json.loads(line)
+            if duration_s:
+                self.record.put(found.pop("cell"), found)
+        watchdog.cancel()
+        if worker.wait() != 0:
+            raise programs.ProgramFailed(f"PyTorch's process ended with {worker.returncode}")
+        return "done"
 
     def build(self) -> None:
         tasks = []
@@ -158,7 +173,7 @@ class Kernels:
                 for batch in reference.BATCHES:
                     self.record.attempt(
                         f"verdict/{name}/{precision}/{batch}",
-                        lambda n=name, p=precision, b=batch: self.verdict.bench(
+                        lambda n=name, p=precision, b=batch: self._program(n).bench(
                             self.engine(n, p), self._file(n, b, "in"), self.args.duration), 5)
 
     def time_torch(self) -> None:
@@ -169,14 +184,9 @@ class Kernels:
                                        (compiled, "compiled", COMPILED_BATCHES)):
             if not chosen:
                 continue
-            cell = f"run torch {modes}"
-            text = self.record.attempt(cell, lambda c=chosen, m=modes, b=batches: self._torch(
-                c, m, b, self.args.duration), 30)
-            for line in (text or "").splitlines():
-                found = json.loads(line)
-                self.record.put(found.pop("cell"), found)
-            if text is not None:
-                self.record.put(cell, "done")
+            self.record.attempt(
+                f"run torch {modes}",
+                lambda c=chosen, m=modes, b=batches: self._torch(c, m, b, self.args.duration), 30)
 
     def run(self) -> None:
         self.make_inputs()
@@ -191,7 +201,7 @@ class Kernels:
         if "verdict" in what:
             self.time_verdict()
         if "served" in what:
-            served.measure(self.args, self.record, {
+            served.measure(self.args, self.verdict, self.record, {
                 name: (self.engine(name, "tf32"),
                        {b: self._file(name, b, "in") for b in reference.BATCHES})
                 for name in ("R4b", "R9") if self.record.has(f"build verdict/{name}/tf32")})

@@ -29,11 +29,11 @@ PRECISIONS: dict[str, list[str]] = {
     "int8": ["--int8", "--calib", CALIB, "--calibrator", "tensorrt"],
     "qdq": ["--int8", "--calib", CALIB],
 }
-BACKEND = ["--backend", "tensorrt"]
-SERVE_BACKEND = ["--set", "device.backend=tensorrt"]
 # Kernels are loaded when they are first used: the CUDA driver's own default for newer toolkits.
 ENVIRONMENT = os.environ | {"CUDA_MODULE_LOADING": "LAZY"}
 START_TIMEOUT_S = 90
+CPU = "cpu"  # as the backend: to try the scripts where there is no card
+ON_CPU = 0.01  # share of the answers that may come from the CPU's plan
 NUMBER = r"([\d.e+-]+)"
 
 
@@ -41,8 +41,7 @@ class ProgramFailed(Exception):
     pass
 
 
-def call(*command: object, timeout_s: float = 300) -> str:
-    """Its standard output. Errors: ProgramFailed with the end of what it said."""
+def _run(*command: object, timeout_s: float) -> subprocess.CompletedProcess[str]:
     words = [str(part) for part in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=max(1, timeout_s),
@@ -51,38 +50,55 @@ def call(*command: object, timeout_s: float = 300) -> str:
         raise ProgramFailed(f"{' '.join(words[:2])}: not ended in {timeout_s:.0f} s") from None
     if done.returncode != 0:
         raise ProgramFailed((done.stderr.strip() or done.stdout.strip())[-500:])
-    return done.stdout
+    return done
+
+
+def call(*command: object, timeout_s: float = 300) -> str:
+    """Its standard output. Errors: ProgramFailed with the end of what it said."""
+    return _run(*command, timeout_s=timeout_s).stdout
+
+
+def _refuse_cpu(said: str) -> None:
+    """A figure of the device must not be the CPU's."""
+    if found := re.search(r"the CPU plan has answered.*", said):
+        raise ProgramFailed(found[0])
 
 
 class Verdict:
-    def __init__(self, binary: pathlib.Path, clock: Clock) -> None:
-        self.binary = binary
+    """backend: "tensorrt"; "cpu" builds and runs without a device."""
+
+    def __init__(self, binary: pathlib.Path, backend: str, clock: Clock) -> None:
+        self.binary, self.backend = binary, backend
         self._clock = clock
+        self._flags = [] if backend == CPU else ["--backend", backend]
 
     def build(self, onnx: pathlib.Path, engine: pathlib.Path, shapes: Sequence[str],
-              flags: Sequence[object] = (), backend: Sequence[str] = BACKEND) -> dict:
-        """shapes: least, best, largest. The engine's file appears at once or not at all."""
+              precision: str, samples: pathlib.Path | None = None) -> dict:
+        """shapes: least, best, largest. precision: of PRECISIONS."""
+        flags = [] if self.backend == CPU else [
+            samples if flag == CALIB else flag for flag in PRECISIONS[precision]]
         start = time.monotonic()
         text = call(self.binary, "build", "--onnx", onnx, "--saveEngine", engine,
                     "--minShapes", shapes[0], "--optShapes", shapes[1], "--maxShapes", shapes[2],
-                    *backend, *flags, timeout_s=self._clock.left())
+                    *self._flags, *flags, timeout_s=self._clock.left())
         return {"seconds": time.monotonic() - start, "bytes": engine.stat().st_size,
                 "said": text[-300:]}
 
-    def difference(self, engine: pathlib.Path, inputs: pathlib.Path, want: Arrays,
-                   backend: Sequence[str] = BACKEND) -> float:
+    def difference(self, engine: pathlib.Path, inputs: pathlib.Path, want: Arrays) -> float:
         with tempfile.TemporaryDirectory() as scratch:
             out = pathlib.Path(scratch, "out.npz")
-            call(self.binary, "run", engine, "--inputs", inputs, "--outputs", out, *backend,
-                 timeout_s=self._clock.left())
+            done = _run(self.binary, "run", engine, "--inputs", inputs, "--outputs", out,
+                        *self._flags, timeout_s=self._clock.left())
+            _refuse_cpu(done.stderr)
             with np.load(out) as got:
                 return reference.difference(dict(got), want)
 
     def bench(self, engine: pathlib.Path, inputs: pathlib.Path, duration_s: float,
-              backend: Sequence[str] = BACKEND, streams: int = 1) -> dict:
+              streams: int = 1) -> dict:
         text = call(self.binary, "bench", "--loadEngine", engine, "--loadInputs", inputs,
                     "--warmUp", 100, "--duration", duration_s, "--percentile", "99",
-                    "--streams", streams, *backend, timeout_s=self._clock.left())
+                    "--streams", streams, *self._flags, timeout_s=self._clock.left())
+        _refuse_cpu(text)
         ms = {name: float(re.search(rf"{name} = {NUMBER} ms", text)[1])
               for name in ("mean", "median")}
         p99 = float(re.search(rf"percentile\(99%\) = {NUMBER} ms", text)[1])
@@ -119,8 +135,9 @@ class Server:
     """A server's process, ready when every model is; stopped at the end of the `with`."""
 
     def __init__(self, command: list[str], ports: Ports, models: list[str],
-                 log: pathlib.Path) -> None:
+                 log: pathlib.Path, on_device: bool = False) -> None:
         self.ports = ports
+        self._on_device = on_device
         self._models = models
         self._log = log
         with log.open("ab") as output:
@@ -157,6 +174,13 @@ class Server:
         connection.close()
         return text
 
+    def refuse_cpu(self) -> dict[str, int]:
+        """served_by(). Errors: ProgramFailed where the CPU has answered more than a few."""
+        found = self.served_by()
+        if self._on_device and not found.get(CPU, 0) <= ON_CPU * sum(found.values()):
+            raise ProgramFailed(f"the CPU's plan has answered: {found}")
+        return found
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -165,8 +189,35 @@ class Server:
             self.process.kill()
             self.process.wait()
 
+    def wait_on_device(self) -> None:
+        """Until every model is on the device. Errors: ProgramFailed."""
+        end = time.monotonic() + START_TIMEOUT_S
+        attached = 0
+        while attached < len(self._models):
+            if time.monotonic() > end or self.process.poll() is not None:
+                self.stop()
+                raise ProgramFailed(f"{attached} of {len(self._models)} models are on the device: "
+                                    f"{self._log.read_text()[-400:]}")
+            time.sleep(0.05)
+            states = re.findall(r'^verdict_device_model_state\{[^}]*state="(\w+)"[^}]*\} 1$',
+                                self.metrics(), re.MULTILINE)
+            attached = states.count("attached")
+            if "refused" in states:
+                end = 0
+
+    def served_by(self) -> dict[str, int]:
+        """Who has answered how many requests so far."""
+        found: dict[str, int] = {}
+        for name, count in re.findall(
+                r'^verdict_requests_served_total\{[^}]*served_by="(\w+)"[^}]*\} (\d+)',
+                self.metrics(), re.MULTILINE):
+            found[name] = found.get(name, 0) + int(count)
+        return found
+
     def __enter__(self) -> Server:
         self.wait()
+        if self._on_device:
+            self.wait_on_device()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,14 +237,15 @@ def lay_out(folder: pathlib.Path, engines: dict[str, pathlib.Path], batching: bo
             config.write_text(f"max_batch_size: {reference.MAX_BATCH}\ndynamic_batching: {{}}\n")
 
 
-def serve(verdict: pathlib.Path, repository: pathlib.Path, log: pathlib.Path,
-          backend: Sequence[str] = SERVE_BACKEND) -> Server:
+def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path) -> Server:
     ports = free_ports()
     models = sorted(path.name for path in repository.iterdir() if path.is_dir())
-    command = [str(verdict), "serve", "--repository", str(repository), "--host", "127.0.0.1",
-               "--http-port", str(ports.http), "--grpc-port", str(ports.grpc),
+    on_device = verdict.backend != CPU
+    backend = ["--set", f"device.backend={verdict.backend}"] if on_device else []
+    command = [str(verdict.binary), "serve", "--repository", str(repository), "--host",
+               "127.0.0.1", "--http-port", str(ports.http), "--grpc-port", str(ports.grpc),
                "--metrics-port", str(ports.metrics), "--set", "admin.port=0", *backend]
-    return Server(command, ports, models, log)
+    return Server(command, ports, models, log, on_device)
 
 
 def load(verdict: pathlib.Path, server: Server, model: str, inputs: pathlib.Path,
@@ -215,9 +267,3 @@ def load(verdict: pathlib.Path, server: Server, model: str, inputs: pathlib.Path
     return {"per_s": document["throughput_per_s"], "mean": latency["mean"], "p50": latency["p50"],
             "p99": latency["p99"], "requests": document["requests"],
             "answers": document["answers"], "warnings": document["warnings"]}
-
-
-def device_lines(server: Server) -> list[str]:
-    """What the server's metrics say of its device, for the record."""
-    return [line for line in server.metrics().splitlines()
-            if re.match(r"(verdict_device|nv_gpu|verdict_gpu)", line)][:40]

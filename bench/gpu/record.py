@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -26,18 +27,22 @@ class Clock:
 
 
 class Record:
-    """A flat JSON object of cells, written after each. A cell that was measured before is kept."""
+    """A flat JSON object of cells, written after each. A cell that was measured before is kept.
+
+    Threads: any."""
 
     def __init__(self, path: pathlib.Path, clock: Clock) -> None:
         self.path = path
         self.clock = clock
+        self._lock = threading.Lock()
         self.cells: dict = json.loads(path.read_text()) if path.exists() else {}
 
     def put(self, name: str, value: object) -> None:
-        self.cells[name] = value
-        scratch = self.path.with_suffix(".tmp")
-        scratch.write_text(json.dumps(self.cells, indent=1) + "\n")
-        scratch.replace(self.path)
+        with self._lock:
+            self.cells[name] = value
+            scratch = self.path.with_suffix(".tmp")
+            scratch.write_text(json.dumps(self.cells, indent=1) + "\n")
+            scratch.replace(self.path)
 
     def has(self, name: str) -> bool:
         value = self.cells.get(name)

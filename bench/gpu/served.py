@@ -83,7 +83,8 @@ def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib
     return found | {"rows_per_s": found["per_s"] * batch}
 
 
-def measure(args: argparse.Namespace, record: Record, engines: Engines) -> None:
+def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
+            engines: Engines) -> None:
     clock = record.clock
     for name, (engine, files) in engines.items():
         repository = args.out / f"repository-served-{name}"
@@ -91,19 +92,18 @@ def measure(args: argparse.Namespace, record: Record, engines: Engines) -> None:
         # R9's requests bring their batch with them: no others are added to it.
         programs.lay_out(repository, {name: engine}, batching=name == "R4b")
 
-        def cells(name=name, files=files, repository=repository) -> str:
-            with programs.serve(args.verdict, repository, args.out / f"served-{name}.log") as server:
-                record.put(f"served/{name}/device", programs.device_lines(server))
+        def cells(name=name, files=files, repository=repository) -> dict[str, int]:
+            with programs.serve(verdict, repository, args.out / f"served-{name}.log") as server:
                 if name == "R4b":
                     with np.load(files[1]) as one:
                         row = dict(one)
                     record.attempt("served/R4b/phases", lambda: phases(server, name, row), 8)
-                    return "done"
+                    return server.refuse_cpu()
                 for protocol in ("http-binary", "grpc"):
                     for batch in reference.BATCHES:
                         record.attempt(
                             f"served/R9/{protocol}/{batch}",
                             lambda p=protocol, b=batch: _throughput(
                                 args, server, files[128], b, p, clock.left()), 5)
-            return "done"
+                return server.refuse_cpu()
         record.attempt(f"served/{name}", cells, 15)

@@ -31,7 +31,7 @@ def _pinned(array: np.ndarray, device: str) -> torch.Tensor:
 
 
 class Cell:
-    """A model with one batch: inputs and outputs in pinned memory, as the other programs have it."""
+    """A model with one batch; inputs and outputs in pinned memory, as the other programs have."""
 
     def __init__(self, module: torch.nn.Module, inputs: reference.Arrays,
                  want: reference.Arrays, device: str) -> None:
@@ -126,8 +126,9 @@ def main() -> None:
     for name in args.only.split(","):
         module = torch_models.load(name, str(args.models / f"{name}.onnx")).to(args.device)
         for mode in args.modes.split(","):
-            used = torch.compile(module, mode="reduce-overhead", dynamic=False) if (
-                mode == "compiled") else module
+            used = module
+            if mode == "compiled":
+                used = torch.compile(module, mode="reduce-overhead", dynamic=False)
             for batch in map(int, args.batches.split(",")):
                 found: dict[str, object] = {"cell": f"torch {mode}/{name}/{batch}"}
                 try:
