@@ -22,6 +22,7 @@ from .record import Record
 SEQUENCES = ("R6-like", "R9-like")
 BATCHES = (1, 32)
 FALSE_POSITIVE_RATE = 0.01
+EXACT = "exact"  # float32 on the CPU: what the others are compared with
 BENCH = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -35,7 +36,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def compare(labels: np.ndarray, exact: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Both of the same rows: the trained model's own scores, and an engine's."""
+    """Both of the same rows: float32's scores on the CPU, and those of an engine on the card."""
     threshold = np.quantile(exact[labels == 0], 1 - FALSE_POSITIVE_RATE)
     before, after = roc_auc(labels, exact), roc_auc(labels, scores)
     return {"auc_exact": before, "auc": after, "drop": before - after,
@@ -59,6 +60,7 @@ class Precision:
     def __init__(self, args: argparse.Namespace, record: Record) -> None:
         self.args, self.record, self.clock = args, record, record.clock
         self.verdict = programs.Verdict(args.verdict, args.backend, self.clock)
+        self.on_cpu = programs.Verdict(args.verdict, programs.CPU, self.clock)
         self.trained = args.out / "trained"
         self.trained.mkdir(parents=True, exist_ok=True)
         self.engines = args.out / "engines"
@@ -85,15 +87,24 @@ class Precision:
         return self.engines / f"{model.name}.{precision}.engine"
 
     def _build(self, model: case.Case, source: pathlib.Path, precision: str) -> dict:
-        return self.verdict.build(source, self._engine(model, precision),
-                                  [model.shapes(batch) for batch in (1, 32, 128)], precision,
-                                  self.trained / model.samples)
+        program = self.on_cpu if precision == EXACT else self.verdict
+        return program.build(source, self._engine(model, precision),
+                             [model.shapes(batch) for batch in (1, 32, 128)], precision,
+                             self.trained / model.samples)
 
-    def _exact(self, model: case.Case, inputs: reference.Arrays) -> np.ndarray:
+    def _onnxruntime(self, model: case.Case, inputs: reference.Arrays) -> np.ndarray:
         session, rows = reference.session(model.onnx), len(next(iter(inputs.values())))
         parts = [session.run([model.output], {k: x[i:i + 512] for k, x in inputs.items()})[0]
                  for i in range(0, rows, 512)]
         return np.concatenate(parts)[:, -1]
+
+    def _exact(self, model: case.Case, inputs: reference.Arrays) -> np.ndarray:
+        """Errors: ProgramFailed where they are not ONNX Runtime's."""
+        scores = self._scores(self.on_cpu, model, EXACT, inputs)
+        off = float(np.abs(scores - self._onnxruntime(model, inputs)).max())
+        if not off <= reference.TOLERANCES["cpu"]:
+            raise programs.ProgramFailed(f"float32 on the CPU is off ONNX Runtime by {off:.1e}")
+        return scores
 
     def _ask(self, server: programs.Server, served_name: str, model: case.Case,
              inputs: reference.Arrays) -> np.ndarray:
@@ -107,17 +118,32 @@ class Precision:
         connection.close()
         return np.concatenate(parts)
 
-    def _score(self, model: case.Case, precision: str, held_out: tuple, exact: np.ndarray) -> dict:
-        inputs, labels = held_out
+    def _scores(self, program: programs.Verdict, model: case.Case, precision: str,
+                inputs: reference.Arrays) -> np.ndarray:
         name = f"{model.name}-{precision}"
         repository = self.args.out / f"repository-{name}"
         shutil.rmtree(repository, ignore_errors=True)
         programs.lay_out(repository, {name: self._engine(model, precision)}, batching=False)
-        with programs.serve(self.verdict, repository,
-                            self.args.out / f"serve-{name}.log") as server:
-            found = compare(labels, exact, self._ask(server, name, model, inputs))
+        with programs.serve(program, repository, self.args.out / f"serve-{name}.log") as server:
+            scores = self._ask(server, name, model, inputs)
             server.refuse_cpu()
-            return found
+            return scores
+
+    def _built(self, model: case.Case) -> list[str]:
+        return [p for p in programs.PRECISIONS if self.record.has(f"build/{model.name}/{p}")]
+
+    def _measure(self, model: case.Case) -> str:
+        inputs, labels = model.read_held_out()
+        exact = self._exact(model, inputs)
+        built = self._built(model)
+        for p in built:
+            self.record.attempt(f"score/{model.name}/{p}", lambda p=p: compare(
+                labels, exact, self._scores(self.verdict, model, p, inputs)), 10)
+        for p in built:
+            for batch in BATCHES:
+                self.record.attempt(f"time/{model.name}/{p}/{batch}",
+                                    lambda p=p, b=batch: self._time(model, p, inputs, b), 5)
+        return "done"
 
     def _time(self, model: case.Case, precision: str, inputs: reference.Arrays,
               batch: int) -> dict:
@@ -138,20 +164,15 @@ class Precision:
                 source = only_scores(model, self.engines)
                 waiting += [pool.submit(attempt, f"build/{model.name}/{p}",
                                         lambda m=model, s=source, p=p: self._build(m, s, p), 20)
-                            for p in programs.PRECISIONS]
+                            for p in (EXACT, *programs.PRECISIONS)]
             concurrent.futures.wait(waiting)
         for model in cases:
-            held_out = model.read_held_out()
-            exact = self._exact(model, held_out[0])
-            built = [p for p in programs.PRECISIONS
-                     if self.record.has(f"build/{model.name}/{p}")]
-            for p in built:
-                attempt(f"score/{model.name}/{p}",
-                        lambda p=p: self._score(model, p, held_out, exact), 10)
-            for p in built:
-                for batch in BATCHES:
-                    attempt(f"time/{model.name}/{p}/{batch}",
-                            lambda p=p, b=batch: self._time(model, p, held_out[0], b), 5)
+            built = self._built(model)
+            self.record.guard(
+                f"measure/{model.name}", [*(f"score/{model.name}/{p}" for p in built),
+                                          *(f"time/{model.name}/{p}/{b}"
+                                            for p in built for b in BATCHES)],
+                lambda m=model: self._measure(m), 20)
 
 
 def run(args: argparse.Namespace, record: Record) -> None:

@@ -7,7 +7,7 @@ import pathlib
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 OUT_OF_TIME = "not measured: the run's time was over"
 
@@ -53,6 +53,15 @@ class Record:
         time left it is not tried."""
         if self.has(name):
             return self.cells[name]
+        return self._try(name, measure, needs_s)
+
+    def guard(self, name: str, cells: Sequence[str], measure: Callable[[], object],
+              needs_s: float = 1) -> None:
+        """For what sets up and measures several cells: done again while any of them is missing."""
+        if not all(map(self.has, [name, *cells])):
+            self._try(name, measure, needs_s)
+
+    def _try(self, name: str, measure: Callable[[], object], needs_s: float) -> object:
         if self.clock.left() < needs_s:
             self.put(name, {"error": OUT_OF_TIME})
             return None

@@ -150,8 +150,9 @@ class Story:
                     attempt(f"story/{name}/verdict limit", lambda: self._within_limit(
                         server, name, closed["per_s"]), 15)
                 return server.refuse_cpu()
-        attempt(f"story/{name}/python", python, 25)
-        attempt(f"story/{name}/verdict", ours, 20)
+        for who, measure in (("python", python), ("verdict", ours)):
+            self.record.guard(f"story/{name}/{who}", [f"story/{name}/{who} {figure}" for figure in
+                                                      ("closed", "light", "limit")], measure, 25)
 
     # Memory.
 

@@ -185,6 +185,14 @@ def test_a_failed_cell_is_tried_again_and_a_measured_one_is_not(tmp_path: pathli
     assert again.attempt("a", fail) == 7
 
 
+def test_what_sets_up_several_cells_runs_until_all_are_there(tmp_path: pathlib.Path) -> None:
+    cells = record.Record(tmp_path / "part.json", record.Clock(60))
+    runs = []
+    for value in ({"error": "no"}, 3, 4):
+        cells.guard("server", ["a"], lambda v=value: runs.append(v) or cells.put("a", v) or "up")
+    assert runs == [{"error": "no"}, 3]
+
+
 def test_without_time_nothing_is_tried(tmp_path: pathlib.Path) -> None:
     cells = record.Record(tmp_path / "part.json", record.Clock(0))
     assert cells.attempt("a", lambda: 7) is None
