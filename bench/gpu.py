@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, default=0.4, help="seconds a cell of kernels")
     parser.add_argument("--seconds", type=float, default=2, help="seconds a load of story")
     parser.add_argument("--story-precision", default="fp16", choices=("tf32", "fp16"))
-    parser.add_argument("--jobs", type=int, default=4, help="builds at a time; default 4")
+    parser.add_argument("--jobs", type=int, default=6, help="builds at a time; default 6")
     parser.add_argument("--backend", default="tensorrt", help="Verdict's; cpu to try the script")
     parser.add_argument("--device", default="cuda", help="PyTorch's; cpu to try the script")
     parser.add_argument("--render", type=pathlib.Path, metavar="DIR",
@@ -65,6 +65,9 @@ def render(args: argparse.Namespace) -> None:
              for part in PARTS if (args.render / f"{part}.json").exists()}
     if not parts:
         sys.exit(f"{args.render} holds none of {', '.join(f'{p}.json' for p in PARTS)}")
+    tried = [part for part, cells in parts.items() if cells.get("backend") != "tensorrt"]
+    if tried:
+        sys.exit(f"{', '.join(tried)}: measured without a card, to try the script: no page of it")
     args.document.write_text(document.write(parts))
     args.results.write_text(json.dumps(parts, indent=1) + "\n")
     print(args.document)
@@ -84,6 +87,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     record = Record(args.out / f"{args.part}.json", Clock(args.budget))
     record.put("machine", machine.describe(args.verdict))
+    record.put("backend", args.backend)
     importlib.import_module(f"gpu.{args.part}").run(args, record)
     failed = [name for name in record.cells if not record.has(name)]
     print(f"{record.path}: {len(record.cells)} cells, {len(failed)} failed, "

@@ -103,7 +103,8 @@ class Kernels:
         """Its cells are recorded as they come, but those that only compile."""
         environment = programs.ENVIRONMENT | {
             "PYTHONPATH": str(BENCH), "PYTHONUNBUFFERED": "1",
-            "TORCHINDUCTOR_CACHE_DIR": str(self.args.out / "inductor")}
+            "TORCHINDUCTOR_CACHE_DIR": str(self.args.out / "inductor"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "4"}
         worker = subprocess.Popen(
             [sys.executable, "-m", "gpu.torch_worker", "--models", self.args.models, "--inputs",
              self.inputs, "--only", ",".join(names), "--modes", modes, "--batches",

@@ -162,7 +162,7 @@ class Server:
             response = connection.getresponse()
             response.read()
             return response.status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -127,6 +129,27 @@ def test_without_a_figure_nothing_is_met() -> None:
 def test_parts_that_were_not_run_are_not_in_the_page() -> None:
     text = document.write({"story": made_up()["story"]})
     assert "## Kernels" not in text and "## Against Python services" in text
+
+
+def test_no_page_is_written_of_a_try_without_a_card(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "story.json").write_text('{"backend": "cpu"}')
+    page = tmp_path / "gpu.md"
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--render", tmp_path, "--document", page,
+         "--results", tmp_path / "gpu.json"], capture_output=True, text=True)
+    assert done.returncode == 1 and "story: measured without a card" in done.stderr
+    assert not page.exists()
+
+
+def test_the_page_and_its_figures_are_written_side_by_side(tmp_path: pathlib.Path) -> None:
+    parts = made_up()
+    for part, cells in parts.items():
+        (tmp_path / f"{part}.json").write_text(json.dumps(cells | {"backend": "tensorrt"}))
+    subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--render", tmp_path, "--document",
+         tmp_path / "gpu.md", "--results", tmp_path / "gpu.json"], check=True)
+    assert (tmp_path / "gpu.md").read_text() == document.write(parts)
+    assert json.loads((tmp_path / "gpu.json").read_text())["story"]["precision"] == "fp16"
 
 
 def test_the_roc_auc_is_sklearns() -> None:
