@@ -22,6 +22,17 @@ PRECISIONS = {"fp32": "float32, no TF32", "tf32": "float32 with TF32", "fp16": "
               "int8": "int8, TensorRT's calibrator", "qdq": "int8, explicit Q/DQ of ours"}
 
 
+ASKED = {"fp32": "float32", "tf32": "float32 with TF32", "fp16": "float16", "int8": "int8",
+         "qdq": "int8"}
+
+
+def _taken(cells: Cells, build: str, precision: str) -> str:
+    """Where the build has taken another precision than was asked for."""
+    cell = cells.get(build)
+    taken = cell.get("taken") if isinstance(cell, dict) else None
+    return f" (built as {taken})" if taken and taken != ASKED[precision] else ""
+
+
 def _us(value: float | None) -> str:
     return NONE if value is None else number(value)
 
@@ -45,6 +56,9 @@ def _kernel_rows(kernels: Cells, model: str) -> list[list[str]]:
                                              for b in BATCHES]))
         found.append(("Verdict, on the CPU" if model in TREES else "Verdict on TensorRT", precision,
                       [kernels.get(f"verdict/{model}/{precision}/{b}") for b in BATCHES]))
+        taken = _taken(kernels, f"build verdict/{model}/{precision}", precision)
+        if taken:
+            found[-1] = (found[-1][0] + taken, *found[-1][1:])
     for mode, label in (("eager", "PyTorch, eager"), ("compiled", "PyTorch, torch.compile"),
                         ("graph", "PyTorch, CUDA graph")):
         found.append((label, "tf32", [kernels.get(f"torch {mode}/{model}/{b}") for b in BATCHES]))
@@ -119,8 +133,9 @@ def _served(kernels: Cells) -> list[str]:
                          *(NONE if v is None else number(v) for v in ours),
                          NONE if share is None else f"{share:.1f} %"])
     if rows:
-        lines += ["R9 served, requests of so many rows each, not batched further, eight in flight; "
-                  "rows/s against the most that bare CUDA graphs reach on one to four streams:", "",
+        lines += ["R9 served, requests of so many rows each, not batched further, eight in flight, "
+                  "four streams; rows/s against the most that bare CUDA graphs reach on one to "
+                  "four streams:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []
 
@@ -143,6 +158,7 @@ def _precision(precision: Cells) -> list[str]:
             times = [precision.get(f"time/{name}/{key}/{b}") for b in (1, 32)]
             if get(precision, f"score/{name}/{key}", "auc") is None:
                 continue
+            label += _taken(precision, f"build/{name}/{key}", key)
             rows.append([name, of_case["what"], label, f"{score['auc_exact']:.5f}",
                          f"{score['auc']:.5f}", f"{score['drop']:z.5f}", str(score["flipped"]),
                          f"{score['rows']:,} / {score['frauds']:,}",

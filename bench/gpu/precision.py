@@ -123,7 +123,7 @@ class Precision:
         name = f"{model.name}-{precision}"
         repository = self.args.out / f"repository-{name}"
         shutil.rmtree(repository, ignore_errors=True)
-        programs.lay_out(repository, {name: self._engine(model, precision)}, batching=False)
+        programs.lay_out(repository, {name: self._engine(model, precision)})
         with programs.serve(program, repository, self.args.out / f"serve-{name}.log") as server:
             scores = self._ask(server, name, model, inputs)
             server.refuse_cpu()

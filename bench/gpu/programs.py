@@ -26,9 +26,11 @@ PRECISIONS: dict[str, list[str]] = {
     "fp32": ["--noTF32"],
     "tf32": [],
     "fp16": ["--fp16"],
-    "int8": ["--int8", "--calib", CALIB, "--calibrator", "tensorrt"],
-    "qdq": ["--int8", "--calib", CALIB],
+    "int8": ["--int8", "--calib", CALIB],
+    "qdq": ["--int8", "--calib", CALIB, "--explicit"],
 }
+# As trt_bare has it: no model has a convolution that is worth cuDNN.
+TACTICS = ["--tacticSources=-CUDNN"]
 # Kernels are loaded when they are first used: the CUDA driver's own default for newer toolkits.
 ENVIRONMENT = os.environ | {"CUDA_MODULE_LOADING": "LAZY"}
 START_TIMEOUT_S = 90
@@ -76,13 +78,14 @@ class Verdict:
               precision: str, samples: pathlib.Path | None = None) -> dict:
         """shapes: least, best, largest. precision: of PRECISIONS."""
         flags = [] if self.backend == CPU else [
-            samples if flag == CALIB else flag for flag in PRECISIONS[precision]]
+            samples if flag == CALIB else flag for flag in PRECISIONS[precision] + TACTICS]
         start = time.monotonic()
         text = call(self.binary, "build", "--onnx", onnx, "--saveEngine", engine,
                     "--minShapes", shapes[0], "--optShapes", shapes[1], "--maxShapes", shapes[2],
                     *self._flags, *flags, timeout_s=self._clock.left())
+        taken = re.search(r"^(.*) is taken on the device$", text, re.MULTILINE)
         return {"seconds": time.monotonic() - start, "bytes": engine.stat().st_size,
-                "said": text[-300:]}
+                "taken": taken[1] if taken else ""}
 
     def difference(self, engine: pathlib.Path, inputs: pathlib.Path, want: Arrays) -> float:
         with tempfile.TemporaryDirectory() as scratch:
@@ -224,17 +227,17 @@ class Server:
         self.stop()
 
 
-def lay_out(folder: pathlib.Path, engines: dict[str, pathlib.Path], batching: bool) -> None:
-    """A repository: served name -> engine, by hard links."""
+BATCHING = f"max_batch_size: {reference.MAX_BATCH}\ndynamic_batching: {{}}\n"
+
+
+def lay_out(folder: pathlib.Path, engines: dict[str, pathlib.Path], config: str = "") -> None:
+    """A repository: served name -> engine, by hard links. config: of every model."""
     for name, engine in engines.items():
         place = folder / name / "1" / "model.engine"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         os.link(engine, place)
-        config = folder / name / "config.yaml"
-        config.unlink(missing_ok=True)
-        if batching:
-            config.write_text(f"max_batch_size: {reference.MAX_BATCH}\ndynamic_batching: {{}}\n")
+        (folder / name / "config.yaml").write_text(config or "{}\n")
 
 
 def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path) -> Server:
@@ -244,7 +247,8 @@ def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path) -> Serv
     backend = ["--set", f"device.backend={verdict.backend}"] if on_device else []
     command = [str(verdict.binary), "serve", "--repository", str(repository), "--host",
                "127.0.0.1", "--http-port", str(ports.http), "--grpc-port", str(ports.grpc),
-               "--metrics-port", str(ports.metrics), "--set", "admin.port=0", *backend]
+               "--metrics-port", str(ports.metrics), "--set", "admin.port=0", "--drain-ms",
+               "0", *backend]
     return Server(command, ports, models, log, on_device)
 
 

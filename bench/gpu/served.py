@@ -18,6 +18,8 @@ from .record import Record
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
 CONCURRENCY = 8
+# As many as the bare engine is tried on.
+STREAMS = "instance_group: [{kind: KIND_GPU, count: 4}]\n"
 PROTOCOLS = ("http-binary", "grpc")
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
@@ -91,7 +93,8 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
         repository = args.out / f"repository-served-{name}"
         shutil.rmtree(repository, ignore_errors=True)
         # R9's requests bring their batch with them: no others are added to it.
-        programs.lay_out(repository, {name: engine}, batching=name == "R4b")
+        config = programs.BATCHING if name == "R4b" else STREAMS
+        programs.lay_out(repository, {name: engine}, config)
 
         def cells(name=name, files=files, repository=repository) -> dict[str, int]:
             with programs.serve(verdict, repository, args.out / f"served-{name}.log") as server:

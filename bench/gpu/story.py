@@ -86,7 +86,7 @@ class Story:
         repository = self.args.out / f"repository-{label}"
         shutil.rmtree(repository, ignore_errors=True)
         programs.lay_out(repository, {served: self._engine(n) for served, n in models.items()},
-                         batching=True)
+                         programs.BATCHING)
         return programs.serve(self.verdict, repository, self.args.out / f"serve-{label}.log")
 
     # Rates and latencies.

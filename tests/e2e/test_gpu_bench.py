@@ -93,6 +93,15 @@ def test_trees_are_the_cpus() -> None:
     assert "| Verdict, on the CPU | float32 | 50.0 (55.0) |" in document.write(made_up())
 
 
+def test_a_precision_that_was_not_built_is_not_claimed() -> None:
+    parts = made_up()
+    parts["kernels"]["build verdict/R4b/tf32"] = {"taken": "float32 with TF32"}
+    parts["precision"]["build/R6-like/fp16"] = {"taken": "float32"}
+    text = document.write(parts)
+    assert "| Verdict on TensorRT | float32 with TF32 | 44.0" in text
+    assert "| R6-like | LSTM | float16 (built as float32) |" in text
+
+
 def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
     parts = made_up()
     assert outcome("R4b served, light load", parts) == ("10.01 us", "**MISSED**")
