@@ -127,14 +127,14 @@ class Kernels:
         # The slowest first, so that no core waits for one at the end.
         for name in sorted(self.names, key=lambda n: -self._model(n).stat().st_size):
             for precision in self._precisions(name):
+                kinds = [("verdict", self._build_verdict, self.engine(name, precision))]
                 if name not in reference.TREES:
-                    tasks.append((f"build bare/{name}/{precision}", self._build_bare, name,
-                                  precision))
-                tasks.append((f"build verdict/{name}/{precision}", self._build_verdict, name,
-                              precision))
+                    kinds.append(("bare", self._build_bare, self._plan(name, precision)))
+                tasks += [(f"build {kind}/{name}/{precision}",
+                           lambda build=build, n=name, p=precision: build(n, p), 20, file)
+                          for kind, build, file in kinds if kind in self.args.what]
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
-            futures = [pool.submit(self.record.attempt, cell, lambda f=f, n=n, p=p: f(n, p), 20)
-                       for cell, f, n, p in tasks]
+            futures = [pool.submit(self.record.attempt, *task) for task in tasks]
             # torch.compile's cache is filled meanwhile.
             compiled = [n for n in HALF if n in self.names]
             if compiled and "torch" in self.args.what:

@@ -155,7 +155,7 @@ class Precision:
         attempt = self.record.attempt
         if self.args.trained:
             shutil.copytree(self.args.trained, self.trained, dirs_exist_ok=True)
-        attempt("train", self._train, 60)
+        attempt("train", self._train, 60, self.trained / f"{SEQUENCES[-1]}.onnx")
         cases = [c for c in case.recall(self.trained) if c.onnx.exists()]
         self.record.put("cases", {c.name: {"what": c.what, "source": c.source} for c in cases})
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
@@ -163,7 +163,8 @@ class Precision:
             for model in cases:
                 source = only_scores(model, self.engines)
                 waiting += [pool.submit(attempt, f"build/{model.name}/{p}",
-                                        lambda m=model, s=source, p=p: self._build(m, s, p), 20)
+                                        lambda m=model, s=source, p=p: self._build(m, s, p), 20,
+                                        self._engine(model, p))
                             for p in (EXACT, *programs.PRECISIONS)]
             concurrent.futures.wait(waiting)
         for model in cases:

@@ -48,10 +48,11 @@ class Record:
         value = self.cells.get(name)
         return value is not None and not (isinstance(value, dict) and "error" in value)
 
-    def attempt(self, name: str, measure: Callable[[], object], needs_s: float = 1) -> object:
+    def attempt(self, name: str, measure: Callable[[], object], needs_s: float = 1,
+                makes: pathlib.Path | None = None) -> object:
         """What it returns becomes the cell; what it raises, the cell's error. needs_s: with less
-        time left it is not tried."""
-        if self.has(name):
+        time left it is not tried. makes: a file, without which an earlier run's cell is void."""
+        if self.has(name) and (makes is None or makes.exists()):
             return self.cells[name]
         return self._try(name, measure, needs_s)
 
