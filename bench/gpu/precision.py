@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import dataclasses
 import http.client
 import os
 import pathlib
@@ -54,6 +55,14 @@ def only_scores(model: case.Case, folder: pathlib.Path) -> pathlib.Path:
     target = folder / f"{model.name}.score.onnx"
     onnx.save(onnx.utils.Extractor(loaded).extract_model(inputs, [model.output]), target)
     return target
+
+
+def take(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Adds the models of one folder, and their rows, to those of another."""
+    for model in case.recall(source):
+        for file in (model.onnx.name, model.samples, model.held_out):
+            shutil.copy(source / file, target)
+        case.remember(dataclasses.replace(model, folder=target))
 
 
 class Precision:
@@ -154,7 +163,7 @@ class Precision:
     def run(self) -> None:
         attempt = self.record.attempt
         if self.args.trained:
-            shutil.copytree(self.args.trained, self.trained, dirs_exist_ok=True)
+            take(self.args.trained, self.trained)
         attempt("train", self._train, 60, self.trained / f"{SEQUENCES[-1]}.onnx")
         cases = [c for c in case.recall(self.trained) if c.onnx.exists()]
         self.record.put("cases", {c.name: {"what": c.what, "source": c.source} for c in cases})

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
 
+from accuracy import case  # noqa: E402
 from gpu import document, parser_onnx, precision, record, reference, served, targets  # noqa: E402
 from models import neural_models  # noqa: E402
 
@@ -138,6 +139,20 @@ def test_without_a_figure_nothing_is_met() -> None:
 def test_parts_that_were_not_run_are_not_in_the_page() -> None:
     text = document.write({"story": made_up()["story"]})
     assert "## Kernels" not in text and "## Against Python services" in text
+
+
+def test_trained_models_join_those_that_are_there(tmp_path: pathlib.Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = {"x": np.zeros((2, 3), np.float32)}
+        for file in ("s.npz", "h.npz"):
+            np.savez(tmp_path / name / file, **rows)
+        graph = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+        case.remember(case.write(tmp_path / name, name, "network", graph,
+                                 ("rows", "s.npz", "h.npz"), rows, "score"))
+    precision.take(tmp_path / "a", tmp_path / "b")
+    assert [c.name for c in case.recall(tmp_path / "b")] == ["b", "a"]
+    assert (tmp_path / "b" / "a.onnx").exists()
 
 
 def test_no_page_is_written_of_a_try_without_a_card(tmp_path: pathlib.Path) -> None:
