@@ -30,7 +30,7 @@ PRECISIONS: dict[str, list[str]] = {
     "qdq": ["--int8", "--calib", CALIB, "--explicit"],
 }
 # As trt_bare has it: no model has a convolution that is worth cuDNN.
-TACTICS = ["--tacticSources=-CUDNN"]
+TACTICS = {"tensorrt": ["--tacticSources=-CUDNN"]}
 # Kernels are loaded when they are first used: the CUDA driver's own default for newer toolkits.
 ENVIRONMENT = os.environ | {"CUDA_MODULE_LOADING": "LAZY"}
 START_TIMEOUT_S = 90
@@ -78,7 +78,8 @@ class Verdict:
               precision: str, samples: pathlib.Path | None = None) -> dict:
         """shapes: least, best, largest. precision: of PRECISIONS."""
         flags = [] if self.backend == CPU else [
-            samples if flag == CALIB else flag for flag in PRECISIONS[precision] + TACTICS]
+            samples if flag == CALIB else flag
+            for flag in PRECISIONS[precision] + TACTICS.get(self.backend, [])]
         start = time.monotonic()
         text = call(self.binary, "build", "--onnx", onnx, "--saveEngine", engine,
                     "--minShapes", shapes[0], "--optShapes", shapes[1], "--maxShapes", shapes[2],
