@@ -47,6 +47,11 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.compute_threads = config.compute.threads;
   options.device.backend = config.device.backend;
   options.device.plugin_folder = config.device.plugin_dir;
+  options.device.isolation = config.device.isolation == DeviceConfig::Isolation::kProcess
+                                 ? DeviceIsolation::kProcess
+                                 : DeviceIsolation::kNone;
+  options.device.spin_us = config.device.spin_us;
+  options.device.spinners = static_cast<uint32_t>(config.device.spinners);
   options.device.index = config.device.index;
   options.device.memory_limit_bytes = config.device.memory_limit_bytes;
   options.device.idle = std::chrono::seconds(config.device.idle_s);

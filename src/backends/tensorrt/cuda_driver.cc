@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <cstdlib>
 
 #include <filesystem>
 #include <fstream>
@@ -114,6 +115,9 @@ Result<CudaDriver> OpenCudaLibrary(const char* path) {
     return Unavailable(std::string(path) + " lacks" + missing +
                        ": a driver of CUDA 11.4 or newer is needed; " + kInstallDriver);
   }
+  // Kernels are loaded when they are first used, as newer toolkits do anyway: hundreds of megabytes
+  // of the card's memory less. An operator's own setting stays.
+  setenv("CUDA_MODULE_LOADING", "LAZY", 0);
   if (const CUresult result = driver.cuInit(0); result != CUDA_SUCCESS) {
     Status status = CudaStatus(result, "cuInit", &driver);
     if (status.code() == StatusCode::kUnavailable) return status;

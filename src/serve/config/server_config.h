@@ -61,8 +61,12 @@ struct ComputeConfig {
 struct DeviceConfig {
   enum class Rebuild { kBackground, kNever };
   enum class Plans { kStored, kRebuild };
+  enum class Isolation { kProcess, kNone };
   std::string backend = "none";
   std::string plugin_dir;
+  Isolation isolation = Isolation::kProcess;
+  uint32_t spin_us = 1000;
+  int spinners = 1;
   int index = 0;
   uint64_t memory_limit_bytes = 0;
   uint32_t idle_s = 60;

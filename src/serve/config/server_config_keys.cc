@@ -88,6 +88,16 @@ ConfigKeys DeviceKeys(DeviceConfig* device) {
       Text("plugin_dir", &device->plugin_dir,
            "Folder of libverdict_<backend>.so; empty: VERDICT_PLUGIN_PATH, the program's own "
            "folder, and lib/verdict beside that"),
+      Choice("isolation", &device->isolation, {"process", "none"},
+             "Where the device's libraries run: in a worker process that is started again after a "
+             "fault, or in the server, a few microseconds faster, which a fault leaves without a "
+             "device until it is started again"),
+      Integer("spin_us", &device->spin_us, 0, UINT32_MAX,
+              "For how long after a run the worker watches for the next one before it sleeps, "
+              "which costs a run up to 25 us, in microseconds; 4294967295 for always"),
+      Integer("spinners", &device->spinners, 1, 1024,
+              "How many threads of the worker watch at a time: the cores that it may take while "
+              "nothing runs"),
       Integer("index", &device->index, 0, 1023, "Which of the machine's devices"),
       Integer("memory_limit_bytes", &device->memory_limit_bytes, 0, kMaxBytes,
               "Memory of the device for all models together, in bytes; 0 for nine tenths of it"),

@@ -16,6 +16,9 @@ DeviceHostOptions HostOptionsOf(const ServingDeviceOptions& options, std::string
   DeviceHostOptions host;
   host.backend = std::move(backend);
   host.plugin_folder = options.plugin_folder;
+  host.isolation = options.isolation;
+  host.worker.spin_us = options.spin_us;
+  host.worker.spinners = options.spinners;
   host.device.index = options.index;
   host.device.run_timeout_ms = options.run_timeout_ms;
   host.device.log = [](const std::string& line) { spdlog::warn("device: {}", line); };
