@@ -26,7 +26,7 @@ CORES = len(os.sched_getaffinity(0))
 FUZZ_SECONDS = 30
 PROGRAM_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
-TSAN_FOLDERS = ("base", "runtime", "observe", "release", "serve")
+TSAN_FOLDERS = ("base", "runtime", "device_worker", "observe", "release", "serve")
 # Files that fuzzing starts from, besides those in tests/fuzz/<target>/.
 FUZZ_SEEDS = {
     "engine_fuzz": "tests/data/*.engine",

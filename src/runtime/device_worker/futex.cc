@@ -1,6 +1,7 @@
 #include "runtime/device_worker/futex.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,5 +25,7 @@ void FutexWait(std::atomic<uint32_t>& word, uint32_t value,
 void FutexWake(std::atomic<uint32_t>& word, int threads) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE, threads, nullptr, nullptr, 0);
 }
+
+void SpinYield() { ::sched_yield(); }
 
 }  // namespace verdict

@@ -14,7 +14,8 @@ void FutexWait(std::atomic<uint32_t>& word, uint32_t value,
                std::optional<std::chrono::nanoseconds> timeout);
 void FutexWake(std::atomic<uint32_t>& word, int threads);
 
-/// What a loop that waits for memory to change does in between.
+/// What a loop that waits for memory to change does in between, and every now and then: where there
+/// are too few cores, what it waits for may be waiting for this one.
 inline void SpinPause() {
 #ifdef __x86_64__
   __builtin_ia32_pause();
@@ -22,5 +23,7 @@ inline void SpinPause() {
   asm volatile("yield" ::: "memory");
 #endif
 }
+
+void SpinYield();
 
 }  // namespace verdict

@@ -14,7 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kDataAlignment = 256;
 constexpr size_t kMaxPlaces = 4096;
-constexpr int kLooksPerClock = 16;
+constexpr int kLooksPerClock = 256;
 
 }  // namespace
 
@@ -159,7 +159,9 @@ Mailbox::Outcome Mailbox::Wait(std::chrono::microseconds spin, Clock::time_point
     for (int looks = 1; !ended(answered); ++looks) {
       SpinPause();
       answered = header.answered.load();
-      if (looks % kLooksPerClock == 0 && Clock::now() > spin_end) break;
+      if (looks % kLooksPerClock != 0) continue;
+      if (Clock::now() > spin_end) break;
+      SpinYield();
     }
   }
   while (!ended(answered)) {

@@ -117,7 +117,7 @@ void TakesEachRunOnce(const RunBoard::Watch& watch) {
   auto pages = SharedPages::Create(sizeof(RunBoard)).value();
   auto& board = *reinterpret_cast<RunBoard*>(pages.first.data());
   constexpr uint32_t kRunners = 6;
-  constexpr int kRuns = 3000;
+  constexpr int kRuns = 1000;
   std::array<std::atomic<int>, RunBoard::kSlots> taken{};
   std::vector<std::thread> workers;
   for (uint32_t i = 0; i < kRunners; ++i) {

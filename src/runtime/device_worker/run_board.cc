@@ -10,7 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kLooksPerClock = 64;  // reading the clock takes as long as many looks
+constexpr int kLooksPerClock = 256;  // a clock or a system call takes as long as many looks
 
 }  // namespace
 
@@ -72,11 +72,13 @@ std::optional<uint32_t> RunBoard::Take(const Watch& watch) {
           if (ended_.load() != 0) break;
           continue;
         }
-        if (looks % kLooksPerClock == 0 && watch.spin_us != kForever &&
+        SpinPause();
+        if (looks % kLooksPerClock != 0) continue;
+        if (watch.spin_us != kForever &&
             Clock::now() - since > std::chrono::microseconds(watch.spin_us)) {
           break;
         }
-        SpinPause();
+        SpinYield();
       }
       spinning_.fetch_sub(1);
       if (taken) {
