@@ -100,6 +100,10 @@ class Builder {
         options_(request.precision) {}
 
   Result<DeviceBuild> Build() {
+    VERDICT_ASSIGN_OR_RETURN(const Profile profile,
+                             MakeProfile(imported_.graph, compile_.min_shapes, compile_.opt_shapes,
+                                         compile_.max_shapes));
+    VERDICT_RETURN_IF_ERROR(FixExtents(profile, imported_.graph));
     // As in every build below float32: folded into the first layer's weights, a scaler would leave
     // it inputs of all sizes.
     if (!options_.allowed.empty()) compile_.disabled_passes.emplace_back(kFoldScaler.name);
@@ -301,7 +305,7 @@ class Builder {
     return WriteFileAtomically(request_.save_cache, parts);
   }
 
-  const ImportedModel& imported_;
+  ImportedModel imported_;
   const std::filesystem::path& path_;
   CompileOptions compile_;
   const std::shared_ptr<Device> device_;
