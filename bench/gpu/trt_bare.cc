@@ -52,7 +52,8 @@ class Logger : public nvinfer1::ILogger {
 Logger logger;
 
 void* Symbol(const char* library, const char* name) {
-  void* handle = ::dlopen(library, RTLD_NOW | RTLD_GLOBAL);
+  // Lazily: the parser names the plugin library, and that one cuDNN, which need not be there.
+  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_GLOBAL);
   if (handle == nullptr) Fail(::dlerror());
   void* symbol = ::dlsym(handle, name);
   if (symbol == nullptr) Fail(std::string(library) + " has no " + name);
