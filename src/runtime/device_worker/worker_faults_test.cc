@@ -224,13 +224,13 @@ TEST(WorkerFaults, DeathIsLoggedWithItsCause) {
   DeviceOptions options;
   options.log = [&](const std::string& line) { lines.Add(line); };
   const auto device = OpenFake(options).value();
-  ::kill(WorkerPid(), SIGSEGV);
+  ::kill(WorkerPid(), SIGKILL);
   const auto begin = steady_clock::now();
-  while (lines.text().find("signal 11") == std::string::npos && MillisecondsSince(begin) < 5000) {
+  while (lines.text().find("signal 9") == std::string::npos && MillisecondsSince(begin) < 5000) {
     std::this_thread::sleep_for(milliseconds(5));
   }
-  EXPECT_THAT(lines.text(), HasSubstr("was ended by signal 11"));
-  EXPECT_THAT(device->memory().status().message(), HasSubstr("signal 11"));
+  EXPECT_THAT(lines.text(), HasSubstr("was ended by signal 9"));
+  EXPECT_THAT(device->memory().status().message(), HasSubstr("signal 9"));
 }
 
 TEST(WorkerFaults, WorkerOutlivesSignalsToTheWholeGroup) {
