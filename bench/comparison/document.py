@@ -52,7 +52,7 @@ class _Cells:
         return " / ".join(texts)
 
 
-def _table(head: list[str], rows: list[list[str]], texts: int = 2) -> list[str]:
+def markdown_table(head: list[str], rows: list[list[str]], texts: int = 2) -> list[str]:
     """texts: so many columns are aligned to the left."""
     align = [" --- "] * texts + [" ---: "] * (len(head) - texts)
     return ["| " + " | ".join(head) + " |", "|" + "|".join(align) + "|",
@@ -75,14 +75,15 @@ def _model_tables(cells: _Cells, model: str, maxima: dict) -> list[str]:
                if last else "–")
         table.append([row[0], PROTOCOLS[row[1]], cells.series(row, model, closed, "throughput"),
                       *(cells.series(row, model, closed, f) for f in ("p50", "p99", "p999")), cpu])
-    lines += _table(["server", "protocol", "requests/s", "p50", "p99", "p99.9",
-                     "CPU = user + kernel"], table)
+    lines += markdown_table(["server", "protocol", "requests/s", "p50", "p99", "p99.9",
+                             "CPU = user + kernel"], table)
     lines += [f"Open loop, Poisson arrivals at {_numbers(opened)} % of each one's own maximum; ms "
               "from the time a request was meant to be sent:", ""]
     table = [[row[0], PROTOCOLS[row[1]], number(maxima[(*row, model)]),
               *(cells.series(row, model, opened, f) for f in ("p50", "p99", "p999"))]
              for row in cells.rows(model) if (*row, model) in maxima]
-    return lines + _table(["server", "protocol", "maximum/s", "p50", "p99", "p99.9"], table)
+    return lines + markdown_table(["server", "protocol", "maximum/s", "p50", "p99", "p99.9"],
+                                  table)
 
 
 def _goodput(placement: dict, model: str) -> list[str]:
@@ -95,8 +96,8 @@ def _goodput(placement: dict, model: str) -> list[str]:
             f"time: at the rate that a server sustains ({100 * measuring.SUSTAINED_SHARE:g} % in "
             "time) and at twice that. What is left of the time goes along with each request; "
             "over HTTP only Verdict takes notice.", "",
-            *_table(["server", "protocol", "sustained/s", "goodput/s", "at twice the rate",
-                     "of it"], table)]
+            *markdown_table(["server", "protocol", "sustained/s", "goodput/s",
+                             "at twice the rate", "of it"], table)]
 
 
 def _noise(placement: dict) -> list[str]:
@@ -133,7 +134,7 @@ def _targets(results: dict) -> list[str]:
     table = [[t.what, f"at most {t.limit:.4g} {t.unit}",
               "–" if t.measured is None else f"{t.measured:,.1f} {t.unit}", t.outcome()]
              for t in targets.compare(results)]
-    return lines + _table(["target", "limit", "measured", "outcome"], table, texts=4)
+    return lines + markdown_table(["target", "limit", "measured", "outcome"], table, texts=4)
 
 
 def _starts(results: dict) -> list[str]:
@@ -145,7 +146,7 @@ def _starts(results: dict) -> list[str]:
     table = [[s["peer"], number(s["ready_ms"]), number(s["idle_mib"]),
               *(number(loaded[m][s["peer"]]) if s["peer"] in loaded[m] else "–" for m in loaded)]
              for s in results["starts"]]
-    return lines + _table(["server", "ready, ms", "idle, MiB",
+    return lines + markdown_table(["server", "ready, ms", "idle, MiB",
                            *(f"after {m}, MiB" for m in loaded)], table, texts=1)
 
 

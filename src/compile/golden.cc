@@ -119,13 +119,20 @@ Result<std::vector<Constant>> EvaluateNudged(const Graph& graph, std::span<const
     }));
     views.back() = held.back().view();
   }
-  return Evaluate(graph, views, [&](const Node& node, std::span<TensorView> node_inputs) {
+  const auto nudge = [&](const Node& node, std::span<TensorView> node_inputs) {
     if (RoundingOf(graph, node) == Rounding::kNone) return;
     held.push_back(Nudged(node_inputs[0], random, [](float value, bool up) {
       return value * (up ? 1 + 0x1p-12F : 1 - 0x1p-12F);
     }));
     node_inputs[0] = held.back().view();
-  });
+  };
+  VERDICT_ASSIGN_OR_RETURN(std::vector<Constant> outputs, Evaluate(graph, views, nudge));
+  // A graph input that is passed through points into what is held here.
+  for (Constant& output : outputs) {
+    const auto source = std::ranges::find(held, output.data, &Constant::data);
+    if (source != held.end()) output.owner = source->owner;
+  }
+  return outputs;
 }
 
 Result<std::vector<Constant>> EvaluateOn(const Graph& graph, std::span<const Constant> inputs) {

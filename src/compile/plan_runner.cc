@@ -40,16 +40,4 @@ Result<std::vector<Constant>> PlanRunner::Run(std::span<const TensorView> inputs
   return RunParts(graph_, parts_, inputs, run);
 }
 
-Result<std::string> PlanRunner::LayerInformation() const {
-  std::vector<std::string> texts;
-  for (const auto& program : programs_) {
-    if (program == nullptr) continue;
-    VERDICT_ASSIGN_OR_RETURN(texts.emplace_back(), program->LayerInformation());
-  }
-  if (texts.size() == 1) return texts[0];
-  std::string all = "[";
-  for (const std::string& text : texts) all += (all.size() > 1 ? "," : "") + text;
-  return all + "]";
-}
-
 }  // namespace verdict

@@ -24,10 +24,6 @@ class PlanRunner {
   /// DeviceRunner::Run, and the reference kernels'.
   Result<std::vector<Constant>> Run(std::span<const TensorView> inputs);
 
-  /// The layers of all programs, a JSON text; an array of one text a program where there are
-  /// several.
-  Result<std::string> LayerInformation() const;
-
  private:
   explicit PlanRunner(const Graph& graph) : graph_(graph) {}
 

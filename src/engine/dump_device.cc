@@ -120,21 +120,22 @@ std::string DumpDevicePlan(const EngineContents& contents, size_t index) {
   }
   std::string text = "device plan " + std::to_string(index) + " for " + Printable(plan.backend) +
                      ":\n" + head.Text();
-  Columns columns;
   uint64_t to_device = 0, to_host = 0;
   for (size_t i = 0; i < plan.parts.size(); ++i) {
     const DevicePart& part = plan.parts[i];
     const PartSummary& part_summary = summary.parts[i];
-    columns.Add({"part " + std::to_string(i), part.part.on_device ? "device" : "host",
-                 std::to_string(part.part.nodes.size()) + " nodes: " + OpsText(part_summary.ops),
-                 part.part.on_device ? "program " + BytesText(part.program.size()) : ""});
+    text += "  part " + std::to_string(i) + (part.part.on_device ? "  device  " : "  host  ") +
+            std::to_string(part.part.nodes.size()) + " nodes: " + OpsText(part_summary.ops);
+    if (part.part.on_device) text += "; program " + BytesText(part.program.size());
+    text += "\n";
     if (!part.part.on_device) continue;
+    Columns columns;
     AddCopies(contents.graph, "to device", part_summary.in, columns);
     AddCopies(contents.graph, "to host", part_summary.out, columns);
+    text += columns.Text();
     for (const Copy& copy : part_summary.in) to_device += copy.bytes.value_or(0);
     for (const Copy& copy : part_summary.out) to_host += copy.bytes.value_or(0);
   }
-  text += columns.Text();
   if (!summary.why_none.empty()) return text + "  " + Printable(summary.why_none) + "\n";
   return text + "  copied a run at the expected shapes: " + BytesText(to_device) +
          " to the device, " + BytesText(to_host) + " back\n";

@@ -1,6 +1,5 @@
 #include "observe/metrics.h"
 
-#include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
 #include <functional>
@@ -9,6 +8,8 @@
 
 #include "base/status.h"
 #include "base/unix_time.h"
+#include "observe/gpu/gpu_families.h"
+#include "observe/metric_family.h"
 
 namespace verdict {
 namespace {
@@ -16,26 +17,11 @@ namespace {
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-using Labels = std::vector<ClientMetric::Label>;
-
-MetricFamily Family(const char* name, const char* help, MetricType type) {
-  MetricFamily family;
-  family.name = name;
-  family.help = help;
-  family.type = type;
-  return family;
-}
-
-void Add(MetricFamily* family, Labels labels, double value) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  (family->type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  family->metric.push_back(std::move(metric));
-}
+using Labels = MetricLabels;
 
 MetricFamily Single(const char* name, const char* help, MetricType type, double value) {
-  MetricFamily family = Family(name, help, type);
-  Add(&family, {}, value);
+  MetricFamily family = MakeFamily(name, help, type);
+  AddMetric(&family, {}, value);
   return family;
 }
 
@@ -156,15 +142,17 @@ constexpr DurationMetric kDurationMetrics[] = {
 void AddModelFamilies(const std::vector<ModelSample>& samples,
                       std::vector<MetricFamily>* families) {
   for (const ModelMetric& metric : kModelMetrics) {
-    MetricFamily family = Family(metric.name, metric.help, metric.type);
-    for (const ModelSample& sample : samples) Add(&family, sample.labels, metric.value(sample));
+    MetricFamily family = MakeFamily(metric.name, metric.help, metric.type);
+    for (const ModelSample& sample : samples)
+      AddMetric(&family, sample.labels, metric.value(sample));
     families->push_back(std::move(family));
   }
 
-  MetricFamily failures = Family("nv_inference_request_failure",
-                                 "Inference requests that failed, by reason", MetricType::Counter);
+  MetricFamily failures =
+      MakeFamily("nv_inference_request_failure", "Inference requests that failed, by reason",
+                 MetricType::Counter);
   for (const DurationMetric& metric : kDurationMetrics) {
-    MetricFamily family = Family(metric.name, metric.help, MetricType::Histogram);
+    MetricFamily family = MakeFamily(metric.name, metric.help, MetricType::Histogram);
     for (const ModelSample& sample : samples) {
       family.metric.push_back(HistogramOf(sample.labels, sample.totals.*metric.counts,
                                           sample.totals.times.*metric.sum_ns));
@@ -175,22 +163,23 @@ void AddModelFamilies(const std::vector<ModelSample>& samples,
     for (size_t i = 0; i < kFailureReasonNames.size(); ++i) {
       Labels labels = sample.labels;
       labels.push_back({"reason", std::string(kFailureReasonNames[i])});
-      Add(&failures, std::move(labels), static_cast<double>(sample.totals.failures[i]));
+      AddMetric(&failures, std::move(labels), static_cast<double>(sample.totals.failures[i]));
     }
   }
   families->push_back(std::move(failures));
 
   MetricFamily rows =
-      Family("verdict_batch_rows", "Rows of a run of the engine", MetricType::Histogram);
+      MakeFamily("verdict_batch_rows", "Rows of a run of the engine", MetricType::Histogram);
   MetricFamily rejections =
-      Family("verdict_queue_rejections_total", "Requests that a queue did not execute, by reason",
-             MetricType::Counter);
+      MakeFamily("verdict_queue_rejections_total",
+                 "Requests that a queue did not execute, by reason", MetricType::Counter);
   for (const ModelSample& sample : samples) {
     rows.metric.push_back(RowsHistogramOf(sample.labels, sample.totals.sizes));
     for (size_t i = 0; i < kQueueRejectionNames.size(); ++i) {
       Labels labels = sample.labels;
       labels.push_back({"reason", std::string(kQueueRejectionNames[i])});
-      Add(&rejections, std::move(labels), static_cast<double>(sample.totals.queue.rejected[i]));
+      AddMetric(&rejections, std::move(labels),
+                static_cast<double>(sample.totals.queue.rejected[i]));
     }
   }
   families->push_back(std::move(rows));
@@ -203,25 +192,26 @@ void AddServerFamilies(const ServerSample& server, std::vector<MetricFamily>* fa
                              "begun",
                              MetricType::Gauge, server.ready ? 1 : 0));
   MetricFamily refused =
-      Family("verdict_requests_refused_total", "Calls that were turned away at the door, by reason",
-             MetricType::Counter);
+      MakeFamily("verdict_requests_refused_total",
+                 "Calls that were turned away at the door, by reason", MetricType::Counter);
   for (const auto& [reason, count] : server.refused) {
-    Add(&refused, {{"reason", std::string(reason)}}, static_cast<double>(count));
+    AddMetric(&refused, {{"reason", std::string(reason)}}, static_cast<double>(count));
   }
   families->push_back(std::move(refused));
   if (server.certificates.empty()) return;  // no TLS
-  MetricFamily expiry = Family("verdict_tls_certificate_expiry_timestamp_seconds",
-                               "When a certificate in use ends, as Unix time", MetricType::Gauge);
+  MetricFamily expiry =
+      MakeFamily("verdict_tls_certificate_expiry_timestamp_seconds",
+                 "When a certificate in use ends, as Unix time", MetricType::Gauge);
   for (const ServerSample::Certificate& certificate : server.certificates) {
-    Add(&expiry, {{"use", std::string(certificate.use)}},
-        static_cast<double>(certificate.expires_s));
+    AddMetric(&expiry, {{"use", std::string(certificate.use)}},
+              static_cast<double>(certificate.expires_s));
   }
   families->push_back(std::move(expiry));
   MetricFamily handshakes =
-      Family("verdict_http_tls_handshakes_total", "TLS handshakes of HTTP connections, by result",
-             MetricType::Counter);
-  Add(&handshakes, {{"result", "success"}}, static_cast<double>(server.handshakes_succeeded));
-  Add(&handshakes, {{"result", "failure"}}, static_cast<double>(server.handshakes_failed));
+      MakeFamily("verdict_http_tls_handshakes_total",
+                 "TLS handshakes of HTTP connections, by result", MetricType::Counter);
+  AddMetric(&handshakes, {{"result", "success"}}, static_cast<double>(server.handshakes_succeeded));
+  AddMetric(&handshakes, {{"result", "failure"}}, static_cast<double>(server.handshakes_failed));
   families->push_back(std::move(handshakes));
 }
 
@@ -244,23 +234,23 @@ void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
   families->push_back(Single("verdict_http_connections_refused_total",
                              "HTTP connections refused because there were too many",
                              MetricType::Counter, static_cast<double>(refused)));
-  MetricFamily by_code =
-      Family("verdict_http_responses_total", "HTTP responses by status code", MetricType::Counter);
+  MetricFamily by_code = MakeFamily("verdict_http_responses_total", "HTTP responses by status code",
+                                    MetricType::Counter);
   for (const auto& [code, count] : responses) {
-    Add(&by_code, {{"code", std::to_string(code)}}, static_cast<double>(count));
+    AddMetric(&by_code, {{"code", std::to_string(code)}}, static_cast<double>(count));
   }
   families->push_back(std::move(by_code));
 }
 
 void AddGrpcFamilies(const std::vector<GrpcMetrics>& workers, std::vector<MetricFamily>* families) {
-  MetricFamily by_code = Family("verdict_grpc_responses_total",
-                                "gRPC calls that ended, by status code", MetricType::Counter);
+  MetricFamily by_code = MakeFamily("verdict_grpc_responses_total",
+                                    "gRPC calls that ended, by status code", MetricType::Counter);
   for (size_t code = 0; code < GrpcMetrics{}.responses.size(); ++code) {
     uint64_t count = 0;
     for (const GrpcMetrics& worker : workers) count += worker.responses[code].value();
     if (count == 0 && code != 0) continue;  // OK always, so that the family is there
     const auto name = StatusCodeName(static_cast<StatusCode>(code));
-    Add(&by_code, {{"code", std::string(name)}}, static_cast<double>(count));
+    AddMetric(&by_code, {{"code", std::string(name)}}, static_cast<double>(count));
   }
   families->push_back(std::move(by_code));
 }
@@ -308,25 +298,29 @@ void Metrics::CountReload(const std::string& files, bool ok) {
 std::string Metrics::Text(const ServerSample& server) const {
   std::vector<ModelSample> samples;
   MetricFamily loads =
-      Family("verdict_model_loads_total", "Attempts to load a version of the model, by result",
-             MetricType::Counter);
+      MakeFamily("verdict_model_loads_total", "Attempts to load a version of the model, by result",
+                 MetricType::Counter);
   MetricFamily reloads =
-      Family("verdict_reloads_total",
-             "Attempts to read files again while the server runs, by what they hold and result",
-             MetricType::Counter);
+      MakeFamily("verdict_reloads_total",
+                 "Attempts to read files again while the server runs, by what they hold and result",
+                 MetricType::Counter);
   MetricFamily reloaded =
-      Family("verdict_reload_last_success_timestamp_seconds",
-             "When they were read last without an error, as Unix time", MetricType::Gauge);
+      MakeFamily("verdict_reload_last_success_timestamp_seconds",
+                 "When they were read last without an error, as Unix time", MetricType::Gauge);
   {
     std::lock_guard lock(mutex_);
     for (const auto& [files, counts] : reloads_) {
-      Add(&reloads, {{"files", files}, {"result", "success"}}, static_cast<double>(counts.success));
-      Add(&reloads, {{"files", files}, {"result", "failure"}}, static_cast<double>(counts.failure));
-      Add(&reloaded, {{"files", files}}, static_cast<double>(counts.last_success_s));
+      AddMetric(&reloads, {{"files", files}, {"result", "success"}},
+                static_cast<double>(counts.success));
+      AddMetric(&reloads, {{"files", files}, {"result", "failure"}},
+                static_cast<double>(counts.failure));
+      AddMetric(&reloaded, {{"files", files}}, static_cast<double>(counts.last_success_s));
     }
     for (const auto& [model, counts] : loads_) {
-      Add(&loads, {{"model", model}, {"result", "success"}}, static_cast<double>(counts.success));
-      Add(&loads, {{"model", model}, {"result", "failure"}}, static_cast<double>(counts.failure));
+      AddMetric(&loads, {{"model", model}, {"result", "success"}},
+                static_cast<double>(counts.success));
+      AddMetric(&loads, {{"model", model}, {"result", "failure"}},
+                static_cast<double>(counts.failure));
     }
     for (const auto& [key, model] : models_) {
       samples.push_back({{{"model", key.first}, {"version", key.second}},
@@ -351,6 +345,8 @@ std::string Metrics::Text(const ServerSample& server) const {
   families.push_back(std::move(reloads));
   families.push_back(std::move(reloaded));
   AddServerFamilies(server, &families);
+  if (server.device.has_value()) AddDeviceFamilies(*server.device, &families);
+  AddGpuFamilies(server.gpus, &families);
   return prometheus::TextSerializer().Serialize(families);
 }
 

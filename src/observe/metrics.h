@@ -5,11 +5,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "observe/device_families.h"
+#include "observe/gpu/gpu_sample.h"
 #include "observe/local_counter.h"
 #include "observe/model_metrics.h"
 #include "observe/trace/trace_counters.h"
@@ -41,6 +44,8 @@ struct ServerSample {
   std::vector<Certificate> certificates;  // none without TLS
   uint64_t handshakes_succeeded = 0;      // of HTTP; gRPC does not tell
   uint64_t handshakes_failed = 0;
+  std::vector<GpuSample> gpus;         // none without NVML
+  std::optional<DeviceSample> device;  // none where models run on no device
 };
 
 /// All that the server counts, in Prometheus' text format. The names are pinned in

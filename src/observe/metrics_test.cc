@@ -57,6 +57,20 @@ TEST(Metrics, NamesTypesAndLabelsArePinned) {
   ServerSample server;
   server.refused = {{"shed", 0}};
   server.certificates = {{"server", 1}};
+  server.gpus = {{.uuid = "GPU-0",
+                  .utilization = 0,
+                  .memory_total_bytes = 0,
+                  .memory_used_bytes = 0,
+                  .power_watts = 0,
+                  .power_limit_watts = 0,
+                  .energy_joules = 0,
+                  .temperature_celsius = 0,
+                  .sm_clock_hertz = 0,
+                  .memory_clock_hertz = 0,
+                  .corrected_ecc_errors = 0,
+                  .uncorrected_ecc_errors = 0,
+                  .throttle_reasons = 0}};
+  server.device.emplace().models.resize(1);
   std::ifstream file(VERDICT_SOURCE_DIR "/tests/golden/metrics.txt");
   ASSERT_TRUE(file) << "tests/golden/metrics.txt is missing";
   std::set<std::string> pinned;

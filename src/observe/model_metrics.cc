@@ -38,6 +38,7 @@ void ModelMetrics::RecordSuccess(int worker, const Rows& rows, uint64_t now_ms,
                                  const RequestTimes& times) {
   Slot& slot = slots_[static_cast<size_t>(worker)];
   slot.success.Add(1);
+  slot.device_uses[static_cast<size_t>(rows.device)].Add(1);
   slot.inferences.Add(rows.request);
   if (rows.alone) slot.sizes.AddRun(rows.run, times.infer_ns);
   slot.sizes.AddRequest(rows.run, times.input_ns, times.output_ns);
@@ -74,6 +75,7 @@ void ModelMetrics::SetLoaded(bool ready, double load_seconds) {
 ModelTotals ModelMetrics::Sum() const {
   ModelTotals sum;
   for (const Slot& slot : slots_) {
+    for (size_t i = 0; i < kNumDeviceUses; ++i) sum.device_uses[i] += slot.device_uses[i].value();
     sum.success += slot.success.value();
     sum.inferences += slot.inferences.value();
     slot.sizes.AddTo(&sum.sizes);

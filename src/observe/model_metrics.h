@@ -52,6 +52,16 @@ inline constexpr std::array<std::string_view, 5> kQueueRejectionNames = {
     "full", "deadline_unreachable", "expired", "timeout", "cancelled"};
 using QueueRejections = std::array<uint64_t, kQueueRejectionNames.size()>;
 
+/// What came of the device for a request that succeeded.
+enum class DeviceUse {
+  kAnswered,
+  kNotThere,  // the model was not on it; the CPU has answered, as below
+  kDeclined,  // shapes or contents that the model's plan there does not take
+  kFailed,    // a run failed there
+};
+inline constexpr size_t kNumDeviceUses = 4;
+using DeviceUses = std::array<uint64_t, kNumDeviceUses>;
+
 /// What has been counted of a model's queue since it was made.
 struct QueueTotals {
   uint64_t waiting = 0;         // requests, at this moment
@@ -69,6 +79,7 @@ struct QueueTotals {
 struct ModelTotals {
   uint64_t success = 0;            // requests
   uint64_t inferences = 0;         // rows
+  DeviceUses device_uses{};        // of the requests that succeeded
   uint64_t executions = 0;         // runs of the engine
   uint64_t last_inference_ms = 0;  // since the epoch; 0: never
   uint64_t failure_ns = 0;
@@ -101,6 +112,7 @@ class ModelMetrics {
     uint64_t run = 1;
     /// It was a run of its own on the transport's thread, counted here; a queue counts its own.
     bool alone = true;
+    DeviceUse device = DeviceUse::kNotThere;
   };
   /// Threads: the worker's own.
   void RecordSuccess(int worker, const Rows& rows, uint64_t now_ms, const RequestTimes& times);
@@ -122,6 +134,7 @@ class ModelMetrics {
  private:
   struct alignas(64) Slot {
     LocalCounter success, inferences, last_inference_ms, failure_ns;
+    std::array<LocalCounter, kNumDeviceUses> device_uses;
     std::array<LocalCounter, kFailureReasonNames.size()> failures;
     LocalCounter total_ns, input_ns, queue_ns, infer_ns, output_ns;
     std::array<LocalCounter, kDurationBucketsUs.size() + 1> request_durations, input_durations,

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <map>
 
+#include "ops/infer.h"
+
 namespace verdict {
 namespace {
 
@@ -225,6 +227,20 @@ std::vector<std::vector<Shape>> MeasuredShapes(const Graph& graph, const Profile
     sets.push_back(std::move(shapes));
   }
   return sets;
+}
+
+Status FixExtents(const Profile& profile, Graph& graph) {
+  bool is_changed = false;
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const InputRange& range = profile.inputs[i];
+    Shape& shape = graph.value(graph.inputs[i]).shape;
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      if (!IsSymbol(shape[axis]) || range.min[axis] != range.max[axis]) continue;
+      shape[axis] = range.min[axis];  // of the symbol everywhere: a profile gives it one size
+      is_changed = true;
+    }
+  }
+  return is_changed ? InferShapes(graph) : OkStatus();
 }
 
 bool Covers(const Profile& profile, std::span<const Shape> shapes) {

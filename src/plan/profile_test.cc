@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ops/infer.h"
+
 namespace verdict {
 namespace {
 
@@ -49,6 +51,21 @@ TEST_F(ProfileTest, DefaultsSymbolsTo1_8_128) {
   EXPECT_EQ(profile->inputs[0].min, (Shape{1, 30}));
   EXPECT_EQ(profile->inputs[0].opt, (Shape{8, 30}));
   EXPECT_EQ(profile->inputs[1].max, (Shape{128}));
+}
+
+TEST_F(ProfileTest, FixesTheExtentsThatCannotVary) {
+  const Dim events = graph_.Symbol("T");
+  const ValueId z = graph_.AddInput("z", DataType::kFloat32, Shape{graph_.Symbol("N"), events});
+  const ValueId sum = graph_.AddValue("sum", DataType::kUndefined, Shape{});
+  graph_.nodes.push_back({.name = "", .op = "Relu", .inputs = {z}, .outputs = {sum}});
+  graph_.outputs = {sum};
+  ASSERT_TRUE(InferShapes(graph_).ok());
+  const auto profile = Make("x:1x30,z:1x12", "x:4x30,z:4x12", "x:8x30,z:8x12");
+  ASSERT_TRUE(profile.ok()) << profile.status().ToString();
+  ASSERT_TRUE(FixExtents(*profile, graph_).ok());
+  EXPECT_EQ(graph_.value(z).shape, (Shape{graph_.Symbol("N"), 12}));
+  EXPECT_EQ(graph_.value(sum).shape, (Shape{graph_.Symbol("N"), 12}));
+  EXPECT_EQ(graph_.value(graph_.inputs[0]).shape, (Shape{graph_.Symbol("N"), 30}));
 }
 
 TEST_F(ProfileTest, OneFlagStandsForAllThree) {

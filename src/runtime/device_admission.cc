@@ -123,6 +123,7 @@ Result<std::shared_ptr<DeviceEngine>> DeviceHostCore::LoadChecked(
   VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<DeviceEngine> loaded,
                            DeviceEngine::Load(device_, engine, plan, options));
   VERDICT_RETURN_IF_ERROR(loaded->CheckGolden(engine).WithContext("checked on the device"));
+  if (options.prepare) VERDICT_RETURN_IF_ERROR(options.prepare(*loaded));
   return loaded;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,9 +13,14 @@
 
 namespace verdict {
 
+class DeviceEngine;
+
 struct DeviceEngineOptions {
   int streams = 2;     // runs at a time
   bool graphs = true;  // CUDA graphs and the like
+  /// Called each time that a host has loaded and checked the engine, before sessions run there: to
+  /// warm it up and measure it. An error keeps the engine off the device. May be empty.
+  std::function<Status(DeviceEngine& loaded)> prepare;
 };
 
 /// An engine's device plan, loaded: the programs of its device parts, engines of its host parts,

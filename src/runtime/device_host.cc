@@ -109,9 +109,11 @@ DeviceAttachment DeviceHostCore::Attach(const std::shared_ptr<const Engine>& eng
                     "'; build it with --backend " + info.backend;
     return DescribeLocked(*entry);
   }
-  if (entry->plan == nullptr && plan->fingerprint != info.fingerprint) {
-    entry->reason = "the engine's plan is for '" + plan->fingerprint + "', this device is '" +
-                    info.fingerprint + "'";
+  const bool fits = plan->fingerprint == info.fingerprint;
+  if (entry->plan == nullptr && !(fits && options_.stored_plans)) {
+    entry->reason = fits ? "plans of files are not taken"
+                         : "the engine's plan is for '" + plan->fingerprint +
+                               "', this device is '" + info.fingerprint + "'";
     entry->state = options_.rebuild ? State::kBuilding : State::kRefused;
     entry->reason += options_.rebuild ? ": it is being built again" : ": build the engine here";
     entry->wants_build = options_.rebuild;

@@ -27,6 +27,8 @@ struct DeviceHostOptions {
   DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
+  /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).
+  bool stored_plans = true;
   /// Makes a plan for this device of one that was made for another. Empty: RebuildDevicePlan, which
   /// keeps the parts as they are. Called on the host's thread, at the lowest priority.
   std::function<Result<DevicePlan>(const EngineContents& contents, const DevicePlan& old,

@@ -45,6 +45,9 @@ class DeviceSlot {
   /// run: no lock, no shared line that anybody writes while nothing changes.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
+  /// Whether a device engine is attached. Cost: a load.
+  bool attached() const { return attached_.load(std::memory_order_relaxed); }
+
   /// The link (null: none) and the generation it is of.
   std::shared_ptr<const DeviceLink> Get(uint64_t& generation) const;
 
@@ -57,6 +60,7 @@ class DeviceSlot {
   mutable std::mutex mutex_;  // guards link_ and changes of generation_
   std::shared_ptr<const DeviceLink> link_;
   std::atomic<uint64_t> generation_{0};
+  std::atomic<bool> attached_{false};
 };
 
 }  // namespace verdict

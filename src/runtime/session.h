@@ -35,6 +35,10 @@ class Session {
   const Engine& engine() const { return *engine_; }
   /// Who answered the last run: "cpu", or the device's backend ("tensorrt"). Valid until the next.
   std::string_view last_backend() const;
+  /// What came of the device in it.
+  DeviceOutcome device_outcome() const {
+    return device_ == nullptr ? DeviceOutcome::kNotThere : device_->outcome();
+  }
 
  private:
   explicit Session(std::shared_ptr<const Engine> engine);

@@ -16,7 +16,7 @@ constexpr size_t kMostBytes = size_t{1} << 46;  // of outputs; far from overflow
 uint64_t SessionDevice::Follow(const Engine& engine) {
   uint64_t generation = 0;
   link_ = engine.device_slot().Get(generation);
-  answered_ = false;
+  outcome_ = DeviceOutcome::kNotThere;
   if (link_ != nullptr && link_->engine != nullptr && !MakeRoom(*link_->engine)) link_ = nullptr;
   return generation;
 }
@@ -43,21 +43,23 @@ bool SessionDevice::MakeRoom(const DeviceEngine& device) {
 }
 
 bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs) {
-  answered_ = false;
+  outcome_ = DeviceOutcome::kNotThere;
   if (link_ == nullptr) return false;
   if (link_->engine == nullptr) {
     link_->NoteUse();
     return false;
   }
   const Status status = link_->engine->Run(inputs, outputs_, capacities_);
-  answered_ = status.ok();
   switch (status.code()) {
     case StatusCode::kOk:
+      outcome_ = DeviceOutcome::kAnswered;
       return true;
     case StatusCode::kInvalidArgument:  // right or wrong, the CPU plan can tell
     case StatusCode::kCancelled:        // taken off meanwhile
+      outcome_ = DeviceOutcome::kDeclined;
       return false;
     default:
+      outcome_ = DeviceOutcome::kFailed;
       break;
   }
   // Others of this engine's sessions need not find out for themselves.
@@ -67,7 +69,8 @@ bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs
 }
 
 std::string_view SessionDevice::answered_by() const {
-  return answered_ ? std::string_view(link_->engine->backend()) : std::string_view();
+  const bool answered = outcome_ == DeviceOutcome::kAnswered;
+  return answered ? std::string_view(link_->engine->backend()) : std::string_view();
 }
 
 }  // namespace verdict

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/device_outcome.h"
 #include "runtime/device_slot.h"
 #include "runtime/engine.h"
 
@@ -25,6 +26,8 @@ class SessionDevice {
   bool Run(const Engine& engine, std::span<const TensorView> inputs);
 
   std::span<const TensorView> outputs() const { return outputs_; }
+  /// What came of the last run.
+  DeviceOutcome outcome() const { return outcome_; }
   /// The backend of the last run's answer; empty if it was not the device's.
   std::string_view answered_by() const;
 
@@ -35,7 +38,7 @@ class SessionDevice {
   bool MakeRoom(const DeviceEngine& device);
 
   std::shared_ptr<const DeviceLink> link_;
-  bool answered_ = false;
+  DeviceOutcome outcome_ = DeviceOutcome::kNotThere;
   std::unique_ptr<std::byte, Free> memory_;
   std::vector<TensorView> outputs_;  // into memory_
   std::vector<size_t> capacities_;   // of each, bytes

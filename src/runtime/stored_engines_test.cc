@@ -18,7 +18,7 @@ std::vector<std::filesystem::path> StoredEngines() {
   for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
     if (entry.path().extension() == ".engine") paths.push_back(entry.path());
   }
-  EXPECT_GE(paths.size(), 3u);
+  EXPECT_GE(paths.size(), 4u);
   return paths;
 }
 
@@ -31,6 +31,15 @@ TEST(StoredEngines, LoadAndPassTheirGoldenVectors) {
     const Status status = Engine::CheckGolden(*engine);
     EXPECT_TRUE(status.ok()) << status.ToString();
   }
+}
+
+TEST(StoredEngines, OfFormat1_1HaveTheirDevicePlans) {
+  const auto engine = Engine::Load(kFolder / "skl_mlp_binary.v1_1.engine");
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  const auto& plans = (*engine)->contents().device_plans;
+  ASSERT_EQ(plans.size(), 1u);
+  EXPECT_EQ(plans[0].backend, "fake");
+  EXPECT_FALSE(plans[0].parts.at(0).program.empty());
 }
 
 TEST(StoredEngines, ScoreTheSameWhenTheFileThatWasReadIsDestroyed) {

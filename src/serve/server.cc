@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/cpu_count.h"
+#include "serve/device/device_sample.h"
 #include "serve/tls/grpc_credentials.h"
 
 namespace verdict {
@@ -84,9 +85,9 @@ Result<std::unique_ptr<HttpServer>> WithKey(const char* key,
 }  // namespace
 
 std::vector<Status> Server::Check(const ServerOptions& options) {
-  std::vector<Status> problems = {CheckAdminPort(options), MakeGate(options).status(),
+  std::vector<Status> problems = {CheckAdminPort(options),   MakeGate(options).status(),
                                   MakeTls(options).status(), CheckGrpc(options),
-                                  CheckTracing(options)};
+                                  CheckTracing(options),     ServingDevice::Check(options.device)};
   std::erase_if(problems, [](const Status& status) { return status.ok(); });
   return problems;
 }
@@ -120,11 +121,14 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   if (!complete.trace_collector.url.empty()) {
     VERDICT_RETURN_IF_ERROR(service.tracer().Start(complete.trace_collector, complete.trace));
   }
+  server->device_ = ServingDevice::Open(complete.device);
+  service.SetDevice(server->device_.get());
   ModelHost host;
   host.workers = service.workers();
   for (int i = 0; i < host.workers; ++i) host.arenas.push_back(std::make_shared<Arena>());
   host.metrics = &service.metrics();
   host.scheduler = server->scheduler_.get();
+  host.device = server->device_.get();
   VERDICT_ASSIGN_OR_RETURN(
       server->manager_,
       ModelManager::Create(complete.repository, complete.models, host, &service.models(),
@@ -132,6 +136,11 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   service.SetManager(server->manager_.get());
   VERDICT_ASSIGN_OR_RETURN(server->tls_, MakeTls(complete));
   VERDICT_RETURN_IF_ERROR(server->StartReloader(certificate_stamp, clients_stamp));
+  if (complete.gpu_metrics_interval.count() > 0) {
+    GpuSamplerOptions gpus;
+    gpus.interval = complete.gpu_metrics_interval;
+    VERDICT_ASSIGN_OR_RETURN(server->gpus_, GpuSampler::Start(gpus));
+  }
   VERDICT_ASSIGN_OR_RETURN(
       server->metrics_,
       WithKey("metrics.port", HttpServer::Start(complete.metrics_host, complete.metrics_port, 1,
@@ -207,7 +216,9 @@ Status Server::StartReloader(const std::string& certificate_stamp,
 }
 
 /// What only the server knows of a scrape.
-void Server::Sample(ServerSample* sample) const {
+void Server::Sample(ServerSample* sample) {
+  if (gpus_ != nullptr) sample->gpus = gpus_->Last();
+  sample->device = SampleDevice(*device_, *service_.models().Current());
   if (tls_ == nullptr) return;
   sample->certificates.push_back({"server", tls_->expires_s()});
   if (const int64_t ca = tls_->client_ca_expires_s(); ca != 0) {

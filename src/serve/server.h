@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "base/status.h"
+#include "observe/gpu/gpu_sampler.h"
 #include "serve/admission/gate.h"
 #include "serve/admission/reloader.h"
+#include "serve/device/serving_device.h"
 #include "serve/endpoints/service.h"
 #include "serve/grpc/server.h"
 #include "serve/http/inference_handler.h"
@@ -29,6 +31,7 @@ struct ServerOptions {
   uint16_t grpc_port = 8001;
   std::string metrics_host = "127.0.0.1";
   uint16_t metrics_port = 8002;
+  std::chrono::milliseconds gpu_metrics_interval{0};  // 0: GPUs are not asked
   std::string admin_host = "127.0.0.1";
   uint16_t admin_port = 8003;
   TlsOptions tls;  // of the inference ports and the admin port
@@ -37,6 +40,7 @@ struct ServerOptions {
   int grpc_threads = 0;     // 0: one a CPU
   int compute_threads = 0;  // 0: one a CPU
   RepositoryOptions models;
+  ServingDeviceOptions device;
   HttpLimits limits;
   GrpcLimits grpc_limits;
   /// From the moment readiness fails to the moment connections are refused.
@@ -95,7 +99,7 @@ class Server {
   Status StartGrpc();
   /// Each: StampOf the files before they were read.
   Status StartReloader(const std::string& certificate_stamp, const std::string& clients_stamp);
-  void Sample(ServerSample* sample) const;
+  void Sample(ServerSample* sample);
 
   ServerOptions options_;
   Service service_;
@@ -108,6 +112,8 @@ class Server {
   std::unique_ptr<GrpcServer> grpc_;
   std::shared_ptr<TlsContext> tls_;  // null: plain HTTP
   std::unique_ptr<Reloader> reloader_;
+  std::unique_ptr<GpuSampler> gpus_;  // null: not asked
+  std::unique_ptr<ServingDevice> device_;
   // Ends before what it answers through, and after all that submits to it.
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above

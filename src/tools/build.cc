@@ -136,11 +136,12 @@ Result<DeviceBuildRequest> DeviceRequestOf(const BuildFlags& flags) {
 
 /// The build for a device: what was found goes to the terminal, into the metadata and to --report.
 Result<CompileResult> CompileForDevice(const BuildFlags& flags, const ImportedModel& model,
-                                       const CompileOptions& options, Device& device) {
+                                       const CompileOptions& options,
+                                       std::shared_ptr<Device> device) {
   VERDICT_ASSIGN_OR_RETURN(const DeviceBuildRequest request, DeviceRequestOf(flags));
   VERDICT_ASSIGN_OR_RETURN(const auto report_path, ReportPath(flags));
   VERDICT_ASSIGN_OR_RETURN(DeviceBuild build,
-                           BuildForDevice(model, flags.onnx, options, device, request));
+                           BuildForDevice(model, flags.onnx, options, std::move(device), request));
   if (build.report) {
     PrintTable(*build.report);
     build.compiled.contents.metadata["device_precision_report"] = ToJson(*build.report);
@@ -204,7 +205,7 @@ Status Build(const BuildFlags& flags) {
   VERDICT_ASSIGN_OR_RETURN(const auto target, CheckTargetOf(flags, "--saveEngine", flags.engine));
   VERDICT_RETURN_IF_ERROR(CheckTogether(flags));
   VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
-  std::unique_ptr<Device> device;
+  std::shared_ptr<Device> device;
   if (flags.for_device()) {
     VERDICT_ASSIGN_OR_RETURN(device, OpenChosenDevice(flags.device));
     std::printf("device %d: %s, %s\n", device->info().index,
@@ -215,7 +216,7 @@ Status Build(const BuildFlags& flags) {
     std::printf("imported %s: %zu nodes\ntactics:\n", flags.onnx.c_str(), model.graph.nodes.size());
   }
   VERDICT_ASSIGN_OR_RETURN(const CompileResult compiled,
-                           device != nullptr ? CompileForDevice(flags, model, options, *device)
+                           device != nullptr ? CompileForDevice(flags, model, options, device)
                            : AllowedBy(flags).empty()
                                ? CompileImported(std::move(model), flags.onnx, options)
                                : CompilePrecision(flags, model, options));

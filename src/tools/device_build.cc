@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "compile/device_compile.h"
 #include "compile/pipeline.h"
-#include "compile/plan_runner.h"
+#include "runtime/device_engine.h"
 #include "tools/device_samples.h"
 #include "tools/model_file.h"
 #include "tools/precision_trial.h"
@@ -67,34 +67,43 @@ std::vector<Rung> Ladder(const DeviceBuildRequest& request) {
   return rungs;
 }
 
-class PlanGraphRunner : public GraphRunner {
+/// Runs the engine's samples where it will be served.
+class DeviceGraphRunner : public GraphRunner {
  public:
-  explicit PlanGraphRunner(PlanRunner& runner) : runner_(runner) {}
+  explicit DeviceGraphRunner(DeviceEngine& engine) : engine_(engine) {
+    for (const size_t bytes : engine.output_bytes()) {
+      TensorView& view = views_.emplace_back();
+      view.data = memory_.emplace_back(bytes).data();
+    }
+  }
   Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override {
-    VERDICT_ASSIGN_OR_RETURN(outputs_, runner_.Run(inputs));
-    views_.clear();
-    for (const Constant& output : outputs_) views_.push_back(output.view());
+    VERDICT_RETURN_IF_ERROR(engine_.Run(inputs, views_, engine_.output_bytes()));
     return std::span<const TensorView>(views_);
   }
 
  private:
-  PlanRunner& runner_;
-  std::vector<Constant> outputs_;
+  DeviceEngine& engine_;
+  std::vector<std::vector<std::byte>> memory_;
   std::vector<TensorView> views_;
 };
 
 class Builder {
  public:
   Builder(const ImportedModel& model, const std::filesystem::path& path,
-          const CompileOptions& compile, Device& device, const DeviceBuildRequest& request)
+          const CompileOptions& compile, std::shared_ptr<Device> device,
+          const DeviceBuildRequest& request)
       : imported_(model),
         path_(path),
         compile_(compile),
-        device_(device),
+        device_(std::move(device)),
         request_(request),
         options_(request.precision) {}
 
   Result<DeviceBuild> Build() {
+    VERDICT_ASSIGN_OR_RETURN(const Profile profile,
+                             MakeProfile(imported_.graph, compile_.min_shapes, compile_.opt_shapes,
+                                         compile_.max_shapes));
+    VERDICT_RETURN_IF_ERROR(FixExtents(profile, imported_.graph));
     // As in every build below float32: folded into the first layer's weights, a scaler would leave
     // it inputs of all sizes.
     if (!options_.allowed.empty()) compile_.disabled_passes.emplace_back(kFoldScaler.name);
@@ -208,15 +217,19 @@ class Builder {
     }
     options.build.log = options.log = request_.log;
     if (request_.rows_independent) options.rows_independent = request_.rows_independent(contents);
-    auto plan = MakeDevicePlan(contents, device_, options);
+    auto plan = MakeDevicePlan(contents, *device_, options);
     // Too imprecise, or a precision that this device does not have.
     if (plan.status().code() == StatusCode::kDataLoss) return plan.status().message();
     if (!plan.ok()) return plan.status();
-    VERDICT_ASSIGN_OR_RETURN(const auto runner,
-                             PlanRunner::Load(contents.graph, contents.profiles, *plan, device_));
-    VERDICT_ASSIGN_OR_RETURN(const std::string why, Gate(rung, *runner));
+    VERDICT_ASSIGN_OR_RETURN(const auto engine, Engine::FromContents(contents));
+    VERDICT_ASSIGN_OR_RETURN(const auto loaded, DeviceEngine::Load(device_, *engine, *plan, {}));
+    // As every server does when it puts the engine on the device.
+    const Status golden = loaded->CheckGolden(*engine);
+    if (golden.code() == StatusCode::kDataLoss) return golden.message();
+    if (!golden.ok()) return golden;
+    VERDICT_ASSIGN_OR_RETURN(const std::string why, Gate(rung, *loaded));
     if (!why.empty()) return why;
-    VERDICT_ASSIGN_OR_RETURN(build_.layers, runner->LayerInformation());
+    VERDICT_ASSIGN_OR_RETURN(build_.layers, loaded->LayerInformation());
     contents.device_plans = {*std::move(plan)};
     build_.precision = rung.name;
     build_.compiled = std::move(compiled);
@@ -236,13 +249,13 @@ class Builder {
   }
 
   /// Why the scores on the device are not good enough; empty if they are, or nothing can tell.
-  Result<std::string> Gate(const Rung& rung, PlanRunner& plan) {
+  Result<std::string> Gate(const Rung& rung, DeviceEngine& engine) {
     if (source_ == nullptr) return std::string();
-    PlanGraphRunner runner(plan);
+    DeviceGraphRunner runner(engine);
     auto scores = ReadScores(runner, axes_, score_, rows_at_once_, *source_);
     if (!scores.ok()) return scores.status().WithContext("the scores on the device");
     const auto is_finite = [](float value) { return std::isfinite(value); };
-    const std::string name = rung.name + " on " + device_.info().name;
+    const std::string name = rung.name + " on " + device_->info().name;
     if (!std::ranges::all_of(scores->values, is_finite) &&
         std::ranges::all_of(baseline_.values, is_finite)) {
       return name + " overflows";
@@ -292,10 +305,10 @@ class Builder {
     return WriteFileAtomically(request_.save_cache, parts);
   }
 
-  const ImportedModel& imported_;
+  ImportedModel imported_;
   const std::filesystem::path& path_;
   CompileOptions compile_;
-  Device& device_;
+  const std::shared_ptr<Device> device_;
   const DeviceBuildRequest& request_;
   const PrecisionOptions& options_;
   CompileResult in_float_;
@@ -313,9 +326,9 @@ class Builder {
 }  // namespace
 
 Result<DeviceBuild> BuildForDevice(const ImportedModel& model, const std::filesystem::path& path,
-                                   const CompileOptions& compile, Device& device,
+                                   const CompileOptions& compile, std::shared_ptr<Device> device,
                                    const DeviceBuildRequest& request) {
-  return Builder(model, path, compile, device, request).Build();
+  return Builder(model, path, compile, std::move(device), request).Build();
 }
 
 }  // namespace verdict

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,9 +45,9 @@ struct DeviceBuild {
 /// labelled samples on the device are held against float32's on the CPU; where they lose more of
 /// the ROC-AUC than is allowed, or golden vectors come out wrong, the next wider precision is built
 /// and a note says so. path: of the ONNX file. Errors: as CompileImported, BuildPrecision,
-/// MakeDevicePlan, OpenCalibrationData.
+/// MakeDevicePlan, DeviceEngine::Load, OpenCalibrationData.
 Result<DeviceBuild> BuildForDevice(const ImportedModel& model, const std::filesystem::path& path,
-                                   const CompileOptions& compile, Device& device,
+                                   const CompileOptions& compile, std::shared_ptr<Device> device,
                                    const DeviceBuildRequest& request);
 
 }  // namespace verdict

@@ -91,7 +91,7 @@ class DeviceBuildTest : public ::testing::Test {
   ~DeviceBuildTest() override { std::filesystem::remove(path_); }
 
   Result<DeviceBuild> Build() {
-    return BuildForDevice(model_, path_, compile_, *MakeFakeDevice(fake_), request_);
+    return BuildForDevice(model_, path_, compile_, MakeFakeDevice(fake_), request_);
   }
 
   const std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) /

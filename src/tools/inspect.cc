@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "compile/plan_runner.h"
 #include "engine/dump.h"
+#include "runtime/device_engine.h"
 #include "tools/device_flags.h"
 #include "tools/help_all.h"
 #include "tools/model_file.h"
@@ -41,10 +41,14 @@ Status InspectDevice(const Flags& flags, const EngineContents& contents) {
     return FailedPrecondition(flags.file + " has no plan for '" + flags.device.backend +
                               "'; build it with --backend " + flags.device.backend);
   }
-  VERDICT_ASSIGN_OR_RETURN(const auto device, OpenChosenDevice(flags.device));
-  const auto runner = PlanRunner::Load(contents.graph, contents.profiles, *plan, *device);
-  if (!runner.ok()) return runner.status().WithContext(flags.file);
-  VERDICT_ASSIGN_OR_RETURN(const std::string layers, (*runner)->LayerInformation());
+  VERDICT_ASSIGN_OR_RETURN(const std::shared_ptr<Device> device, OpenChosenDevice(flags.device));
+  VERDICT_ASSIGN_OR_RETURN(const auto engine, Engine::FromContents(contents));
+  DeviceEngineOptions one;
+  one.streams = 1;
+  one.graphs = false;
+  const auto loaded = DeviceEngine::Load(device, *engine, *plan, one);
+  if (!loaded.ok()) return loaded.status().WithContext(flags.file);
+  VERDICT_ASSIGN_OR_RETURN(const std::string layers, (*loaded)->LayerInformation());
   return ShowLayers(layers, flags.dump_layers, flags.export_layers);
 }
 

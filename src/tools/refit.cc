@@ -35,12 +35,18 @@ Result<CompileResult> CompileLike(const EngineContents& old, const Flags& flags)
     return FailedPrecondition(flags.old_engine + ": it has " + std::to_string(old.profiles.size()) +
                               " profiles, only engines with one are refitted");
   }
-  VERDICT_ASSIGN_OR_RETURN(const ImportedModel model, ImportOnnx(flags.onnx));
+  VERDICT_ASSIGN_OR_RETURN(ImportedModel model, ImportOnnx(flags.onnx));
   CompileOptions options;
   options.min_shapes = ShapesOf(old.profiles[0], &InputRange::min);
   options.opt_shapes = ShapesOf(old.profiles[0], &InputRange::opt);
   options.max_shapes = ShapesOf(old.profiles[0], &InputRange::max);
   options.disabled_passes = flags.disabled_passes;
+  if (!old.device_plans.empty()) {  // as BuildForDevice
+    VERDICT_ASSIGN_OR_RETURN(
+        const Profile profile,
+        MakeProfile(model.graph, options.min_shapes, options.opt_shapes, options.max_shapes));
+    VERDICT_RETURN_IF_ERROR(FixExtents(profile, model.graph));
+  }
   // Builds below float32 leave the scaler where it is.
   std::string difference;
   for (const bool fold_scaler : {true, false}) {
@@ -109,7 +115,7 @@ std::function<Status()> Declare(CLI::App& app) {
 
 const Subcommand kRefitCommand = {
     .name = "refit",
-    .summary = "Gives an engine other weights, without building for a device again.",
+    .summary = "Gives an engine the weights of a retrained model.",
     .example = "  verdict refit --loadEngine m.engine --onnx new.onnx --saveEngine new.engine",
     .declare = Declare};
 

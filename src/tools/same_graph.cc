@@ -24,7 +24,20 @@ std::string DifferenceOfIds(const Graph& a, const Graph& b, const std::vector<Va
   }
   for (size_t i = 0; i < left.size(); ++i) {
     if (IsSameValue(a, b, left[i], right[i])) continue;
-    return ValueText(b, right[i]) + " instead of " + ValueText(a, left[i]);
+    const std::string old_text = ValueText(a, left[i]), text = ValueText(b, right[i]);
+    if (old_text == text) return text + " as another value than before";
+    return text + " instead of " + old_text;
+  }
+  return "";
+}
+
+/// Of the graph's inputs or outputs, whose names count.
+std::string DifferenceOfEnds(const Graph& a, const Graph& b, const std::vector<ValueId>& left,
+                             const std::vector<ValueId>& right) {
+  if (std::string found = DifferenceOfIds(a, b, left, right); !found.empty()) return found;
+  for (size_t i = 0; i < left.size(); ++i) {
+    const std::string &old_name = a.value(left[i]).name, &name = b.value(right[i]).name;
+    if (old_name != name) return "'" + name + "' instead of '" + old_name + "'";
   }
   return "";
 }
@@ -32,15 +45,8 @@ std::string DifferenceOfIds(const Graph& a, const Graph& b, const std::vector<Va
 }  // namespace
 
 std::string DifferenceOfGraphs(const Graph& a, const Graph& b) {
-  for (const auto ids : {&Graph::inputs, &Graph::outputs}) {
-    const char* what = ids == &Graph::inputs ? "its inputs: " : "its outputs: ";
-    if (std::string found = DifferenceOfIds(a, b, a.*ids, b.*ids); !found.empty()) {
-      return what + found;
-    }
-    for (size_t i = 0; i < (a.*ids).size(); ++i) {
-      const std::string &old_name = a.value((a.*ids)[i]).name, &name = b.value((b.*ids)[i]).name;
-      if (old_name != name) return what + ("'" + name + "' instead of '" + old_name + "'");
-    }
+  if (std::string found = DifferenceOfEnds(a, b, a.inputs, b.inputs); !found.empty()) {
+    return "its inputs: " + found;
   }
   if (a.nodes.size() != b.nodes.size()) {
     return "it has " + std::to_string(b.nodes.size()) + " nodes instead of " +
@@ -56,7 +62,8 @@ std::string DifferenceOfGraphs(const Graph& a, const Graph& b) {
       if (!found.empty()) return where + node.op + " of " + found;
     }
   }
-  return "";
+  const std::string found = DifferenceOfEnds(a, b, a.outputs, b.outputs);
+  return found.empty() ? "" : "its outputs: " + found;
 }
 
 }  // namespace verdict

@@ -116,6 +116,7 @@ ServerConfigSources SourcesOf(const ServeFlags& flags) {
     const std::string_view text(*variable);
     const size_t equals = text.find('=');
     if (equals == std::string_view::npos) continue;
+    if (text.substr(0, equals) == "VERDICT_PLUGIN_PATH") continue;  // PluginFolders reads it
     sources.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   return sources;

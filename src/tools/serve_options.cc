@@ -40,10 +40,26 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
       std::min<uint64_t>(config.grpc.max_message_bytes, std::numeric_limits<int>::max()));
   options.grpc_limits.max_concurrent_streams = config.grpc.max_concurrent_streams;
   options.grpc_limits.reflection = config.grpc.reflection;
-  options.metrics_host = config.metrics.host;
-  options.metrics_port = config.metrics.port;
+  options.metrics_host = config.metrics.listener.host;
+  options.metrics_port = config.metrics.listener.port;
+  options.gpu_metrics_interval = std::chrono::milliseconds(config.metrics.gpu_interval_ms);
   options.io_threads = config.http.io_threads;
   options.compute_threads = config.compute.threads;
+  options.device.backend = config.device.backend;
+  options.device.plugin_folder = config.device.plugin_dir;
+  options.device.isolation = config.device.isolation == DeviceConfig::Isolation::kProcess
+                                 ? DeviceIsolation::kProcess
+                                 : DeviceIsolation::kNone;
+  options.device.spin_us = config.device.spin_us;
+  options.device.spinners = static_cast<uint32_t>(config.device.spinners);
+  options.device.index = config.device.index;
+  options.device.memory_limit_bytes = config.device.memory_limit_bytes;
+  options.device.idle = std::chrono::seconds(config.device.idle_s);
+  options.device.streams = config.device.streams;
+  options.device.run_timeout_ms = config.device.run_timeout_ms;
+  options.device.rebuild = config.device.rebuild == DeviceConfig::Rebuild::kBackground;
+  options.device.stored_plans = config.device.plans == DeviceConfig::Plans::kStored;
+  options.device.fault_injection = config.device.fault_injection;
   options.limits.max_body_bytes = config.http.max_body_bytes;
   // Room for a few of the largest, whatever that is.
   options.limits.max_held_body_bytes =

@@ -190,6 +190,7 @@ GOOD_MODELS = [
     "", "# nothing\n", "name: fraud\nplatform: verdict_engine\nbackend: verdict\n",
     "version_policy: {latest: {num_versions: 1}}", "version_policy: {all: {}}",
     "version_policy: {specific: {versions: [1]}}", "instance_group: [{count: 2, kind: KIND_CPU}]",
+    "instance_group: [{count: 2, kind: KIND_GPU}]",
     "max_batch_size: 8\ndynamic_batching:\n",
     """max_batch_size: 8
 dynamic_batching:
@@ -231,7 +232,7 @@ BAD_MODELS = [
     "sequence_batching: {}", "sequence_batching:", "sequence_batching: {state: []}",
     "sequence_batching: {state: [{input_name: h}]}", "sequence_batching: {state: {}}",
     "input: [{dims: [1]}]", "output: [{name: x, data_type: 1}]", "input: [{name: x, dims: 1}]",
-    "instance_group: {count: 1}", "instance_group: [{}, {}]", "instance_group: [{kind: KIND_GPU}]",
+    "instance_group: {count: 1}", "instance_group: [{}, {}]", "instance_group: [{kind: KIND_MODEL}]",
     "[]", "text", "5",
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import signal
@@ -40,6 +41,14 @@ def pinned() -> dict[str, tuple[str, list[str]]]:
             name, kind, *labels = line.split()
             found[name] = (kind, sorted(labels[0].split(",")) if labels else [])
     return found
+
+
+def of_gpus(name: str) -> bool:
+    return "_gpu_" in name or name == "nv_energy_consumption"
+
+
+def of_devices(name: str) -> bool:
+    return "_device_" in name or name == "verdict_requests_served_total"
 
 
 def documented() -> dict[str, tuple[str, list[str]]]:
@@ -93,8 +102,11 @@ def families(text: str) -> dict[str, dict]:
 
 def test_the_scrape_is_well_formed_and_as_pinned(server: Server) -> None:
     found = families(server.metrics())
-    wanted = {name: kind for name, (kind, _) in pinned().items() if "_tls_" not in name}
-    assert {name: family["type"] for name, family in found.items()} == wanted
+    wanted = {name: kind for name, (kind, _) in pinned().items() if "_tls_" not in name and not of_devices(name)}
+    here = {name: kind for name, kind in wanted.items() if not of_gpus(name)}
+    types = {name: family["type"] for name, family in found.items()}
+    assert {name: kind for name, kind in types.items() if not of_gpus(name)} == here
+    assert types.items() <= wanted.items(), "of a GPU, where there is one"
     for name, kind in wanted.items():
         assert name.startswith("nv_") or (kind == "counter") == name.endswith("_total"), name
 
@@ -198,3 +210,49 @@ def test_reloads_are_counted_with_their_results(server: Server) -> None:
     wait_for(lambda: count("success") == success + 1, "and one that is good again")
     assert server.metric(last) >= since
     assert server.ask(get("/v2/health/live")).code == 200
+
+
+@pytest.fixture
+def nvml(tmp_path: pathlib.Path) -> Iterator[tuple[Server, pathlib.Path]]:
+    """A server with the tests' NVML, which does what is written in the file."""
+    behaviour = tmp_path / "nvml"
+    behaviour.write_text("")
+    (tmp_path / "models").mkdir()
+    library = ROOT / "build" / "fake_nvml"
+    assert (library / "libnvidia-ml.so.1").exists(), "ninja -C build fake_nvml"
+    running = Server(tmp_path / "models", tmp_path / "log", "--drain-ms", 0, "--set",
+                     "metrics.gpu_interval_ms=20",
+                     environment={**os.environ, "LD_LIBRARY_PATH": str(library),
+                                  "FAKE_NVML": str(behaviour)})
+    yield running, behaviour
+    assert running.stop() == 0, running.log()
+
+
+def test_gpus_are_told_as_pinned(nvml: tuple[Server, pathlib.Path]) -> None:
+    server, behaviour = nvml
+    wait_for(lambda: "nv_gpu_utilization" in server.metrics(), "the GPUs are asked")
+    found = families(server.metrics())
+    wanted = {name: value for name, value in pinned().items() if of_gpus(name)}
+    assert {name: family["type"] for name, family in found.items() if of_gpus(name)} == {
+        name: kind for name, (kind, _) in wanted.items()}
+    assert server.metric('nv_gpu_utilization{gpu_uuid="GPU-0000"}') == 0.42
+    assert server.metric('nv_gpu_memory_used_bytes{gpu_uuid="GPU-1111"}') == 1e9
+    behaviour.write_text("lost")
+    wait_for(lambda: not any(map(of_gpus, families(server.metrics()))), "no empty families")
+    behaviour.write_text("")
+    wait_for(lambda: "nv_gpu_utilization" in server.metrics(), "they are back")
+
+
+def test_nvml_that_hangs_stalls_no_scrape_and_no_end(nvml: tuple[Server, pathlib.Path]) -> None:
+    server, behaviour = nvml
+    wait_for(lambda: "nv_gpu_utilization" in server.metrics(), "the GPUs are asked")
+    behaviour.write_text("hang")
+    time.sleep(0.1)
+    begin = time.monotonic()
+    for _ in range(20):
+        assert server.metric('nv_gpu_utilization{gpu_uuid="GPU-0000"}') == 0.42
+    assert time.monotonic() - begin < 5
+    begin = time.monotonic()
+    assert server.stop() == 0, server.log()
+    assert time.monotonic() - begin < 10
+    assert "NVML has not answered" in server.log()

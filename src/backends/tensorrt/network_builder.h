@@ -23,11 +23,15 @@ struct NetworkStorage {
   std::deque<std::vector<std::byte>> buffers;
 };
 
-/// A graph input of integers that are used as indices: what they must lie in, else the program would
-/// read elsewhere. Runs with others are refused.
+/// A graph input of integers that are used as indices: what they must lie in, else the program
+/// would read elsewhere. Runs with others are refused.
 struct IndexRange {
   size_t input = 0;  // of the graph
   int64_t least = 0, greatest = 0;
+  /// Only elements at [begin, end) of this axis of the input (columns for tables of their own); -1:
+  /// all. Who checks all against each range refuses more than need be, but nothing too little.
+  int axis = -1;
+  int64_t begin = 0, end = 0;
 };
 
 /// Adds all nodes of `graph` to an empty network; its inputs and outputs get the names

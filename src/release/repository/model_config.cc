@@ -195,7 +195,10 @@ ModelConfig ToConfig(Document document, const std::string& file, const YamlNode&
       config.sequence_batching->max_candidate_sequences = sequences.oldest->max_candidate_sequences;
     }
   }
-  if (!document.instance_group.empty()) config.instance_count = document.instance_group[0].count;
+  if (!document.instance_group.empty()) {
+    config.instance_count = document.instance_group[0].count;
+    config.instance_kind = document.instance_group[0].kind;
+  }
   config.inputs = ToDeclared(std::move(document.input), file, "input", root);
   config.outputs = ToDeclared(std::move(document.output), file, "output", root);
   return config;

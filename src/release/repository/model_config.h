@@ -70,6 +70,13 @@ struct VersionPolicy {
   std::vector<int64_t> versions;  // kSpecific: ascending
 };
 
+/// Where a model runs.
+enum class InstanceKind {
+  kAuto,  // on the device, where there is one that the engine has a plan for; else on the CPU
+  kCpu,   // never on the device
+  kGpu,   // as kAuto, and that it is not there is worth a warning
+};
+
 struct ModelConfig {
   /// 0: requests are never combined. Else the most rows of one run; the first extent of every input
   /// and output is the batch, and rows do not depend on each other.
@@ -77,8 +84,14 @@ struct ModelConfig {
   std::optional<VersionPolicy> version_policy;  // absent: the server's (all versions by default)
   std::optional<DynamicBatching> dynamic_batching;
   std::optional<SequenceBatching> sequence_batching;
-  /// instance_group[0].count: how many runs at a time; 0: as many as there are threads.
+  /// instance_group[0].count: how many runs at a time; 0: as many as there are threads. Of kGpu:
+  /// streams on the device; 0: the server's.
   uint32_t instance_count = 0;
+  InstanceKind instance_kind = InstanceKind::kAuto;
+  /// How many runs at a time on the CPU.
+  uint32_t cpu_instances() const {
+    return instance_kind == InstanceKind::kGpu ? 0 : instance_count;
+  }
   std::vector<DeclaredTensor> inputs, outputs;
 };
 

@@ -121,8 +121,12 @@ ConfigKeys SequenceKeys(Document::Sequences* sequences) {
 ConfigKeys InstanceGroupKeys(Document::InstanceGroup* group) {
   return {
       Integer("count", &group->count, 0, 1024,
-              "How many runs of the model at a time; 0 for as many as there are threads"),
-      Choice("kind", &group->kind, {"KIND_AUTO", "KIND_CPU"}, "Where they run"),
+              "How many runs of the model at a time, 0 for as many as there are threads; KIND_GPU: "
+              "streams on the device, 0 for device.streams"),
+      Choice("kind", &group->kind, {"KIND_AUTO", "KIND_CPU", "KIND_GPU"},
+             "Where they run: KIND_AUTO on the server's device if the engine has a plan for it, "
+             "else on the CPU; KIND_CPU never on the device; KIND_GPU as KIND_AUTO, with a warning "
+             "while it is the CPU"),
   };
 }
 

@@ -40,7 +40,6 @@ struct ModelConfigDocument {
     std::optional<Oldest> oldest;
     std::vector<State> state;
   };
-  enum class InstanceKind { kAuto, kCpu };
   struct InstanceGroup {
     uint32_t count = 0;
     InstanceKind kind = InstanceKind::kAuto;

@@ -53,6 +53,8 @@ dynamic_batching:
   EXPECT_EQ(config->version_policy->kind, VersionPolicy::Kind::kSpecific);
   EXPECT_THAT(config->version_policy->versions, ElementsAre(1, 3));
   EXPECT_EQ(config->instance_count, 2u);
+  EXPECT_EQ(config->instance_kind, InstanceKind::kCpu);
+  EXPECT_EQ(config->cpu_instances(), 2u);
   const DynamicBatching& batching = *config->dynamic_batching;
   EXPECT_THAT(batching.preferred_batch_size, ElementsAre(16, 32));
   EXPECT_EQ(batching.max_queue_delay_microseconds, 500u);
@@ -146,7 +148,7 @@ TEST(ParseModelConfig, RefusesWhatContradicts) {
            {"sequence_batching: {state: [{input_name: '', output_name: a}]}", "an empty name"},
            {"sequence_batching: {direct: {}, " + state + "}", "key 'sequence_batching.direct'"},
            {"instance_group: [{}, {}]", "has 2 entries; write 0 to 1"},
-           {"instance_group: [{kind: KIND_GPU}]", "write KIND_AUTO, KIND_CPU"},
+           {"instance_group: [{kind: KIND_MODEL}]", "write KIND_AUTO, KIND_CPU, KIND_GPU"},
        }) {
     const auto config = ParseModelConfig(c.text, "fraud/config.yaml");
     ASSERT_FALSE(config.ok()) << c.text;

@@ -52,6 +52,8 @@ class BatchRun {
   std::span<const TensorView> Outputs(int64_t first, int64_t rows);
   /// The last run's outputs as they are.
   std::span<const TensorView> Outputs() const { return outputs_; }
+  /// What came of the device in the last run.
+  DeviceOutcome device() const { return session_->device_outcome(); }
 
  private:
   BatchRun() = default;

@@ -69,5 +69,18 @@ TEST(CostModel, SaysWhatARunRefuses) {
   EXPECT_EQ(CostModel::Measure(*session, 1'000).status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST(CostModel, ReplaceTakesOverWhatAnotherHasMeasured) {
+  using std::chrono::nanoseconds;
+  const nanoseconds few[] = {nanoseconds(100)};
+  const nanoseconds many[] = {nanoseconds(10), nanoseconds(12), nanoseconds(20)};
+  CostModel cost(few);
+  EXPECT_EQ(cost.Estimate(4), nanoseconds(400));
+  cost.Replace(CostModel(many));
+  EXPECT_EQ(cost.Estimate(1), nanoseconds(10));
+  EXPECT_EQ(cost.Estimate(4), nanoseconds(20));
+  cost.Replace(CostModel(few));
+  EXPECT_EQ(cost.Estimate(4), nanoseconds(400));
+}
+
 }  // namespace
 }  // namespace verdict

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "ir/types.h"
+#include "runtime/device_outcome.h"
 
 namespace verdict {
 
@@ -25,11 +26,12 @@ class Job {
 
   /// When what happened to it; a phase that it did not reach has none.
   struct Times {
-    Clock::time_point queued;    // Submit took it
-    Clock::time_point started;   // its run began
-    Clock::time_point computed;  // its run ended
-    int64_t run_rows = 0;        // rows of its run
-    int thread = 0;              // the compute thread that calls Finish, in [0, threads]
+    Clock::time_point queued;                         // Submit took it
+    Clock::time_point started;                        // its run began
+    Clock::time_point computed;                       // its run ended
+    int64_t run_rows = 0;                             // rows of its run
+    DeviceOutcome device = DeviceOutcome::kNotThere;  // of its run
+    int thread = 0;  // the compute thread that calls Finish, in [0, threads]
   };
 
   virtual ~Job() = default;

@@ -64,8 +64,10 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
                            Configure(std::move(engine), config, std::move(name)));
   const auto num_threads = static_cast<int>(threads.size());
   queue->limit_ = static_cast<int>(
-      std::min<uint32_t>(config.instance_count == 0 ? UINT32_MAX : config.instance_count,
+      std::min<uint32_t>(config.cpu_instances() == 0 ? UINT32_MAX : config.cpu_instances(),
                          static_cast<uint32_t>(num_threads)));
+  queue->threads_ = num_threads;
+  queue->SetDeviceStreams(1);
   if (queue->limits_.in_order) queue->limit_ = 1;  // else one run may overtake another
 
   // On a session of this thread: the compute threads are at work.
@@ -74,7 +76,9 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
     VERDICT_ASSIGN_OR_RETURN(queue->bit_exact_, TryRowsApart(*session, queue->limits_.max_rows));
   }
   const int64_t most_rows = queue->limits_.combines ? queue->limits_.max_rows : queue->rows_.max;
+  queue->most_rows_ = most_rows;
   VERDICT_ASSIGN_OR_RETURN(queue->cost_, CostModel::Measure(*session, most_rows));
+  queue->device_cost_ = std::make_unique<CostModel>(*queue->cost_);
   for (const Arenas& arenas : threads) {
     VERDICT_ASSIGN_OR_RETURN(
         auto run, BatchRun::Create(queue->engine_, queue->limits_.max_rows, queue->states_,
@@ -83,6 +87,32 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
   }
   queue->last_run_ = Clock::now();
   return queue;
+}
+
+void ModelQueue::SetDeviceStreams(int streams) {
+  // A thread that waits for a stream would be missed by other models.
+  device_limit_ = limits_.in_order ? 1 : std::clamp(streams, 1, threads_);
+}
+
+Status ModelQueue::MeasureDevice(DeviceEngine& device) {
+  if (device_measured_.load()) return OkStatus();
+  std::vector<std::unique_ptr<std::byte[]>> memory;
+  std::vector<TensorView> outputs;
+  for (const size_t bytes : device.output_bytes()) {
+    // Not as make_unique has it, which would touch all of it.
+    memory.emplace_back(new std::byte[bytes + 1]);
+    outputs.emplace_back().data = memory.back().get();
+  }
+  VERDICT_ASSIGN_OR_RETURN(
+      const auto measured,
+      CostModel::Measure(*engine_, most_rows_, [&](std::span<const TensorView> inputs) {
+        const Status status = device.Run(inputs, outputs, device.output_bytes());
+        // Zeros need not suit the model: the CPU plan will tell.
+        return status.code() == StatusCode::kInvalidArgument ? OkStatus() : status;
+      }));
+  device_cost_->Replace(*measured);
+  device_measured_.store(true);
+  return OkStatus();
 }
 
 Status ModelQueue::SetLimits() {
@@ -235,7 +265,7 @@ Status ModelQueue::NoState(const Job& job) const {
 const CostModel* ModelQueue::Cost(Clock::time_point now) const {
   const bool doubt =
       running_ == 0 && refused_ >= kRefusalsToDoubt && now - last_run_ > kTimeToDoubt;
-  return doubt ? nullptr : cost_.get();
+  return doubt ? nullptr : &cost();
 }
 
 /// Counts a job that comes too late by the estimates.
@@ -248,9 +278,9 @@ Status ModelQueue::Refuse(Status status) {
 /// More rows than could be computed in that time.
 int64_t ModelQueue::RowsIn(nanoseconds time) const {
   const nanoseconds run =
-      std::max<nanoseconds>(cost_->Estimate(limits_.max_rows), std::chrono::microseconds(1));
+      std::max<nanoseconds>(cost().Estimate(limits_.max_rows), std::chrono::microseconds(1));
   const int64_t runs = std::min<int64_t>(time / run, 1'000'000) + 1;
-  return limits_.max_rows * (runs * limit_ + 1);
+  return limits_.max_rows * (runs * limit() + 1);
 }
 
 nanoseconds ModelQueue::WorkAhead(size_t level, Clock::time_point due, nanoseconds left,
@@ -258,10 +288,10 @@ nanoseconds ModelQueue::WorkAhead(size_t level, Clock::time_point due, nanosecon
   if (!queue_.has_ready() || Cost(now) == nullptr) return nanoseconds(0);
   const JobQueue::Ahead ahead = queue_.CountAhead(level, due, RowsIn(left));
   if (ahead.jobs == 0) return nanoseconds(0);
-  if (!limits_.combines) return cost_->Estimate(ahead.rows / ahead.jobs) * ahead.jobs;
+  if (!limits_.combines) return cost().Estimate(ahead.rows / ahead.jobs) * ahead.jobs;
   const int64_t rest = ahead.rows % limits_.max_rows;
-  return cost_->Estimate(limits_.max_rows) * (ahead.rows / limits_.max_rows) +
-         (rest == 0 ? nanoseconds(0) : cost_->Estimate(rest));
+  return cost().Estimate(limits_.max_rows) * (ahead.rows / limits_.max_rows) +
+         (rest == 0 ? nanoseconds(0) : cost().Estimate(rest));
 }
 
 Status ModelQueue::CheckTime(const Job& job, Clock::time_point now, nanoseconds until_free) {
@@ -275,7 +305,7 @@ Status ModelQueue::CheckTime(const Job& job, Clock::time_point now, nanoseconds 
   const nanoseconds alone = cost->Estimate(job.rows);
   if (left < alone) return Refuse(DeadlineExceeded(TooLate(left, alone, "a run")));
   const JobQueue::Ahead ahead = queue_.CountAhead(job, now, RowsIn(left));
-  const Backlog backlog{ahead.jobs, ahead.rows, until_free, limit_};
+  const Backlog backlog{ahead.jobs, ahead.rows, until_free, limit()};
   const nanoseconds expected = ExpectedTime(job.rows, backlog, limits_, *cost);
   if (expected <= left || (ahead.jobs == 0 && until_free.count() == 0)) return OkStatus();
   return Refuse(

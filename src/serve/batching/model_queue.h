@@ -14,6 +14,7 @@
 #include "observe/local_counter.h"
 #include "release/repository/model_config.h"
 #include "runtime/arena.h"
+#include "runtime/device_engine.h"
 #include "runtime/engine.h"
 #include "serve/batching/batch_policy.h"
 #include "serve/batching/batch_run.h"
@@ -44,9 +45,19 @@ class ModelQueue {
   };
 
   const Engine& engine() const { return *engine_; }
-  const CostModel& cost() const { return *cost_; }
-  /// Takes a run of the model into account that the scheduler did not see.
-  void Observe(int64_t rows, std::chrono::nanoseconds time) { cost_->Observe(rows, time); }
+  /// Of a run where it would be made now: on the device while the engine is there, else here.
+  const CostModel& cost() const { return on_device() ? *device_cost_ : *cost_; }
+  /// Takes a run into account. One that failed on the device first took longer than another will.
+  void Observe(int64_t rows, std::chrono::nanoseconds time, DeviceOutcome device) {
+    if (device == DeviceOutcome::kFailed) return;
+    (device == DeviceOutcome::kAnswered ? *device_cost_ : *cost_).Observe(rows, time);
+  }
+  /// How many runs a device takes at a time, once the engine is there. Before it is attached.
+  void SetDeviceStreams(int streams);
+  /// Measures what runs cost on a device on which the engine has been loaded, and warms it up.
+  /// Takes as long as CostModel::Measure the first time; later, as after a recovery, what is known
+  /// is good enough to go on with. Errors: DeviceEngine::Run's, but for kInvalidArgument.
+  Status MeasureDevice(DeviceEngine& device);
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
   /// The most rows of one job; 0: whatever the engine takes.
@@ -92,7 +103,10 @@ class ModelQueue {
   // What follows is called under the scheduler's mutex.
 
   /// True if a run may begin, as far as this model goes.
-  bool CanStart() const { return queue_.has_ready() && running_ < limit_; }
+  bool CanStart() const { return queue_.has_ready() && running_ < limit(); }
+  bool on_device() const { return engine_->device_slot().attached(); }
+  /// Runs at a time.
+  int limit() const { return on_device() ? device_limit_ : limit_; }
   /// Null if the measured cost is in doubt: it kept everything out for a while.
   const CostModel* Cost(Job::Clock::time_point now) const;
   Status Refuse(Status status);
@@ -137,9 +151,14 @@ class ModelQueue {
   BatchLimits limits_;
   std::vector<StateSlot> states_;
   bool bit_exact_ = true;
+  int64_t most_rows_ = 1;  // that costs are measured for
   std::unique_ptr<CostModel> cost_;
+  std::unique_ptr<CostModel> device_cost_;
+  std::atomic<bool> device_measured_{false};
   std::vector<std::unique_ptr<BatchRun>> runs_;  // per compute thread, its own
-  int limit_ = 1;                                // runs at a time
+  int threads_ = 1;                              // compute threads
+  int limit_ = 1;                                // runs at a time on the CPU
+  int device_limit_ = 1;                         // and on the device
 
   // Guarded by the scheduler's mutex.
   JobQueue queue_;

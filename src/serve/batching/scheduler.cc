@@ -156,15 +156,18 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
   const Clock::time_point started = Clock::now();
   const Status status = runnable.empty() ? OkStatus() : RunCaught(run, runnable);
   const Clock::time_point computed = Clock::now();
+  const DeviceOutcome device = run.device();
   if (runnable.size() == 1) {
     Job& job = *runnable.front().job;
     job.times_.computed = computed;
+    job.times_.device = device;
     job.Finish(status, run.Outputs(), job.times_);
   } else {
     int64_t row = 0;
     for (const BatchRun::Part& part : runnable) {
       Job& job = *part.job;
       job.times_.computed = computed;
+      job.times_.device = device;
       if (status.ok()) {
         job.Finish(status, run.Outputs(row, job.rows), job.times_);
         row += job.rows;
@@ -177,10 +180,13 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
       }
       const Status own = RunCaught(run, std::span(&part, 1));
       job.times_.computed = Clock::now();
+      job.times_.device = run.device();
       job.Finish(own, run.Outputs(), job.times_);
     }
   }
-  if (status.ok() && !runnable.empty()) queue.cost_->Observe(rows, computed - started);
+  if (status.ok() && !runnable.empty()) {
+    queue.Observe(rows, computed - started, device);
+  }
   for (BatchRun::Part& part : *parts) part.job.reset();
 
   lock.lock();
@@ -215,7 +221,7 @@ void Scheduler::Core::Work(size_t index) {
       continue;
     }
     if (queue != nullptr) {
-      workers[index].expected_end = now + queue->cost_->Estimate(queue->decision_.rows);
+      workers[index].expected_end = now + queue->cost().Estimate(queue->decision_.rows);
       try {
         queue->Begin(now, &parts);
       } catch (const std::bad_alloc&) {  // before it has taken anything out
@@ -303,7 +309,7 @@ void Scheduler::Core::WatchFor(Clock::time_point expiry) {
 
 /// How long until a compute thread could begin a run of the model, by the estimates.
 nanoseconds Scheduler::Core::UntilFree(const ModelQueue& queue, Clock::time_point now) const {
-  const bool at_limit = queue.running_ >= queue.limit_;
+  const bool at_limit = queue.running_ >= queue.limit();
   if (idle > 0 && !at_limit) return nanoseconds(0);
   nanoseconds least = nanoseconds::max();
   for (const Worker& worker : workers) {
@@ -328,7 +334,7 @@ nanoseconds Scheduler::Core::WorkOfOthers(const ModelQueue& queue, const Job& jo
     const nanoseconds ahead = other->WorkAhead(level, due, job.deadline - now, now);
     if (ahead.count() == 0) continue;
     work += ahead;
-    threads += static_cast<size_t>(other->limit_);
+    threads += static_cast<size_t>(other->limit());
   }
   return threads < workers.size() ? nanoseconds(0) : work / static_cast<int64_t>(workers.size());
 }

@@ -46,10 +46,11 @@ class Checker {
     };
     // 0 is in nobody's way.
     const uint16_t grpc_port = config_.grpc.enabled ? config_.grpc.port : uint16_t{0};
-    const std::array<Port, 4> ports = {{{"http", config_.http.host, config_.http.port},
-                                        {"grpc", GrpcHost(config_), grpc_port},
-                                        {"admin", config_.admin.host, config_.admin.port},
-                                        {"metrics", config_.metrics.host, config_.metrics.port}}};
+    const std::array<Port, 4> ports = {
+        {{"http", config_.http.host, config_.http.port},
+         {"grpc", GrpcHost(config_), grpc_port},
+         {"admin", config_.admin.host, config_.admin.port},
+         {"metrics", config_.metrics.listener.host, config_.metrics.listener.port}}};
     for (size_t i = 0; i < ports.size(); ++i) {
       if (ports[i].host.empty()) Add(ports[i].section + ".host", "is empty; write an address");
       for (size_t j = 0; j < i; ++j) {

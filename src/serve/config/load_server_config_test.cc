@@ -35,8 +35,8 @@ TEST_F(LoadServerConfigTest, HasDefaultsWithoutSources) {
   const LoadedServerConfig loaded = LoadServerConfig({});
   EXPECT_THAT(loaded.problems, IsEmpty());
   EXPECT_EQ(loaded.config.http.port, 8000);
-  EXPECT_EQ(loaded.config.metrics.host, "127.0.0.1");
-  EXPECT_EQ(loaded.config.metrics.port, 8002);
+  EXPECT_EQ(loaded.config.metrics.listener.host, "127.0.0.1");
+  EXPECT_EQ(loaded.config.metrics.listener.port, 8002);
   EXPECT_EQ(loaded.config.admin.port, 8003);
   EXPECT_EQ(loaded.config.drain_ms, 1000u);
 }

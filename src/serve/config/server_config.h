@@ -49,8 +49,32 @@ struct PortConfig {
   uint16_t port = 0;
 };
 
+struct MetricsConfig {
+  PortConfig listener{.port = 8002};
+  uint32_t gpu_interval_ms = 1000;
+};
+
 struct ComputeConfig {
   int threads = 0;
+};
+
+struct DeviceConfig {
+  enum class Rebuild { kBackground, kNever };
+  enum class Plans { kStored, kRebuild };
+  enum class Isolation { kProcess, kNone };
+  std::string backend = "none";
+  std::string plugin_dir;
+  Isolation isolation = Isolation::kProcess;
+  uint32_t spin_us = 1000;
+  int spinners = 1;
+  int index = 0;
+  uint64_t memory_limit_bytes = 0;
+  uint32_t idle_s = 60;
+  int streams = 2;
+  uint32_t run_timeout_ms = 2000;
+  Rebuild rebuild = Rebuild::kBackground;
+  Plans plans = Plans::kStored;
+  bool fault_injection = false;
 };
 
 struct TlsConfig {
@@ -118,8 +142,9 @@ struct ServerConfig {
   HttpConfig http;
   GrpcConfig grpc;
   PortConfig admin{.port = 8003};
-  PortConfig metrics{.port = 8002};
+  MetricsConfig metrics;
   ComputeConfig compute;
+  DeviceConfig device;
   TlsConfig tls;
   AuthConfig auth;
   LimitsConfig limits;

@@ -72,6 +72,52 @@ ConfigKeys PortKeys(PortConfig* port, const std::string& what) {
   };
 }
 
+ConfigKeys MetricsKeys(MetricsConfig* metrics) {
+  ConfigKeys keys = PortKeys(&metrics->listener, "metrics");
+  keys.push_back(Integer("gpu_interval_ms", &metrics->gpu_interval_ms, 0, kHourUs / 1000,
+                         "Time between two looks at the machine's GPUs, in milliseconds; 0: their "
+                         "metrics are left out"));
+  return keys;
+}
+
+ConfigKeys DeviceKeys(DeviceConfig* device) {
+  return {
+      Text("backend", &device->backend,
+           "Whose device models run on: none; a name, as tensorrt; auto for the first that there "
+           "is. The CPU answers where it cannot be had"),
+      Text("plugin_dir", &device->plugin_dir,
+           "Folder of libverdict_<backend>.so; empty: VERDICT_PLUGIN_PATH, the program's own "
+           "folder, and lib/verdict beside that"),
+      Choice("isolation", &device->isolation, {"process", "none"},
+             "Where the device's libraries run: in a worker process that is started again after a "
+             "fault, or in the server, a few microseconds faster, which a fault leaves without a "
+             "device until it is started again"),
+      Integer("spin_us", &device->spin_us, 0, UINT32_MAX,
+              "For how long after a run the worker watches for the next one before it sleeps, "
+              "which costs a run up to 25 us, in microseconds; 4294967295 for always"),
+      Integer("spinners", &device->spinners, 1, 1024,
+              "How many threads of the worker watch at a time: the cores that it may take while "
+              "nothing runs"),
+      Integer("index", &device->index, 0, 1023, "Which of the machine's devices"),
+      Integer("memory_limit_bytes", &device->memory_limit_bytes, 0, kMaxBytes,
+              "Memory of the device for all models together, in bytes; 0 for nine tenths of it"),
+      Integer("idle_s", &device->idle_s, 0, kDayS,
+              "A model that has not been asked for so long makes room for others, in seconds"),
+      Integer("streams", &device->streams, 1, 64,
+              "How many runs of a model at a time, where its config.yaml does not say"),
+      Integer("run_timeout_ms", &device->run_timeout_ms, 1, 3'600'000,
+              "Longest run; a device that takes longer counts as lost, in milliseconds"),
+      Choice("rebuild", &device->rebuild, {"background", "never"},
+             "What becomes of plans that were built for another device or version: built again "
+             "beside the requests, or left aside"),
+      Choice("plans", &device->plans, {"stored", "rebuild"},
+             "Whether plans are taken from engine files, or built here always: a plan is trusted "
+             "like a program"),
+      Flag("fault_injection", &device->fault_injection,
+           "Whether admins may make the device fail, for drills (POST /v2/devices/fault)"),
+  };
+}
+
 ConfigKeys TlsKeys(TlsConfig* tls) {
   return {
       Text("certificate", &tls->certificate,
@@ -171,11 +217,12 @@ ConfigKeys ServerConfigKeys(ServerConfig* config) {
       Section("http", HttpKeys(&config->http), "Inference over HTTP"),
       Section("grpc", GrpcKeys(&config->grpc), "Inference over gRPC"),
       Section("admin", PortKeys(&config->admin, "admin calls"), "Loading models, settings"),
-      Section("metrics", PortKeys(&config->metrics, "metrics"), "Metrics for Prometheus"),
+      Section("metrics", MetricsKeys(&config->metrics), "Metrics for Prometheus"),
       Section("compute",
               {Integer("threads", &config->compute.threads, 0, kMaxThreads,
                        "Threads that run models; 0 for one a CPU")},
               "Running models"),
+      Section("device", DeviceKeys(&config->device), "Running models on a GPU"),
       Section("tls", TlsKeys(&config->tls), "Encryption of inference and admin calls"),
       Section("auth", AuthKeys(&config->auth), "Who may do what"),
       Section("limits", LimitsKeys(&config->limits), "How much may be asked for"),

@@ -18,11 +18,12 @@ namespace verdict {
 
 /// When what happened to an inference request.
 struct Phases {
-  std::chrono::steady_clock::time_point begin;     // of reading its tensors
-  std::chrono::steady_clock::time_point parsed;    // ready to run
-  std::chrono::steady_clock::time_point started;   // its run
-  std::chrono::steady_clock::time_point computed;  // its run's end
-  std::chrono::steady_clock::time_point written;   // its response
+  std::chrono::steady_clock::time_point begin;      // of reading its tensors
+  std::chrono::steady_clock::time_point parsed;     // ready to run
+  std::chrono::steady_clock::time_point started;    // its run
+  std::chrono::steady_clock::time_point computed;   // its run's end
+  std::chrono::steady_clock::time_point written;    // its response
+  DeviceOutcome device = DeviceOutcome::kNotThere;  // of its run
 };
 
 struct Reply {
@@ -31,6 +32,7 @@ struct Reply {
   /// The answer goes through the call's Deferral, later; the rest of this reply is not looked at.
   bool deferred = false;
   std::optional<Phases> phases;  // of an inference that succeeded
+  std::string served_by;         // LoadedModel::ServedBy, of such
   RequestTrace trace;            // of an inference, whatever became of it
   /// Of an error: when the client may do better; 0: no hint.
   std::chrono::milliseconds retry_after{0};
@@ -102,6 +104,8 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply);
 Status HandleModelLoad(Service& service, const Call& call, Reply* reply);
 Status HandleModelUnload(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+Status HandleDevices(Service& service, const Call& call, Reply* reply);
+Status HandleDeviceFault(Service& service, const Call& call, Reply* reply);
 Status HandleLogSettings(Service& service, const Call& call, Reply* reply);
 Status HandleLogSettingsChange(Service& service, const Call& call, Reply* reply);
 Status HandleTraceSettings(Service& service, const Call& call, Reply* reply);

@@ -21,6 +21,7 @@ Status WriteReply(const LoadedModel& model, const InferRequest& request,
                                              &reply->json_bytes));
   phases->written = Clock::now();
   reply->phases = *phases;
+  reply->served_by = model.ServedBy(phases->device);
   return OkStatus();
 }
 
@@ -40,6 +41,7 @@ class QueuedInference : public Job {
               const Times& times) override {
     record_.phases.started = times.started;
     record_.phases.computed = times.computed;
+    record_.phases.device = times.device;
     record_.run_rows = times.run_rows;
     Reply reply;
     reply.trace = record_.trace;

@@ -44,6 +44,20 @@ FailureReason ReasonOf(StatusCode code) {
   }
 }
 
+DeviceUse UseOf(DeviceOutcome outcome) {
+  switch (outcome) {
+    case DeviceOutcome::kNotThere:
+      break;
+    case DeviceOutcome::kAnswered:
+      return DeviceUse::kAnswered;
+    case DeviceOutcome::kDeclined:
+      return DeviceUse::kDeclined;
+    case DeviceOutcome::kFailed:
+      return DeviceUse::kFailed;
+  }
+  return DeviceUse::kNotThere;
+}
+
 RequestTimes TimesOf(const Phases& phases) {
   RequestTimes times;
   times.total_ns = Nanoseconds(phases.written - phases.begin);
@@ -87,12 +101,15 @@ Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker
       return DeadlineExceeded("the deadline is too near or past: nothing was run");
     }
   }
-  auto results = model.session(worker).Run(inputs);
+  Session& session = model.session(worker);
+  auto results = session.Run(inputs);
   if (!results.ok()) return NamingInput(model.engine().graph(), results.status());
   phases->computed = Clock::now();
+  phases->device = session.device_outcome();
   thread_local uint32_t runs = 0;
   if (++runs % kObserveOneIn == 0) {
-    model.queue()->Observe(RowsOf(model, inputs), phases->computed - phases->started);
+    model.queue()->Observe(RowsOf(model, inputs), phases->computed - phases->started,
+                           phases->device);
   }
   return results;
 }
@@ -126,7 +143,8 @@ void Record(Service& service, int slot, const Status& status, const InferenceRec
   ModelMetrics& metrics = record.model.metrics();
   if (status.ok()) {
     const ModelMetrics::Rows rows{static_cast<uint64_t>(record.rows),
-                                  static_cast<uint64_t>(record.run_rows), record.alone};
+                                  static_cast<uint64_t>(record.run_rows), record.alone,
+                                  UseOf(phases.device)};
     metrics.RecordSuccess(slot, rows, EpochMilliseconds(), TimesOf(phases));
   } else {
     metrics.RecordFailure(slot, ReasonOf(status.code()), Nanoseconds(Clock::now() - phases.begin));

@@ -32,7 +32,8 @@ bool RunsHere(const LoadedModel& model, int64_t rows);
 Status CheckTime(Service& service, const LoadedModel& model,
                  std::chrono::steady_clock::time_point deadline);
 
-/// Runs the request with the worker's own session. Sets started and computed of *phases. Returns:
+/// Runs the request with the worker's own session. Sets started, computed and
+/// device of *phases. Returns:
 /// the outputs, valid until the worker's next run. Errors: kDeadlineExceeded (it would be too late;
 /// nothing has run), and as Session::Run.
 Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,

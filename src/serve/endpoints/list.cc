@@ -34,6 +34,9 @@ constexpr std::array kEndpoints = {
     Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleModelUnload},
     Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/unload", HandleModelUnload},
 
+    Endpoint{Verb::kGet, "/v2/devices", HandleDevices},
+    Endpoint{Verb::kPost, "/v2/devices/fault", HandleDeviceFault},
+
     Endpoint{Verb::kGet, "/v2/logging", HandleLogSettings},
     Endpoint{Verb::kPost, "/v2/logging", HandleLogSettingsChange},
     Endpoint{Verb::kGet, "/v2/trace/setting", HandleTraceSettings},

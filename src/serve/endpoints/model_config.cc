@@ -124,6 +124,13 @@ void AppendSequenceBatching(std::string* out, const SequenceBatching& batching,
   out->append("]}");
 }
 
+/// As Triton completes it: one that can run on the CPU alone is of that kind.
+std::string_view KindName(InstanceKind kind, const Engine& engine) {
+  if (kind == InstanceKind::kGpu) return "KIND_GPU";
+  const bool cpu = kind == InstanceKind::kCpu || engine.contents().device_plans.empty();
+  return cpu ? "KIND_CPU" : "KIND_AUTO";
+}
+
 }  // namespace
 
 void AppendModelConfig(std::string* out, const LoadedModel& model) {
@@ -145,7 +152,7 @@ void AppendModelConfig(std::string* out, const LoadedModel& model) {
   AppendTensors(out, engine.outputs(), batched);
   AppendField(out, "instance_group");
   out->append("[{");
-  AppendField(out, "kind", std::string_view("KIND_CPU"));
+  AppendField(out, "kind", KindName(config.instance_kind, engine));
   // 0: as many as there are threads.
   AppendField(out, "count", uint64_t{config.instance_count});
   out->append("}]");

@@ -26,6 +26,15 @@ ModelManager::Done AnswerLater(const Call& call, Reply* reply) {
   return [later = call.transport->Defer()](const Status& status) { later->Complete(status, {}); };
 }
 
+/// Why a version is not ready, or is not as it might be.
+std::string ReasonOf(const Service& service, const ModelVersion& version) {
+  if (version.loaded == nullptr || service.device() == nullptr) return version.reason;
+  const std::string notice =
+      service.device()->Notice(version.loaded->engine(), version.loaded->config());
+  if (version.reason.empty() || notice.empty()) return version.reason + notice;
+  return version.reason + "; " + notice;
+}
+
 }  // namespace
 
 Status HandleModelLoad(Service& service, const Call& call, Reply* reply) {
@@ -58,7 +67,7 @@ Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply) {
       body += "\",\"state\":\"";
       body += ModelStateName(version.state());
       body += "\",\"reason\":";
-      AppendJsonString(&body, version.reason);
+      AppendJsonString(&body, ReasonOf(service, version));
       body.push_back('}');
     }
   }

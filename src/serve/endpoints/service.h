@@ -20,6 +20,7 @@
 namespace verdict {
 
 class ModelManager;
+class ServingDevice;
 
 /// What holds for requests whose clients ask for no deadline, or for a far one.
 struct DeadlineOptions {
@@ -105,6 +106,12 @@ class Service {
     if (spares_.size() < kKeep) spares_.push_back(std::move(scratch));
   }
 
+  /// The device that models run on; null where the server was made without.
+  const ServingDevice* device() const { return device_; }
+  ServingDevice* device() { return device_; }
+  /// Before requests come, and until the last one is answered.
+  void SetDevice(ServingDevice* device) { device_ = device; }
+
   /// Who loads and unloads models; null if nobody does.
   ModelManager* manager() const { return manager_; }
   /// Before requests come.
@@ -135,6 +142,7 @@ class Service {
   std::mutex spare_mutex_;  // guards spares_
   std::vector<std::unique_ptr<Scratch>> spares_;
   ModelManager* manager_ = nullptr;
+  ServingDevice* device_ = nullptr;
   std::atomic<bool> models_ready_{false};
   std::atomic<bool> draining_{false};
 };

@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // What was accepted can be read to the last byte: send it back.
   grpc::ByteBuffer answer;
   if (!verdict::WriteInferAnswer("m", "1", request, specs, request.inputs,
-                                 verdict::InferAnswerForm::kStreamFinal, &answer)
+                                 verdict::InferAnswerForm::kStreamFinal, "cpu", &answer)
            .ok()) {
     std::abort();
   }

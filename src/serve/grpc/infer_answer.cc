@@ -50,7 +50,7 @@ Status Fill(std::string_view model, std::string_view version, const InferRequest
 Status WriteInferAnswer(std::string_view model, std::string_view version,
                         const InferRequest& request, std::span<const TensorSpec> specs,
                         std::span<const TensorView> results, InferAnswerForm form,
-                        grpc::ByteBuffer* answer) {
+                        std::string_view served_by, grpc::ByteBuffer* answer) {
   std::array<char, 2048> block;  // enough for most: no memory is taken from the heap
   google::protobuf::Arena arena(block.data(), block.size());
   if (form == InferAnswerForm::kUnary) {
@@ -61,6 +61,10 @@ Status WriteInferAnswer(std::string_view model, std::string_view version,
   auto* const message = google::protobuf::Arena::CreateMessage<ModelStreamInferResponse>(&arena);
   ModelInferResponse* const response = message->mutable_infer_response();
   VERDICT_RETURN_IF_ERROR(Fill(model, version, request, specs, results, response));
+  if (!served_by.empty()) {
+    (*response->mutable_parameters())["served_by"].set_string_param(served_by.data(),
+                                                                    served_by.size());
+  }
   if (form == InferAnswerForm::kStreamFinal) {
     (*response->mutable_parameters())["triton_final_response"].set_bool_param(true);
   }

@@ -40,6 +40,9 @@ void InferCall::Answer(const Status& status, const grpc::ByteBuffer& answer) {
   if (status.ok() && !MetadataOf(context_, "verdict-timing").empty()) {
     context_.AddTrailingMetadata("server-timing", ServerTiming(phases()));
   }
+  if (const std::string_view by = status.ok() ? served_by() : ""; !by.empty()) {
+    context_.AddTrailingMetadata("verdict-served-by", std::string(by));
+  }
   AddRetryHint(retry_after(), &context_);
   if (const RequestTrace traced = trace(); traced.sampled) {
     const auto traceparent = traced.Traceparent();

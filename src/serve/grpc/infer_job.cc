@@ -119,6 +119,7 @@ void InferJob::Finish(const Status& status, std::span<const TensorView> outputs,
                       const Times& times) {
   record_->phases.started = times.started;
   record_->phases.computed = times.computed;
+  record_->phases.device = times.device;
   record_->run_rows = times.run_rows;
   Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs,
           service_.compute_slot(times.thread));
@@ -144,7 +145,7 @@ void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs
   Status written;
   try {
     written = WriteInferAnswer(model_->name(), model_->version_text(), request_, model_->outputs(),
-                               outputs, form, &answer);
+                               outputs, form, served_by(), &answer);
   } catch (const std::exception&) {  // on a compute thread it would end the process
     written = Unavailable("no memory to answer this request");
   }

@@ -58,6 +58,8 @@ class InferJob : public Job {
   std::chrono::milliseconds retry_after() const { return retry_after_; }
   /// As the client is told of it.
   RequestTrace trace() const { return record_.has_value() ? record_->trace : RequestTrace{}; }
+  /// LoadedModel::ServedBy, of a request that has been run.
+  std::string_view served_by() const { return model_->ServedBy(record_->phases.device); }
   /// Where the time went, of an answered request.
   const Phases& phases() const { return record_->phases; }
 

@@ -161,8 +161,11 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
     response->inference_header_length = reply.json_bytes;
   }
   if (!reply.phases.has_value()) return;
+  if (!reply.served_by.empty()) {
+    response->fields = "Verdict-Served-By: " + reply.served_by + "\r\n";
+  }
   if (!head.timing.empty()) {
-    response->fields = "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
+    response->fields += "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
   }
   CompressBody(head, response);
 }

@@ -57,6 +57,16 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
         "not at all with max_batch_size: 1",
         name, version);
   }
+  if (host.device != nullptr) {
+    // The CPU plan can serve by now, whatever comes of this.
+    model->device_backend_ = host.device->backend();
+    model->queue_->SetDeviceStreams(host.device->Streams(config));
+    host.device->Attach(engine, name, model->version_text_, config,
+                        [weak = std::weak_ptr<ModelQueue>(model->queue_)](DeviceEngine& device) {
+                          const auto queue = weak.lock();
+                          return queue == nullptr ? OkStatus() : queue->MeasureDevice(device);
+                        });
+  }
   model->inputs_.assign(engine->inputs().begin(), engine->inputs().end());
   model->outputs_.assign(engine->outputs().begin(), engine->outputs().end());
   for (const StateSlot& slot : model->queue_->states()) {

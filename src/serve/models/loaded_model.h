@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -13,6 +14,7 @@
 #include "runtime/engine.h"
 #include "runtime/session.h"
 #include "serve/batching/scheduler.h"
+#include "serve/device/serving_device.h"
 
 namespace verdict {
 
@@ -23,6 +25,7 @@ struct ModelHost {
   int workers = 1;  // threads of the transports, each of which runs cheap requests itself
   Metrics* metrics = nullptr;
   Scheduler* scheduler = nullptr;
+  ServingDevice* device = nullptr;  // null: models are not put on any
   /// The working memory of each worker, which its sessions of all models share.
   std::vector<std::shared_ptr<Arena>> arenas;
   /// Gets a model that nobody holds any more, on the thread that let go of it last, which may be a
@@ -65,7 +68,15 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   /// True if no request runs on its worker's own thread, however cheap.
   bool always_queued() const {
     return config_.dynamic_batching.has_value() || config_.sequence_batching.has_value() ||
-           config_.instance_count > 0;
+           config_.cpu_instances() > 0;
+  }
+
+  /// Who has answered, for the client: "cpu" or the device's backend; empty where the engine has no
+  /// plan for a device, and there is nothing to tell.
+  std::string_view ServedBy(DeviceOutcome device) const {
+    if (engine_->contents().device_plans.empty()) return {};
+    return device == DeviceOutcome::kAnswered ? std::string_view(device_backend_)
+                                              : std::string_view("cpu");
   }
 
   /// Threads: the worker's own.
@@ -79,6 +90,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   ModelConfig config_;
   std::shared_ptr<const Engine> engine_;
   std::vector<TensorSpec> inputs_, outputs_;
+  std::string device_backend_;  // of the server's device
   std::shared_ptr<ModelQueue> queue_;
   std::shared_ptr<ModelMetrics> metrics_;
   std::vector<std::unique_ptr<Session>> sessions_;

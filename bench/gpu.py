@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Measures TensorRT, Verdict on TensorRT, and PyTorch on one card: docs/gpu.md.
+
+Runs where the card is, with numpy, onnx, onnxruntime, torch, aiohttp, and JAX and optax to train;
+TensorRT's libraries in LD_LIBRARY_PATH. Each part keeps what it has measured in OUT/PART.json, goes
+on after a cell that fails, and stops when its budget is spent; another run measures what is
+missing. The page is written from those files, anywhere:
+
+  gpu.py --part kernels|story|precision --verdict BINARY --out DIR [--budget S] [--only R4b,R9]
+  gpu.py --render DIR [--document docs/gpu.md] [--results docs/gpu.json]
+
+kernels needs bench/gpu/trt_bare.cc compiled (its head says how), and the models of
+bench/models/make_reference_models.py in --models; networks that are missing are made, trees are
+left out. precision takes R4b-like from --trained (bench/gpu/train.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
+
+PARTS = ("kernels", "story", "precision")
+ALL = "R1,R2a,R3,R4a,R4b,R5,R6,R7,R8,R9,R11"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--verdict", type=pathlib.Path, default=ROOT / "build" / "verdict")
+    parser.add_argument("--trt-bare", type=pathlib.Path, default=ROOT / "build" / "trt_bare")
+    parser.add_argument("--models", type=pathlib.Path, default=ROOT / "models" / "bench")
+    parser.add_argument("--trained", type=pathlib.Path, help="a folder of bench/gpu/train.py")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "gpu",
+                        help="results, engines and logs; default build/gpu")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=ALL.split(","))
+    parser.add_argument("--what", type=lambda text: set(text.split(",")),
+                        default={"bare", "verdict", "served", "torch"},
+                        help="of part kernels: bare,verdict,served,torch; default all")
+    parser.add_argument("--budget", type=float, default=540, help="seconds; default 540")
+    parser.add_argument("--duration", type=float, default=0.4, help="seconds a cell of kernels")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds a load of story")
+    parser.add_argument("--story-precision", default="fp16", choices=("tf32", "fp16"))
+    parser.add_argument("--jobs", type=int, default=6, help="builds at a time; default 6")
+    parser.add_argument("--backend", default="tensorrt", help="Verdict's; cpu to try the script")
+    parser.add_argument("--device", default="cuda", help="PyTorch's; cpu to try the script")
+    parser.add_argument("--render", type=pathlib.Path, metavar="DIR",
+                        help="measure nothing: write the page from the parts' files")
+    parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs" / "gpu.md")
+    parser.add_argument("--results", type=pathlib.Path, default=ROOT / "docs" / "gpu.json",
+                        help="everything that was measured, beside the page")
+    args = parser.parse_args()
+    if not args.part and not args.render:
+        parser.error("give --part or --render")
+    return args
+
+
+def render(args: argparse.Namespace) -> None:
+    from gpu import document
+    parts = {part: json.loads((args.render / f"{part}.json").read_text())
+             for part in PARTS if (args.render / f"{part}.json").exists()}
+    if not parts:
+        sys.exit(f"{args.render} holds none of {', '.join(f'{p}.json' for p in PARTS)}")
+    tried = [part for part, cells in parts.items() if cells.get("backend") != "tensorrt"]
+    if tried:
+        sys.exit(f"{', '.join(tried)}: measured without a card, to try the script: no page of it")
+    args.document.write_text(document.write(parts))
+    args.results.write_text(json.dumps(parts, indent=1) + "\n")
+    print(args.document)
+
+
+def main() -> None:
+    args = parse()
+    if args.render:
+        render(args)
+        return
+    import importlib
+
+    from gpu import machine
+    from gpu.record import Clock, Record
+    for path in ("out", "verdict", "trt_bare", "models"):
+        setattr(args, path, getattr(args, path).resolve())
+    args.out.mkdir(parents=True, exist_ok=True)
+    record = Record(args.out / f"{args.part}.json", Clock(args.budget))
+    record.put("machine", machine.describe(args.verdict))
+    record.put("backend", args.backend)
+    importlib.import_module(f"gpu.{args.part}").run(args, record)
+    failed = [name for name in record.cells if not record.has(name)]
+    print(f"{record.path}: {len(record.cells)} cells, {len(failed)} failed, "
+          f"{record.clock.spent():.0f} s")
+
+
+if __name__ == "__main__":
+    main()

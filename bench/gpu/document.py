@@ -1,0 +1,244 @@
+"""docs/gpu.md: fixed prose, and tables of what bench/gpu.py has measured."""
+
+from __future__ import annotations
+
+from comparison.document import markdown_table as table
+from comparison.document import number
+
+from . import targets
+from .targets import BATCHES, Cells, bare_case, get
+
+NONE = "–"
+MODELS = {
+    "R1": "scaler and logistic regression, 30 features", "R2a": "XGBoost, 500 trees of depth 3",
+    "R3": "LightGBM, 1,000 trees of 64 leaves", "R4a": "network 286-128-64-1",
+    "R4b": "network 100-512-256-128-1", "R5": "ResNeXt-like, 1,024 numbers and 32 embeddings",
+    "R6": "LSTM, 7 x 220, two layers of 200", "R7": "GRU, 7 x 220, two layers of 200",
+    "R8": "GRU step with its state, 128 + 256",
+    "R9": "transformer, 128 events x 32, width 128, 4 layers",
+    "R11": "DCN-v2, 26 ids and 13 numbers"}
+TREES = ("R2a", "R3")
+PRECISIONS = {"fp32": "float32, no TF32", "tf32": "float32 with TF32", "fp16": "float16",
+              "int8": "int8, TensorRT's calibrator", "qdq": "int8, explicit Q/DQ of ours"}
+
+
+ASKED = {"fp32": "float32", "tf32": "float32 with TF32", "fp16": "float16", "int8": "int8",
+         "qdq": "int8"}
+
+
+def _taken(cells: Cells, build: str, precision: str) -> str:
+    """Where the build has taken another precision than was asked for."""
+    cell = cells.get(build)
+    taken = cell.get("taken") if isinstance(cell, dict) else None
+    return f" (built as {taken})" if taken and taken != ASKED[precision] else ""
+
+
+def _us(value: float | None) -> str:
+    return NONE if value is None else number(value)
+
+
+def _pair(cell: object) -> str:
+    p50, p99 = (get(cell, name) if isinstance(cell, dict) else None for name in ("p50", "p99"))
+    return NONE if p50 is None else f"{_us(p50)} ({_us(p99)})"
+
+
+def _rows_per_s(cell: object, batch: int) -> str:
+    mean = get(cell, "mean") if isinstance(cell, dict) else None
+    return NONE if not mean else number(1e6 * batch / mean)
+
+
+def _kernel_rows(kernels: Cells, model: str) -> list[list[str]]:
+    found: list[tuple[str, str, list[object]]] = []
+    for precision in ("tf32", "fp16"):
+        for key, label in (("enqueue", "TensorRT bare, enqueued"),
+                           ("graph", "TensorRT bare, CUDA graph")):
+            found.append((label, precision, [bare_case(kernels, model, precision, b).get(key)
+                                             for b in BATCHES]))
+        found.append(("Verdict, on the CPU" if model in TREES else "Verdict on TensorRT", precision,
+                      [kernels.get(f"verdict/{model}/{precision}/{b}") for b in BATCHES]))
+        taken = _taken(kernels, f"build verdict/{model}/{precision}", precision)
+        if taken:
+            found[-1] = (found[-1][0] + taken, *found[-1][1:])
+    for mode, label in (("eager", "PyTorch, eager"), ("compiled", "PyTorch, torch.compile"),
+                        ("graph", "PyTorch, CUDA graph")):
+        found.append((label, "tf32", [kernels.get(f"torch {mode}/{model}/{b}") for b in BATCHES]))
+    return [[label, "float32" if model in TREES else PRECISIONS[precision], *map(_pair, cells),
+             " / ".join(_rows_per_s(cell, b) for cell, b in zip(cells, BATCHES))]
+            for label, precision, cells in found
+            if any(_pair(cell) != NONE for cell in cells)]
+
+
+def _kernels(kernels: Cells) -> list[str]:
+    lines = [
+        "## Kernels", "",
+        "p50 (p99) in us of one run after the other: inputs from pinned memory, the run, outputs "
+        f"to pinned memory, and the wait for them; {kernels.get('duration_s')} s a cell, by the "
+        "host's clock. Verdict's runs also copy from and to the caller's memory. Outputs are "
+        "compared with ONNX Runtime's on the CPU before anything is timed (float32 with TF32 "
+        "products: 2e-3, float16: 1e-2, relative plus absolute). One optimization profile, "
+        "1/32/128 rows, for both builders; cuBLAS tactics, no cuDNN. Products of float32 may be "
+        "taken in TF32 by all three.",
+        "",
+        f"Engines are built {kernels.get('jobs')} at a time on the card where they are timed "
+        "afterwards, so that their builders' own timings disturb each other: tactics may differ "
+        "between two runs of the script.", ""]
+    notes = kernels.get("notes")
+    if isinstance(notes, dict) and notes:
+        lines += [*(f"- {text}." for text in notes.values()), ""]
+    lines += ["Trees run on the CPU: TensorRT has none, and one alone leaves nothing for the card.",
+              ""]
+    for model, what in MODELS.items():
+        rows = _kernel_rows(kernels, model)
+        if rows:
+            lines += [f"### {model}: {what}", "",
+                      *table(["", "precision", *(f"batch {b}" for b in BATCHES),
+                              f"rows/s at {' / '.join(map(str, BATCHES))}"], rows)]
+    return lines
+
+
+def _streams(kernels: Cells) -> list[str]:
+    rows = []
+    for model in MODELS:
+        streams = [bare_case(kernels, model, "tf32", b).get("streams") for b in BATCHES]
+        for n in ("1", "2", "4"):
+            if any(s and n in s for s in streams):
+                rows.append([model, n, *(number(s[n] * b) if s and n in s else NONE
+                                         for s, b in zip(streams, BATCHES))])
+    rows = [row for row in rows if row[0] in {r[0] for r in rows if r[1] != "1"}]
+    if not rows:
+        return []
+    return ["Bare CUDA graphs on several streams, each with an engine and a thread of its own; "
+            "rows/s:", "", *table(["model", "streams", *(f"batch {b}" for b in BATCHES)], rows)]
+
+
+def _served(kernels: Cells) -> list[str]:
+    lines = ["## Served", ""]
+    phases = kernels.get("served/R4b/phases")
+    if isinstance(phases, dict) and "compute" in phases:
+        lines += ["R4b in `verdict serve` with dynamic batching, one request of one row at a time "
+                  "over HTTP with binary tensors; the phases as `Server-Timing` tells them, us:",
+                  "",
+                  *table(["phase", "p50", "p99"],
+                         [[name, _us(get(phases, name, "p50")), _us(get(phases, name, "p99"))]
+                          for name in ("parse", "queue", "compute", "serialise", "client")], 1),
+                  "`client` is what the client measures, a Python program.", ""]
+    rows = []
+    for batch in BATCHES:
+        bare = targets.bare_runs_per_s(kernels, "R9", batch)
+        share = targets.served_share(kernels, batch)
+        ours = [get(kernels, f"served/R9/{p}/{batch}", "rows_per_s")
+                for p in ("http-binary", "grpc")]
+        if any(value is not None for value in ours):
+            rows.append([str(batch), NONE if bare is None else number(bare * batch),
+                         *(NONE if v is None else number(v) for v in ours),
+                         NONE if share is None else f"{share:.1f} %"])
+    if rows:
+        lines += ["R9 served, requests of so many rows each, not batched further, eight in flight, "
+                  "four streams; rows/s against the most that bare CUDA graphs reach on one to "
+                  "four streams:", "",
+                  *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
+    return [*lines, *_streams(kernels)] if len(lines) > 2 else []
+
+
+def _precision(precision: Cells) -> list[str]:
+    cases = precision.get("cases")
+    if not isinstance(cases, dict):
+        return []
+    lines = ["## Precision", "",
+             "The networks of [precision.md](precision.md), trained by the same code, on the card "
+             "transactions and the simulator's stream. Scores of the held-out rows come from "
+             "`verdict serve` on the card; lost ROC-AUC and flipped decisions (at a false-positive "
+             "rate of 1 %) are against Verdict's float32 on the CPU on the same rows, which is "
+             "held to ONNX Runtime's scores (1e-5). Times are `verdict bench`'s, p50 (p99) in us.",
+             ""]
+    rows = []
+    for name, of_case in cases.items():
+        for key, label in PRECISIONS.items():
+            score = precision.get(f"score/{name}/{key}")
+            times = [precision.get(f"time/{name}/{key}/{b}") for b in (1, 32)]
+            if get(precision, f"score/{name}/{key}", "auc") is None:
+                continue
+            label += _taken(precision, f"build/{name}/{key}", key)
+            rows.append([name, of_case["what"], label, f"{score['auc_exact']:.5f}",
+                         f"{score['auc']:.5f}", f"{score['drop']:z.5f}", str(score["flipped"]),
+                         f"{score['rows']:,} / {score['frauds']:,}",
+                         f"{score['largest_difference']:.1e}", *map(_pair, times)])
+    return [*lines, *table(["model", "", "precision", "ROC-AUC on the CPU", "on the card", "lost",
+                            "flipped", "rows / frauds", "largest difference", "batch 1",
+                            "batch 32"], rows, 3)]
+
+
+def _story(story: Cells) -> list[str]:
+    precision = PRECISIONS.get(str(story.get("precision")), "float32")
+    lines = ["## Against Python services", "",
+             "A service as it is usually written: PyTorch eager in float32 on the card, aiohttp, "
+             "JSON in and out, one process a model (`bench/peers/torch_server.py`). Against it "
+             f"`verdict serve` on TensorRT in {precision}, one "
+             "process for all models, dynamic batching with its defaults, the same JSON requests "
+             "of one row. `verdict load` asks both: closed loops for the maximum, Poisson arrivals "
+             "for the rest; latency counts from the time at which a request was meant to be sent. "
+             "Requests, server and client share the machine's cores.", ""]
+    rows = []
+    for name in targets.STORY:
+        of = {who: {what: get(story, f"story/{name}/{who} {what}", figure) for what, figure in (
+            ("closed", "per_s"), ("light", "mean"), ("limit", "per_s"))}
+            for who in ("python", "verdict")}
+        if of["python"]["closed"] is None and of["verdict"]["closed"] is None:
+            continue
+        for who, label in (("python", "Python"), ("verdict", "Verdict")):
+            light = of[who]["light"]
+            rows.append([name, label, *(NONE if of[who][k] is None else number(of[who][k])
+                                        for k in ("closed",)),
+                         NONE if light is None else number(light / 1000),
+                         NONE if of[who]["limit"] is None else number(of[who]["limit"])])
+    if rows:
+        lines += table(["model", "", "maximum/s, closed loop",
+                        "mean latency at 70 % of Python's maximum, ms",
+                        "requests/s, p99 under 20 ms"], rows)
+    memory = [[label.format(name.rsplit(" ", 1)[1]), f"{value:,.0f}"]
+              for prefix, label in (("memory/python ", "{} Python services"),
+                                    ("memory/verdict ", "{} models in one Verdict process"))
+              for name, value in story.items()
+              if name.startswith(prefix) and isinstance(value, float)]
+    if memory:
+        lines += ["Memory of the card above what is in use without them, every model having "
+                  "answered requests; R4b, R6 and R9 in turn:", "", *table(["", "MiB"], memory, 1)]
+    return lines
+
+
+def _targets(parts: dict[str, Cells]) -> list[str]:
+    found = targets.compare(parts)
+    return ["## Targets", "", *table(
+        ["target", "asked", "measured", "outcome"],
+        [[t.what, t.asked(), t.figure(), t.outcome()] for t in found], 4)]
+
+
+def _failures(parts: dict[str, Cells]) -> list[str]:
+    found = [f"- {part}, {name}: {value['error'].splitlines()[-1][:200]}"
+             for part, cells in parts.items() for name, value in cells.items()
+             if isinstance(value, dict) and "error" in value]
+    return ["## Left out", "", *found, ""] if found else []
+
+
+def write(parts: dict[str, Cells]) -> str:
+    """parts: "kernels", "story", "precision" -> the cells of OUT/PART.json; those that were run."""
+    lines = ["# Verdict on a GPU: figures", "",
+             "Written by `bench/gpu.py`; everything it measured is in [gpu.json](gpu.json).", ""]
+    lines += table(
+        ["part", "date", "card", "driver", "TensorRT", "PyTorch", "ONNX Runtime", "Verdict",
+         "processor"],
+        [[part, *(str(m.get(key, NONE)) for key in ("date", "card", "driver", "tensorrt", "torch",
+                                                    "onnxruntime", "verdict")),
+          f"{m.get('processor')}, {m.get('cores')} cores"]
+         for part, cells in parts.items() if isinstance(m := cells.get("machine"), dict)], 9)
+    lines += _targets(parts)
+    sections = {"story": _story, "kernels": lambda cells: _kernels(cells) + _served(cells),
+                "precision": _precision}
+    for part, section in sections.items():
+        if part in parts:
+            lines += section(parts[part])
+    lines += _failures(parts)
+    text = "\n".join(lines)
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.rstrip() + "\n"

@@ -1,0 +1,138 @@
+"""What is asked of Verdict on a card, and whether a run met it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+STORY = ("R4b", "R6", "R9")
+GATE = 0.001  # of ROC-AUC
+BATCHES = (1, 8, 32, 128)
+
+Cells = dict[str, object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """measured: None where the run has no such figure. at_least: else the figure is a limit."""
+
+    what: str
+    limit: float
+    unit: str
+    measured: float | None
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        if self.measured is None:
+            return False
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    def outcome(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        return "met" if self.met else "**MISSED**"
+
+    def figure(self) -> str:
+        """Never rounded to its better side."""
+        if self.measured is None:
+            return "–"
+        scale = 1e4 if self.unit == "of ROC-AUC" else 1e2
+        rounded = (math.floor if self.at_least else math.ceil)(self.measured * scale) / scale
+        return f"{rounded:,.{4 if scale > 1e2 else 2}f} {self.unit}".rstrip()
+
+    def asked(self) -> str:
+        return f"at {'least' if self.at_least else 'most'} {self.limit:g} {self.unit}".rstrip()
+
+
+def get(cells: Cells, *path: str) -> float | None:
+    """A figure in a cell; None if the cell is missing, has failed or has no such figure."""
+    found: object = cells
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, int | float) else None
+
+
+def bare_case(kernels: Cells, model: str, precision: str, batch: int) -> Cells:
+    cases = kernels.get(f"bare/{model}/{precision}")
+    found = [c for c in cases if c["case"] == str(batch)] if isinstance(cases, list) else []
+    return found[0] if found else {}
+
+
+def bare_runs_per_s(kernels: Cells, model: str, batch: int) -> float | None:
+    """The most of all numbers of streams that were tried."""
+    streams = bare_case(kernels, model, "tf32", batch).get("streams")
+    return max(streams.values()) if streams else None
+
+
+def served_share(kernels: Cells, batch: int) -> float | None:
+    """R9's served throughput, the better of the two protocols, of the bare engine's; in percent."""
+    bare = bare_runs_per_s(kernels, "R9", batch)
+    ours = [get(kernels, f"served/R9/{p}/{batch}", "per_s") for p in ("http-binary", "grpc")]
+    known = [value for value in ours if value is not None]
+    return 100 * max(known) / bare if bare and known else None
+
+
+def ratio(over: float | None, under: float | None) -> float | None:
+    return over / under if over is not None and under else None
+
+
+def _kernels(kernels: Cells) -> list[Target]:
+    compute = get(kernels, "served/R4b/phases", "compute", "p50")
+    bare = get(bare_case(kernels, "R4b", "tf32", 1), "graph", "p50")
+    over = compute - bare if compute is not None and bare is not None else None
+    targets = [
+        Target("R4b served, batch 1: compute phase over the bare CUDA graph, p50", 5, "us", over),
+        Target("R4b served, light load: queue phase, p50", 10, "us",
+               get(kernels, "served/R4b/phases", "queue", "p50"))]
+    return targets + [
+        Target(f"R9 served, batch {batch}: throughput of the bare engine's", 90, "%",
+               served_share(kernels, batch), at_least=True) for batch in BATCHES]
+
+
+def most_models(story: Cells) -> tuple[int, float] | None:
+    """The most models of ours, of those that were tried, within the memory of two Python services;
+    and their MiB."""
+    two = get(story, "memory/python 2")
+    fitting = [(int(name.rsplit(" ", 1)[1]), value) for name, value in story.items()
+               if name.startswith("memory/verdict ") and isinstance(value, float)
+               and two is not None and value <= two]
+    return max(fitting) if fitting else None
+
+
+def _story(story: Cells) -> list[Target]:
+    targets = []
+    for name in STORY:
+        targets.append(Target(
+            f"{name}: mean latency of the Python service at 70 % of its maximum, over ours", 10,
+            "x",
+            ratio(get(story, f"story/{name}/python light", "mean"),
+                  get(story, f"story/{name}/verdict light", "mean")), at_least=True))
+        targets.append(Target(
+            f"{name}: requests/s with p99 under 20 ms, over the Python service's", 20, "x",
+            ratio(get(story, f"story/{name}/verdict limit", "per_s"),
+                  get(story, f"story/{name}/python limit", "per_s")), at_least=True))
+    targets.append(Target("memory of eight Python services over that of eight models of ours", 8,
+                          "x", ratio(get(story, "memory/python 8"),
+                                     get(story, "memory/verdict 8")), at_least=True))
+    most = most_models(story)
+    known = get(story, "memory/python 2") is not None and get(story, "memory/verdict 8") is not None
+    targets.append(Target("models within the memory of two Python services", 16, "models",
+                          most[0] if most else 0 if known else None, at_least=True))
+    return targets
+
+
+def _precision(precision: Cells) -> list[Target]:
+    names = precision.get("cases")
+    return [Target(f"{name}, {label}: ROC-AUC changes by", GATE, "of ROC-AUC",
+                   None if drop is None else abs(drop))
+            for name in (names if isinstance(names, dict) else {})
+            for key, label in (("fp16", "float16"), ("int8", "int8, TensorRT's calibrator"),
+                               ("qdq", "int8, our Q/DQ"))
+            for drop in [get(precision, f"score/{name}/{key}", "drop")]]
+
+
+def compare(parts: dict[str, Cells]) -> list[Target]:
+    """Of the parts that were run."""
+    of = {"kernels": _kernels, "story": _story, "precision": _precision}
+    return [target for part, cells in parts.items() for target in of[part](cells)]

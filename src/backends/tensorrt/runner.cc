@@ -1,0 +1,558 @@
+#include "backends/tensorrt/runner.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "plan/profile.h"
+
+namespace verdict::tensorrt {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr size_t kAlignment = 256;  // what TensorRT's vectorized formats may want
+/// Between two questions to the driver whether the stream still works, while spinning.
+constexpr auto kQueryInterval = std::chrono::microseconds(50);
+constexpr long kSleepNanoseconds = 20'000;
+
+size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+void Relax() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
+
+int64_t Elements(const Shape& shape) {
+  int64_t elements = 1;
+  for (const Dim extent : shape.dims()) elements *= extent;
+  return elements;
+}
+
+/// Collects what TensorRT reports while it runs with a clock around each layer.
+class LayerProfiler final : public nvinfer1::IProfiler {
+ public:
+  void reportLayerTime(const char* layer, float milliseconds) noexcept override {
+    try {
+      layers.push_back({layer, milliseconds});
+    } catch (...) {
+      // Without memory the list ends here.
+    }
+  }
+  std::vector<LayerTime> layers;
+};
+
+/// Calls visit(first element, count) for each run of elements that the range speaks of, of a dense
+/// tensor of this shape.
+template <typename Visit>
+void VisitRange(const IndexRange& range, const Shape& shape, const Visit& visit) {
+  if (range.axis < 0 || range.axis >= shape.rank()) {
+    visit(int64_t{0}, Elements(shape));
+    return;
+  }
+  int64_t outer = 1, inner = 1;
+  for (int axis = 0; axis < range.axis; ++axis) outer *= shape[axis];
+  for (int axis = range.axis + 1; axis < shape.rank(); ++axis) inner *= shape[axis];
+  const int64_t extent = shape[range.axis];
+  const int64_t begin = std::clamp<int64_t>(range.begin, 0, extent);
+  const int64_t end = std::clamp<int64_t>(range.end, begin, extent);
+  for (int64_t i = 0; i < outer; ++i) {
+    visit((i * extent + begin) * inner, (end - begin) * inner);
+  }
+}
+
+template <typename T>
+bool WithinRange(const TensorView& tensor, const IndexRange& range) {
+  const auto* values = static_cast<const T*>(tensor.data);
+  bool within = true;
+  VisitRange(range, tensor.shape, [&](int64_t first, int64_t count) {
+    for (int64_t i = first; i < first + count; ++i) {
+      within &= int64_t{values[i]} >= range.least && int64_t{values[i]} <= range.greatest;
+    }
+  });
+  return within;
+}
+
+}  // namespace
+
+Runner::Runner(std::shared_ptr<Program> program, const DeviceRunnerOptions& options)
+    : program_(std::move(program)), cuda_(*program_->core().context), options_(options) {}
+
+Result<std::unique_ptr<DeviceRunner>> Runner::Create(std::shared_ptr<Program> program,
+                                                     const DeviceRunnerOptions& options) {
+  std::unique_ptr<Runner> runner(new Runner(std::move(program), options));
+  DeviceCore& core = runner->program_->core();
+  const std::lock_guard lock(core.measuring);
+  VERDICT_ASSIGN_OR_RETURN(const DeviceMemory before, runner->cuda_.Memory());
+  VERDICT_RETURN_IF_ERROR(runner->Prepare());
+  VERDICT_ASSIGN_OR_RETURN(const DeviceMemory after, runner->cuda_.Memory());
+  runner->measured_bytes_ = std::max<int64_t>(
+      0, static_cast<int64_t>(before.free_bytes) - static_cast<int64_t>(after.free_bytes));
+  runner->asked_bytes_ = static_cast<int64_t>(
+      runner->scratch_.bytes() + runner->device_inputs_.bytes() + runner->device_outputs_.bytes());
+  runner->program_->AddRunnerBytes(runner->measured_bytes_, runner->asked_bytes_);
+  return std::unique_ptr<DeviceRunner>(std::move(runner));
+}
+
+Runner::~Runner() {
+  // What belongs to a lost context goes with it.
+  if (cuda_.MakeCurrent().ok()) {
+    const CudaDriver& driver = cuda_.driver();
+    if (stream_ != nullptr) driver.cuStreamSynchronize(stream_);
+    for (const Captured& captured : captured_) driver.cuGraphExecDestroy(captured.graph);
+    contexts_.clear();
+    if (stream_ != nullptr) driver.cuStreamDestroy_v2(stream_);
+  }
+  contexts_.clear();
+  if (has_profile_copy_) program_->ReturnProfileCopy(profile_copy_);
+  program_->AddRunnerBytes(-measured_bytes_, -asked_bytes_);
+}
+
+Status Runner::Prepare() {
+  VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
+  program_->core().logger.TakeErrors();  // older ones
+  VERDICT_ASSIGN_OR_RETURN(profile_copy_, program_->TakeProfileCopy());
+  has_profile_copy_ = true;
+  VERDICT_RETURN_IF_ERROR(cuda_.Check(
+      cuda_.driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "making a stream"));
+  VERDICT_RETURN_IF_ERROR(MakeContexts());
+  VERDICT_RETURN_IF_ERROR(Allocate());
+  if (!options_.graphs) return OkStatus();
+  for (const std::vector<Shape>& shapes : options_.captured_shapes) {
+    VERDICT_RETURN_IF_ERROR(Capture(shapes));
+  }
+  // The smallest that fits is then the first that fits.
+  std::ranges::stable_sort(captured_, {}, [](const Captured& captured) {
+    return captured.layout.input_bytes + captured.layout.output_bytes;
+  });
+  return OkStatus();
+}
+
+Status Runner::MakeContexts() {
+  nvinfer1::ICudaEngine& engine = program_->engine();
+#if NV_TENSORRT_MAJOR * 100 + NV_TENSORRT_MINOR >= 1001
+  const auto scratch_bytes = static_cast<size_t>(engine.getDeviceMemorySizeV2());
+#else
+  const auto scratch_bytes = static_cast<size_t>(engine.getDeviceMemorySize());
+#endif
+  // One scratch for the contexts of all profiles: they run on one stream.
+  VERDICT_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Allocate(cuda_, scratch_bytes));
+  const size_t profiles = program_->profiles().size();
+  for (size_t p = 0; p < profiles; ++p) {
+#if NV_TENSORRT_MAJOR >= 10
+    Context context = Own(
+        engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED),
+        cuda_);
+#else
+    Context context = Own(engine.createExecutionContextWithoutDeviceMemory(), cuda_);
+#endif
+    if (context == nullptr) return EnqueueError("making an execution context");
+    void* scratch = reinterpret_cast<void*>(scratch_.address());
+#if NV_TENSORRT_MAJOR * 100 + NV_TENSORRT_MINOR >= 1001
+    context->setDeviceMemoryV2(scratch, static_cast<int64_t>(scratch_.bytes()));
+#else
+    context->setDeviceMemory(scratch);
+#endif
+    // Fixed shapes have no profile to choose: any number of contexts share the one there is.
+    if (program_->open_shapes() &&
+        !context->setOptimizationProfileAsync(program_->ProfileIndex(profile_copy_, p), stream_)) {
+      return EnqueueError("choosing an optimization profile");
+    }
+    VERDICT_RETURN_IF_ERROR(
+        cuda_.Check(cuda_.driver().cuStreamSynchronize(stream_), "choosing a profile"));
+    contexts_.push_back(std::move(context));
+  }
+  return OkStatus();
+}
+
+Status Runner::Allocate() {
+  const size_t num_inputs = program_->inputs().size();
+  const size_t num_outputs = program_->outputs().size();
+  layout_.inputs.resize(num_inputs);
+  layout_.outputs.resize(num_outputs);
+  layout_.input_offsets.resize(num_inputs);
+  layout_.output_offsets.resize(num_outputs);
+  shapes_.resize(num_inputs);
+  views_.resize(num_outputs);
+  converted_.resize(num_outputs);
+  size_t input_bytes = 0, output_bytes = 0;
+  for (size_t p = 0; p < contexts_.size(); ++p) {
+    Layout layout = layout_;
+    for (size_t i = 0; i < num_inputs; ++i) {
+      layout.inputs[i] = program_->profiles()[p].inputs[i].max;
+      if (!contexts_[p]->setInputShape(program_->inputs()[i].name.c_str(),
+                                       ToDims(layout.inputs[i]))) {
+        return EnqueueError("setting the profile's largest shapes");
+      }
+    }
+    VERDICT_RETURN_IF_ERROR(ReadOutputShapes(*contexts_[p], layout));
+    PlaceTensors(layout);
+    input_bytes = std::max(input_bytes, layout.input_bytes);
+    output_bytes = std::max(output_bytes, layout.output_bytes);
+    for (size_t o = 0; o < num_outputs; ++o) {
+      if (program_->outputs()[o].conversion == Conversion::kNone) continue;
+      const auto elements = static_cast<size_t>(Elements(layout.outputs[o]));
+      converted_[o].resize(std::max(converted_[o].size(), elements));
+    }
+  }
+  VERDICT_ASSIGN_OR_RETURN(device_inputs_, DeviceBuffer::Allocate(cuda_, input_bytes));
+  VERDICT_ASSIGN_OR_RETURN(device_outputs_, DeviceBuffer::Allocate(cuda_, output_bytes));
+  VERDICT_ASSIGN_OR_RETURN(host_inputs_, PinnedBuffer::Allocate(cuda_, input_bytes));
+  VERDICT_ASSIGN_OR_RETURN(host_outputs_, PinnedBuffer::Allocate(cuda_, output_bytes));
+  VERDICT_ASSIGN_OR_RETURN(done_, PinnedBuffer::Allocate(cuda_, sizeof(uint32_t)));
+  // Some drivers have the call and refuse it; then the stream is asked instead.
+  const CudaDriver& driver = cuda_.driver();
+  writes_done_ = driver.cuStreamWriteValue32_v2 != nullptr &&
+                 driver.cuStreamWriteValue32_v2(stream_, done_.address(), 0, 0) == CUDA_SUCCESS;
+  return cuda_.Check(driver.cuStreamSynchronize(stream_), "preparing a runner");
+}
+
+Status Runner::ReadOutputShapes(nvinfer1::IExecutionContext& context, Layout& layout) const {
+  for (size_t o = 0; o < layout.outputs.size(); ++o) {
+    const char* name = program_->outputs()[o].name.c_str();
+    VERDICT_ASSIGN_OR_RETURN(layout.outputs[o], ToShape(context.getTensorShape(name)));
+    if (!layout.outputs[o].IsStatic()) {
+      return InvalidArgument("the shape of output " + std::to_string(o) +
+                             " depends on the inputs' contents; run it on the CPU");
+    }
+  }
+  return OkStatus();
+}
+
+void Runner::PlaceTensors(Layout& layout) const {
+  const auto place = [](const std::vector<EngineTensor>& tensors, const std::vector<Shape>& shapes,
+                        std::vector<size_t>& offsets) {
+    size_t end = 0, used = 0;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      offsets[i] = end;
+      used = end + static_cast<size_t>(Elements(shapes[i])) *
+                       DeviceElementSize(tensors[i].dtype, tensors[i].conversion);
+      end = Aligned(used);
+    }
+    return used;
+  };
+  layout.input_bytes = place(program_->inputs(), layout.inputs, layout.input_offsets);
+  layout.output_bytes = place(program_->outputs(), layout.outputs, layout.output_offsets);
+}
+
+Status Runner::SetShapes(std::span<const Shape> shapes) {
+  if (current_ != nullptr && std::ranges::equal(shapes, layout_.inputs)) return OkStatus();
+  current_ = nullptr;
+  const std::vector<Profile>& profiles = program_->profiles();
+  const auto profile = std::ranges::find_if(
+      profiles, [&](const Profile& candidate) { return Covers(candidate, shapes); });
+  if (profile == profiles.end()) {
+    if (profiles.empty()) return InvalidArgument("the program has no optimization profile");
+    return CheckShapes(profiles.back(), shapes)
+        .WithContext("no optimization profile of the device program takes these shapes");
+  }
+  nvinfer1::IExecutionContext& context =
+      *contexts_[static_cast<size_t>(profile - profiles.begin())];
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    layout_.inputs[i] = shapes[i];
+    if (!context.setInputShape(program_->inputs()[i].name.c_str(), ToDims(shapes[i]))) {
+      return EnqueueError("setting shapes");
+    }
+  }
+  VERDICT_RETURN_IF_ERROR(ReadOutputShapes(context, layout_));
+  PlaceTensors(layout_);
+  bool fits =
+      layout_.input_bytes <= host_inputs_.bytes() && layout_.output_bytes <= host_outputs_.bytes();
+  for (size_t o = 0; o < converted_.size(); ++o) {
+    fits = fits && (program_->outputs()[o].conversion == Conversion::kNone ||
+                    static_cast<size_t>(Elements(layout_.outputs[o])) <= converted_[o].size());
+  }
+  if (!fits) {
+    return InvalidArgument(
+        "these shapes need more memory than the profile's largest ones; run them "
+        "on the CPU");
+  }
+  const auto set = [&](const std::vector<EngineTensor>& tensors, const DeviceBuffer& block,
+                       const std::vector<size_t>& offsets) {
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      void* address = reinterpret_cast<void*>(block.address() + offsets[i]);
+      if (!context.setTensorAddress(tensors[i].name.c_str(), address)) return false;
+    }
+    return true;
+  };
+  if (!set(program_->inputs(), device_inputs_, layout_.input_offsets) ||
+      !set(program_->outputs(), device_outputs_, layout_.output_offsets)) {
+    return EnqueueError("setting addresses");
+  }
+  current_ = &context;
+  return OkStatus();
+}
+
+Status Runner::Capture(std::vector<Shape> shapes) {
+  if (shapes.size() != program_->inputs().size()) {
+    return InvalidArgument("a captured shape has " + std::to_string(shapes.size()) +
+                           " inputs, the program has " + std::to_string(program_->inputs().size()));
+  }
+  VERDICT_RETURN_IF_ERROR(SetShapes(shapes));
+  for (size_t i = 0; i < shapes.size(); ++i) FillPadding(i, layout_, 0);
+  // Once plainly: what is made on first use must not be made while capturing.
+  VERDICT_RETURN_IF_ERROR(Enqueue());
+  VERDICT_RETURN_IF_ERROR(Wait());
+  const CudaDriver& driver = cuda_.driver();
+  // Other threads may allocate meanwhile: only what this one does counts.
+  VERDICT_RETURN_IF_ERROR(
+      cuda_.Check(driver.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+                  "capturing a graph"));
+  const Status enqueued = Enqueue();
+  CUgraph graph = nullptr;
+  CUresult result = driver.cuStreamEndCapture(stream_, &graph);
+  Captured captured;
+  if (enqueued.ok() && result == CUDA_SUCCESS && graph != nullptr) {
+    result = driver.cuGraphInstantiateWithFlags(&captured.graph, graph, 0);
+  }
+  if (graph != nullptr) driver.cuGraphDestroy(graph);
+  if (cuda_.lost()) return cuda_.LostStatus();
+  if (captured.graph == nullptr) {
+    // It runs all the same, by one call a layer.
+    const Status why = enqueued.ok() ? cuda_.Check(result, "capturing a graph") : enqueued;
+    program_->core().Log("no CUDA graph for the shapes of input 0 " + ToString(shapes.front()) +
+                         ": " + why.message());
+    return cuda_.lost() ? cuda_.LostStatus() : OkStatus();
+  }
+  captured.layout = layout_;
+  captured_.push_back(std::move(captured));
+  // The first launch uploads the graph, which no request is to wait for.
+  VERDICT_RETURN_IF_ERROR(
+      cuda_.Check(driver.cuGraphLaunch(captured_.back().graph, stream_), "launching a graph"));
+  return Wait();
+}
+
+Status Runner::CheckInputs(std::span<const TensorView> inputs) const {
+  if (inputs.size() != program_->inputs().size()) {
+    return InvalidArgument("the program has " + std::to_string(program_->inputs().size()) +
+                           " inputs, " + std::to_string(inputs.size()) + " were given");
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const EngineTensor& tensor = program_->inputs()[i];
+    if (inputs[i].dtype != tensor.dtype) {
+      return InvalidArgument("input " + std::to_string(i) + " is of type " +
+                             std::string(DataTypeName(tensor.dtype)) + ", not " +
+                             std::string(DataTypeName(inputs[i].dtype)));
+    }
+    for (const Dim extent : inputs[i].shape.dims()) {
+      if (extent <= 0) {
+        return InvalidArgument("input " + std::to_string(i) + " is empty; run it on the CPU");
+      }
+    }
+  }
+  return OkStatus();
+}
+
+const Runner::Captured* Runner::FindCaptured(std::span<const TensorView> inputs) const {
+  const auto fits = [&](const Captured& captured) {
+    bool equal = true, rows_fit = options_.rows_independent && !inputs.empty();
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Shape& ours = inputs[i].shape;
+      const Shape& theirs = captured.layout.inputs[i];
+      if (ours.rank() != theirs.rank()) return false;
+      for (int axis = 0; axis < ours.rank(); ++axis) {
+        if (ours[axis] == theirs[axis]) continue;
+        equal = false;
+        if (axis > 0 || ours[axis] > theirs[axis]) return false;
+      }
+      rows_fit = rows_fit && ours.rank() > 0 && ours[0] == inputs[0].shape[0] &&
+                 theirs[0] == captured.layout.inputs[0][0];
+    }
+    for (const Shape& output : captured.layout.outputs) {
+      rows_fit = rows_fit && output.rank() > 0 && output[0] == captured.layout.inputs[0][0];
+    }
+    return equal || rows_fit;
+  };
+  const auto found = std::ranges::find_if(captured_, fits);
+  return found == captured_.end() ? nullptr : &*found;
+}
+
+Status Runner::CheckIndices(size_t input, const TensorView& tensor) const {
+  for (const IndexRange& range : program_->index_ranges()) {
+    if (range.input != input) continue;
+    bool within = true;
+    switch (tensor.dtype) {
+      case DataType::kInt64:
+        within = WithinRange<int64_t>(tensor, range);
+        break;
+      case DataType::kInt32:
+        within = WithinRange<int32_t>(tensor, range);
+        break;
+      case DataType::kInt8:
+        within = WithinRange<int8_t>(tensor, range);
+        break;
+      case DataType::kUInt8:
+        within = WithinRange<uint8_t>(tensor, range);
+        break;
+      default:
+        break;
+    }
+    if (!within) {
+      return InvalidArgument("input " + std::to_string(input) + " has an index outside [" +
+                             std::to_string(range.least) + ", " + std::to_string(range.greatest) +
+                             "]");
+    }
+  }
+  return OkStatus();
+}
+
+void Runner::FillPadding(size_t input, const Layout& layout, int64_t first) {
+  const EngineTensor& tensor = program_->inputs()[input];
+  const Shape& shape = layout.inputs[input];
+  std::byte* data = host_inputs_.data() + layout.input_offsets[input];
+  const size_t size = DeviceElementSize(tensor.dtype, tensor.conversion);
+  std::memset(data + static_cast<size_t>(first) * size, 0,
+              static_cast<size_t>(Elements(shape) - first) * size);
+  for (const IndexRange& range : program_->index_ranges()) {
+    if (range.input != input || (range.least <= 0 && range.greatest >= 0)) continue;
+    VisitRange(range, shape, [&](int64_t begin, int64_t count) {
+      // Little-endian: the first bytes of a wider integer are the narrower one.
+      for (int64_t i = std::max(begin, first); i < begin + count; ++i) {
+        std::memcpy(data + static_cast<size_t>(i) * size, &range.least, size);
+      }
+    });
+  }
+}
+
+Status Runner::FillInputs(std::span<const TensorView> inputs, const Layout& layout) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    VERDICT_RETURN_IF_ERROR(CheckIndices(i, inputs[i]));
+    const EngineTensor& tensor = program_->inputs()[i];
+    std::byte* to = host_inputs_.data() + layout.input_offsets[i];
+    const int64_t given = inputs[i].size();
+    const int64_t wanted = Elements(layout.inputs[i]);
+    VERDICT_RETURN_IF_ERROR(
+        CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
+            .WithContext(tensor.name));
+    if (wanted > given) FillPadding(i, layout, given);
+  }
+  return OkStatus();
+}
+
+Status Runner::Enqueue() {
+  const CudaDriver& driver = cuda_.driver();
+  if (layout_.input_bytes > 0) {
+    VERDICT_RETURN_IF_ERROR(
+        cuda_.Check(driver.cuMemcpyHtoDAsync_v2(device_inputs_.address(), host_inputs_.data(),
+                                                layout_.input_bytes, stream_),
+                    "copying inputs"));
+  }
+  if (!current_->enqueueV3(stream_)) return EnqueueError("running");
+  if (layout_.output_bytes == 0) return OkStatus();
+  return cuda_.Check(driver.cuMemcpyDtoHAsync_v2(host_outputs_.data(), device_outputs_.address(),
+                                                 layout_.output_bytes, stream_),
+                     "copying outputs");
+}
+
+Status Runner::EnqueueError(const char* what) {
+  Status status = TensorRtError(what, program_->core().logger);
+  // A lost context fails every call, so that this tells it from a mistake.
+  const CUresult result = cuda_.driver().cuStreamQuery(stream_);
+  if (IsSticky(result)) return cuda_.Check(result, what).WithContext(status.message());
+  if (cuda_.lost()) return cuda_.LostStatus();
+  if (program_->allocator().failed() && status.code() == StatusCode::kInternal) {
+    return ResourceExhausted(status.message() + ": the card has not enough free memory");
+  }
+  return status;
+}
+
+Status Runner::Wait() {
+  const CudaDriver& driver = cuda_.driver();
+  const DeviceOptions& options = program_->core().options;
+  const auto start = SteadyClock::now();
+  const auto spin_until = start + std::chrono::microseconds(options.spin_us);
+  const auto give_up = start + std::chrono::milliseconds(options.run_timeout_ms);
+  // A word that the card writes behind the outputs costs less to look at than a question to the
+  // driver, which locks.
+  uint32_t* word = reinterpret_cast<uint32_t*>(done_.data());
+  if (writes_done_) {
+    ++run_;
+    VERDICT_RETURN_IF_ERROR(cuda_.Check(
+        driver.cuStreamWriteValue32_v2(stream_, done_.address(), run_, 0), "marking a run's end"));
+  }
+  auto next_query = writes_done_ ? start + kQueryInterval : start;
+  while (true) {
+    if (writes_done_) {
+      for (int i = 0; i < 32; ++i) {
+        if (std::atomic_ref(*word).load(std::memory_order_acquire) == run_) return OkStatus();
+        Relax();
+      }
+    }
+    const auto now = SteadyClock::now();
+    if (now >= next_query) {
+      const CUresult result = driver.cuStreamQuery(stream_);
+      if (result == CUDA_SUCCESS) return OkStatus();
+      if (result != CUDA_ERROR_NOT_READY) return cuda_.Check(result, "running");
+      if (writes_done_) next_query = now + kQueryInterval;
+    }
+    if (now >= give_up) {
+      Status status =
+          DeadlineExceeded("the device has not ended a run within " +
+                           std::to_string(options.run_timeout_ms) + " ms: it is taken for lost");
+      cuda_.MarkLost(status);
+      return status;
+    }
+    if (now >= spin_until) {
+      const timespec pause{0, kSleepNanoseconds};
+      nanosleep(&pause, nullptr);
+    }
+  }
+}
+
+std::span<const TensorView> Runner::Outputs(const Layout& layout, int64_t rows) {
+  for (size_t o = 0; o < views_.size(); ++o) {
+    const EngineTensor& tensor = program_->outputs()[o];
+    Shape shape = layout.outputs[o];
+    if (rows >= 0) shape[0] = rows;
+    std::byte* data = host_outputs_.data() + layout.output_offsets[o];
+    if (tensor.conversion == Conversion::kNone) {
+      views_[o] = {tensor.dtype, shape, data};
+    } else {
+      CopyFromDeviceForm(data, tensor.dtype, tensor.conversion, Elements(shape),
+                         converted_[o].data());
+      views_[o] = {tensor.dtype, shape, converted_[o].data()};
+    }
+  }
+  return views_;
+}
+
+Result<std::span<const TensorView>> Runner::Run(std::span<const TensorView> inputs) {
+  VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
+  VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
+  if (const Captured* captured = FindCaptured(inputs); captured != nullptr) {
+    VERDICT_RETURN_IF_ERROR(FillInputs(inputs, captured->layout));
+    VERDICT_RETURN_IF_ERROR(
+        cuda_.Check(cuda_.driver().cuGraphLaunch(captured->graph, stream_), "launching a graph"));
+    VERDICT_RETURN_IF_ERROR(Wait());
+    const bool padded = !inputs.empty() && inputs[0].shape != captured->layout.inputs[0];
+    return Outputs(captured->layout, padded ? inputs[0].shape[0] : -1);
+  }
+  VERDICT_RETURN_IF_ERROR(RunPlainly(inputs));
+  return Outputs(layout_, -1);
+}
+
+Status Runner::RunPlainly(std::span<const TensorView> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) shapes_[i] = inputs[i].shape;
+  VERDICT_RETURN_IF_ERROR(SetShapes(shapes_));
+  VERDICT_RETURN_IF_ERROR(FillInputs(inputs, layout_));
+  VERDICT_RETURN_IF_ERROR(Enqueue());
+  return Wait();
+}
+
+Result<std::vector<LayerTime>> Runner::ProfileLayers(std::span<const TensorView> inputs) {
+  VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
+  VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
+  VERDICT_RETURN_IF_ERROR(RunPlainly(inputs));  // warm, and its context is current_
+  LayerProfiler profiler;
+  current_->setProfiler(&profiler);
+  const Status status = RunPlainly(inputs);
+  current_->setProfiler(nullptr);
+  VERDICT_RETURN_IF_ERROR(status);
+  return std::move(profiler.layers);
+}
+
+}  // namespace verdict::tensorrt

@@ -1,0 +1,246 @@
+"""The GPU bench: what it writes and what it counts. All figures here are made up."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.metrics import roc_auc_score
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
+
+from accuracy import case  # noqa: E402
+from gpu import document, parser_onnx, precision, record, reference, served, targets  # noqa: E402
+from models import neural_models  # noqa: E402
+
+# Test data, made up: no such run was made.
+MACHINE = {"date": "2000-01-01", "card": "No Card 9000", "driver": "1.2", "tensorrt": "0.0.1",
+           "torch": "0.1", "onnxruntime": "0.2", "verdict": "0.3", "processor": "abacus",
+           "cores": 3}
+
+
+def timing(p50: float) -> dict[str, float]:
+    return {"p50": p50, "p99": p50 + 5, "mean": p50 + 1, "runs": 100}
+
+
+def made_up() -> dict[str, dict]:
+    streams = {"1": 900.0, "2": 1000.0, "4": 950.0}
+    kernels = {
+        "machine": MACHINE, "duration_s": 0.4, "jobs": 4, "notes": {"R1": "R1 is rewritten"},
+        "bare/R4b/tf32": [{"case": str(b), "difference": 1e-4, "enqueue": timing(70 + b),
+                           "graph": timing(40 + b), "streams": streams}
+                          for b in targets.BATCHES],
+        "bare/R9/tf32": [{"case": str(b), "difference": 1e-4, "graph": timing(140),
+                          "enqueue": timing(200), "streams": streams} for b in targets.BATCHES],
+        "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
+        "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
+                              "queue": {"p50": 10.004, "p99": 20.0}}}
+    for batch in targets.BATCHES:
+        kernels[f"verdict/R4b/tf32/{batch}"] = timing(43 + batch) | {"per_s": 1e4}
+        kernels[f"torch eager/R4b/{batch}"] = timing(400)
+        kernels[f"verdict/R3/tf32/{batch}"] = timing(50) | {"per_s": 1e4}
+        kernels[f"served/R9/grpc/{batch}"] = {"per_s": 899.99, "rows_per_s": 899.99 * batch}
+    story = {
+        "machine": MACHINE, "precision": "fp16",
+        "story/R4b/python closed": {"per_s": 900.0}, "story/R4b/verdict closed": {"per_s": 1e5},
+        "story/R4b/python light": {"mean": 4000.0}, "story/R4b/verdict light": {"mean": 400.2},
+        "story/R4b/python limit": {"per_s": 500.0}, "story/R4b/verdict limit": {"per_s": 60_000.0},
+        "memory/python 2": 1000.0, "memory/python 8": 4000.0, "memory/verdict 8": 490.0,
+        "memory/verdict 16": 700.0, "memory/verdict 32": 1000.5}
+    reduced = {"auc_exact": 0.98, "auc": 0.9789, "drop": 0.0011, "flipped": 4, "rows": 100,
+               "frauds": 9, "largest_difference": 0.02}
+    accuracy = {"machine": MACHINE, "cases": {"R6-like": {"what": "LSTM", "source": "rows"}},
+                "score/R6-like/int8": reduced, "score/R6-like/fp16": reduced | {"drop": -0.0009},
+                "time/R6-like/int8/1": timing(90)}
+    return {"kernels": kernels, "story": story, "precision": accuracy}
+
+
+def outcome(name: str, parts: dict[str, dict]) -> tuple[str, str]:
+    found = next(t for t in targets.compare(parts) if t.what.startswith(name))
+    return found.figure(), found.outcome()
+
+
+def test_every_table_has_as_many_cells_as_columns() -> None:
+    widths: set[int] = set()
+    for line in document.write(made_up()).splitlines():
+        if line.startswith("|"):
+            widths.add(len(re.split(r"(?<!\\)\|", line)))
+            assert len(widths) == 1, line
+        else:
+            widths.clear()
+
+
+def test_the_page_tells_the_card_and_what_failed() -> None:
+    text = document.write(made_up())
+    assert "| kernels | 2000-01-01 | No Card 9000 | 1.2 | 0.0.1 |" in text
+    assert "- kernels, bare/R5/tf32: more of it" in text
+    assert "- R1 is rewritten." in text
+
+
+def test_a_kernel_row_has_both_percentiles_and_the_rows_a_second() -> None:
+    row = next(line for line in document.write(made_up()).splitlines()
+               if line.startswith("| TensorRT bare, CUDA graph | float32 with TF32 | 41.0 (46.0)"))
+    assert row.split("|")[7].split(" / ")[0].strip() == "23,800"  # 1e6 / 42
+
+
+def test_trees_are_the_cpus() -> None:
+    assert "| Verdict, on the CPU | float32 | 50.0 (55.0) |" in document.write(made_up())
+
+
+def test_a_precision_that_was_not_built_is_not_claimed() -> None:
+    parts = made_up()
+    parts["kernels"]["build verdict/R4b/tf32"] = {"taken": "float32 with TF32"}
+    parts["precision"]["build/R6-like/fp16"] = {"taken": "float32"}
+    text = document.write(parts)
+    assert "| Verdict on TensorRT | float32 with TF32 | 44.0" in text
+    assert "| R6-like | LSTM | float16 (built as float32) |" in text
+
+
+def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
+    parts = made_up()
+    assert outcome("R4b served, light load", parts) == ("10.01 us", "**MISSED**")
+    assert outcome("R9 served, batch 8", parts) == ("89.99 %", "**MISSED**")
+    assert outcome("R4b: mean latency", parts) == ("9.99 x", "**MISSED**")
+
+
+def test_what_is_reached_is_met() -> None:
+    parts = made_up()
+    assert outcome("R4b served, batch 1: compute", parts) == ("4.90 us", "met")
+    assert outcome("R4b: requests/s", parts) == ("120.00 x", "met")
+    assert outcome("memory of eight", parts) == ("8.16 x", "met")
+
+
+def test_most_models_are_those_that_fit_not_those_that_were_tried() -> None:
+    parts = made_up()
+    assert targets.most_models(parts["story"]) == (16, 700.0)
+    assert outcome("models within", parts) == ("16.00 models", "met")
+    parts["story"]["memory/verdict 16"] = 1001.0
+    assert outcome("models within", parts) == ("8.00 models", "**MISSED**")
+
+
+def test_a_gain_in_auc_beyond_the_gate_is_a_miss_too() -> None:
+    parts = made_up()
+    assert outcome("R6-like, int8, TensorRT's", parts) == ("0.0011 of ROC-AUC", "**MISSED**")
+    assert outcome("R6-like, float16", parts) == ("0.0009 of ROC-AUC", "met")
+    assert outcome("R6-like, int8, our", parts) == (document.NONE, "not measured")
+
+
+def test_without_a_figure_nothing_is_met() -> None:
+    assert {t.outcome() for t in targets.compare({"story": {}, "kernels": {}})} == {"not measured"}
+
+
+def test_parts_that_were_not_run_are_not_in_the_page() -> None:
+    text = document.write({"story": made_up()["story"]})
+    assert "## Kernels" not in text and "## Against Python services" in text
+
+
+def test_trained_models_join_those_that_are_there(tmp_path: pathlib.Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = {"x": np.zeros((2, 3), np.float32)}
+        for file in ("s.npz", "h.npz"):
+            np.savez(tmp_path / name / file, **rows)
+        graph = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+        case.remember(case.write(tmp_path / name, name, "network", graph,
+                                 ("rows", "s.npz", "h.npz"), rows, "score"))
+    precision.take(tmp_path / "a", tmp_path / "b")
+    assert [c.name for c in case.recall(tmp_path / "b")] == ["b", "a"]
+    assert (tmp_path / "b" / "a.onnx").exists()
+
+
+def test_no_page_is_written_of_a_try_without_a_card(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "story.json").write_text('{"backend": "cpu"}')
+    page = tmp_path / "gpu.md"
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--render", tmp_path, "--document", page,
+         "--results", tmp_path / "gpu.json"], capture_output=True, text=True)
+    assert done.returncode == 1 and "story: measured without a card" in done.stderr
+    assert not page.exists()
+
+
+def test_the_page_and_its_figures_are_written_side_by_side(tmp_path: pathlib.Path) -> None:
+    parts = made_up()
+    for part, cells in parts.items():
+        (tmp_path / f"{part}.json").write_text(json.dumps(cells | {"backend": "tensorrt"}))
+    subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--render", tmp_path, "--document",
+         tmp_path / "gpu.md", "--results", tmp_path / "gpu.json"], check=True)
+    assert (tmp_path / "gpu.md").read_text() == document.write(parts)
+    assert json.loads((tmp_path / "gpu.json").read_text())["story"]["precision"] == "fp16"
+
+
+def test_the_roc_auc_is_sklearns() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(500) < 0.2).astype(int)
+    scores = np.round(rng.random(500) + 0.3 * labels, 1)  # with ties
+    assert precision.roc_auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_decisions_are_counted_at_the_exact_scores_threshold() -> None:
+    labels = np.array([0] * 100 + [1] * 10)
+    exact = np.concatenate([np.linspace(0, 0.5, 100), np.full(10, 0.9)])
+    changed = exact.copy()
+    changed[-3:] = 0.1
+    found = precision.compare(labels, exact, changed)
+    assert found["flipped"] == 3 and found["drop"] > 0
+
+
+def test_a_binary_request_says_its_lengths() -> None:
+    body, fields = served.binary_request({"x": np.ones((2, 3), np.float32),
+                                          "padding": np.zeros((2, 5), bool)})
+    length = int(fields["Inference-Header-Content-Length"])
+    assert len(body) - length == 24 + 10
+    assert b'"datatype": "BOOL"' in body[:length]
+
+
+def test_the_parsers_transformer_is_the_same_model(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "R9.onnx"
+    onnx.save(neural_models.transformer(length=reference.EVENTS, layers=1), source)
+    plain = parser_onnx.write("R9", source, tmp_path)
+    inputs = reference.make_inputs(source, 3)
+    used = {node.op_type for node in onnx.load(plain).graph.node}
+    assert not used & {"LayerNormalization", "Shape", "Slice"}
+    off = reference.difference(reference.expected(plain, inputs),
+                               reference.expected(source, inputs))
+    assert off < 1e-6
+
+
+def test_outputs_that_are_not_there_are_infinitely_wrong() -> None:
+    want = {"score": np.ones((2, 1), np.float32)}
+    assert reference.difference({}, want) == float("inf")
+    assert reference.difference({"score": np.ones((3, 1), np.float32)}, want) == float("inf")
+    assert reference.difference({"score": np.full((2, 1), np.nan)}, want) == float("inf")
+    both = {"p": np.array([[0.25, 0.75]], np.float32)}
+    assert reference.difference({"p": np.array([[0.75]], np.float32)}, both) == 0
+
+
+def test_a_failed_cell_is_tried_again_and_a_measured_one_is_not(tmp_path: pathlib.Path) -> None:
+    def fail() -> object:
+        raise ValueError("why")
+    cells = record.Record(tmp_path / "part.json", record.Clock(60))
+    assert cells.attempt("a", fail) is None
+    again = record.Record(tmp_path / "part.json", record.Clock(60))
+    assert again.cells["a"] == {"error": "ValueError: why"}
+    assert again.attempt("a", lambda: 7) == 7
+    assert again.attempt("a", fail) == 7
+
+
+def test_what_sets_up_several_cells_runs_until_all_are_there(tmp_path: pathlib.Path) -> None:
+    cells = record.Record(tmp_path / "part.json", record.Clock(60))
+    runs = []
+    for value in ({"error": "no"}, 3, 4):
+        cells.guard("server", ["a"], lambda v=value: runs.append(v) or cells.put("a", v) or "up")
+    assert runs == [{"error": "no"}, 3]
+
+
+def test_without_time_nothing_is_tried(tmp_path: pathlib.Path) -> None:
+    cells = record.Record(tmp_path / "part.json", record.Clock(0))
+    assert cells.attempt("a", lambda: 7) is None
+    assert cells.cells["a"] == {"error": record.OUT_OF_TIME}
