@@ -60,7 +60,7 @@ std::vector<Descriptor> PayloadsFor(const proto::WorkerRequest& request) {
   };
   switch (request.call_case()) {
     case proto::WorkerRequest::kOpen:
-      payloads.push_back(std::move(SharedPages::Create(sizeof(RunBoard)).value().second));
+      payloads.push_back(std::move(SharedPages::Create(sizeof(SharedState)).value().second));
       break;
     case proto::WorkerRequest::kSupports:
       add(good.graph);

@@ -7,6 +7,8 @@
 #include <new>
 #include <optional>
 
+#include "runtime/device_worker/lifeline.h"
+
 namespace verdict {
 
 /// Where runs are announced: one in the memory that a server and its device worker share, with a
@@ -46,5 +48,11 @@ class RunBoard {
 };
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+/// What a server and its device worker share beside the mailboxes; zeros at first.
+struct SharedState {
+  RunBoard board;
+  alignas(64) Lifeline lifeline;  // the worker's main thread holds it
+};
 
 }  // namespace verdict

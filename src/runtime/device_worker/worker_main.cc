@@ -56,6 +56,11 @@ int Main(int argc, char** argv) {
     if (!message.ok()) ::_exit(message.status().code() == StatusCode::kUnavailable ? 0 : 3);
     proto::WorkerRequest request;
     if (!request.ParseFromString(message->body)) ::_exit(3);
+    if (request.has_open()) {
+      service.Handle(request, message->payloads);
+      service.HoldLifeline();
+      continue;
+    }
     // A thread a call: there are few, each waits for the device, and none is to wait for another.
     std::thread([&service, request = std::move(request), payloads = std::move(message->payloads)] {
       service.Handle(request, payloads);

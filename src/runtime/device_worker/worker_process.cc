@@ -19,6 +19,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr milliseconds kLifelineLook{1000};
 constexpr size_t kMaxErrorLine = 2000;
 constexpr char kEnded[] = "it has ended";   // until it is known how
 constexpr milliseconds kTimeToEnd{2000};    // of a worker that is told to
@@ -54,7 +55,7 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::Start(const std::string& b
   call.set_device_spin_us(device.spin_us);
   call.set_spin_us(options.spin_us);
   call.set_spinners(options.spinners);
-  auto opened = worker->Call(std::move(request), std::span(&worker->board_file_, 1),
+  auto opened = worker->Call(std::move(request), std::span(&worker->shared_file_, 1),
                              milliseconds(options.start_timeout_ms));
   if (!opened.ok()) {
     if (!worker->lost()) return opened.status();
@@ -67,14 +68,15 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::Start(const std::string& b
     return Unavailable(std::move(why));
   }
   *info = ReadInfo(opened->reply.info());
+  worker->lifeline_thread_ = std::thread([process = worker.get()] { process->WatchLifeline(); });
   return worker;
 }
 
 Status WorkerProcess::Begin(const std::filesystem::path& program, const std::string& backend,
                             Log log) {
-  VERDICT_ASSIGN_OR_RETURN(auto board, SharedPages::Create(sizeof(RunBoard)));
-  board_pages_ = std::move(board.first);
-  board_file_ = std::move(board.second);
+  VERDICT_ASSIGN_OR_RETURN(auto shared, SharedPages::Create(sizeof(SharedState)));
+  shared_pages_ = std::move(shared.first);
+  shared_file_ = std::move(shared.second);
   log_ = std::move(log);
   for (uint32_t slot = RunBoard::kSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
   std::promise<Status> started;
@@ -86,13 +88,21 @@ Status WorkerProcess::Begin(const std::filesystem::path& program, const std::str
 }
 
 WorkerProcess::~WorkerProcess() {
+  if (!thread_.joinable()) return;  // nothing has begun
   {
     const std::scoped_lock lock(mutex_);
     ending_ = true;
   }
   if (channel_ != nullptr) ::shutdown(channel_->socket(), SHUT_WR);
   if (!WaitForEnd(kTimeToEnd)) Lose("it was to end and did not");
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
+  if (lifeline_thread_.joinable()) lifeline_thread_.join();
+}
+
+void WorkerProcess::WatchLifeline() {
+  while (!lost()) {
+    if (shared().lifeline.WaitForEnd(kLifelineLook)) Lose(kEnded);
+  }
 }
 
 void WorkerProcess::Live(const std::filesystem::path& program, const std::string& backend,
@@ -244,6 +254,7 @@ void WorkerProcess::LoseLocked(const std::string& why) {
   }
   calls_.clear();
   changed_.notify_all();
+  shared().lifeline.Wake();
   if (!reaped_ && pid_ > 0) ::kill(pid_, SIGKILL);
 }
 

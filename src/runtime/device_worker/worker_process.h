@@ -29,7 +29,7 @@ namespace verdict {
 /// device and all programs and runners of that life. Threads: any.
 ///
 /// A thread of its own starts it (it would be killed when that thread ends), hears its answers, log
-/// lines and end, and reaps it.
+/// lines and end, and reaps it. Another one hears of its end first.
 class WorkerProcess {
  public:
   using Log = std::function<void(const std::string&)>;
@@ -73,7 +73,7 @@ class WorkerProcess {
   /// keep_slot: the worker still has its runner; the slot is not given out again.
   void RemoveRunner(Mailbox& mailbox, uint32_t slot, bool keep_slot);
 
-  RunBoard& board() { return *reinterpret_cast<RunBoard*>(board_pages_.data()); }
+  RunBoard& board() { return shared().board; }
   uint64_t NewProgramId() { return ++last_program_; }
   int pid() const { return pid_; }
 
@@ -99,9 +99,11 @@ class WorkerProcess {
   std::optional<std::string> TryReap();
 
   void LoseLocked(const std::string& why);
+  SharedState& shared() { return *reinterpret_cast<SharedState*>(shared_pages_.data()); }
+  void WatchLifeline();
 
-  SharedPages board_pages_;
-  Descriptor board_file_;
+  SharedPages shared_pages_;
+  Descriptor shared_file_;
   std::unique_ptr<Channel> channel_;
   Descriptor stderr_pipe_;
   Log log_;
@@ -110,6 +112,7 @@ class WorkerProcess {
   std::atomic<bool> lost_ = false;
   std::string error_line_;  // of its stderr, not yet whole; of the thread
   std::thread thread_;
+  std::thread lifeline_thread_;  // once the worker has started
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

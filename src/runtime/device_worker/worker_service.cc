@@ -66,10 +66,15 @@ struct WorkerService::Runner {
 };
 
 WorkerService::~WorkerService() {
-  if (board_ != nullptr) board_->End();
+  if (shared_ != nullptr) shared_->board.End();
   for (std::thread& thread : run_threads_) thread.join();
   runners_ = {};  // before the programs, and those before the device
   programs_.clear();
+}
+
+void WorkerService::HoldLifeline() {
+  const std::scoped_lock lock(mutex_);
+  if (shared_ != nullptr) shared_->lifeline.Hold();
 }
 
 void WorkerService::Handle(const proto::WorkerRequest& request,
@@ -148,7 +153,7 @@ Status WorkerService::OpenDevice(const proto::OpenCall& call, std::span<const De
   }
   VERDICT_RETURN_IF_ERROR(CheckPayloads(payloads, 1));
   if (device().ok()) return FailedPrecondition("the device worker has opened its device already");
-  VERDICT_ASSIGN_OR_RETURN(SharedPages pages, SharedPages::Map(payloads[0], sizeof(RunBoard)));
+  VERDICT_ASSIGN_OR_RETURN(SharedPages pages, SharedPages::Map(payloads[0], sizeof(SharedState)));
   DeviceOptions options;
   options.index = call.index();
   options.run_timeout_ms = call.run_timeout_ms();
@@ -158,8 +163,8 @@ Status WorkerService::OpenDevice(const proto::OpenCall& call, std::span<const De
   WriteInfo(device->info(), *answer.reply.mutable_info());
   const std::scoped_lock lock(mutex_);
   if (device_ != nullptr) return FailedPrecondition("the device worker was opened twice");
-  board_pages_ = std::move(pages);
-  board_ = reinterpret_cast<RunBoard*>(board_pages_.data());
+  shared_pages_ = std::move(pages);
+  shared_ = reinterpret_cast<SharedState*>(shared_pages_.data());
   watch_ = {call.spin_us(), call.spinners()};
   device_ = std::move(device);
   return OkStatus();
@@ -320,7 +325,7 @@ void WorkerService::SendLog(uint64_t id, const std::string& line) {
 }
 
 void WorkerService::ServeRuns() {
-  while (const auto slot = board_->Take(watch_)) {
+  while (const auto slot = shared_->board.Take(watch_)) {
     const std::shared_ptr<Runner> runner = FindRunner(*slot);
     if (runner != nullptr) ServeRun(*runner);
   }

@@ -34,6 +34,10 @@ class WorkerService {
   /// Ends the threads that serve runs, after the runs that they are in.
   ~WorkerService();
 
+  /// Once a device is open: ties the server's view of this process's life to the calling thread.
+  /// Before, nothing.
+  void HoldLifeline();
+
   /// Does what is asked and sends the answer. Threads: any.
   void Handle(const proto::WorkerRequest& request, std::span<const Descriptor> payloads);
 
@@ -69,8 +73,8 @@ class WorkerService {
 
   const Open open_;
   const Send send_;
-  SharedPages board_pages_;
-  RunBoard* board_ = nullptr;  // in board_pages_
+  SharedPages shared_pages_;
+  SharedState* shared_ = nullptr;  // in shared_pages_
   RunBoard::Watch watch_;
 
   std::mutex mutex_;  // guards what follows
