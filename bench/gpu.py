@@ -69,7 +69,7 @@ def render(args: argparse.Namespace) -> None:
     if tried:
         sys.exit(f"{', '.join(tried)}: measured without a card, to try the script: no page of it")
     args.document.write_text(document.write(parts))
-    args.results.write_text(json.dumps(parts, indent=1) + "\n")
+    args.results.write_text(document.without_folders(json.dumps(parts, indent=1)) + "\n")
     print(args.document)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from comparison.document import markdown_table as table
 from comparison.document import number
 
@@ -134,8 +136,8 @@ def _served(kernels: Cells) -> list[str]:
                          NONE if share is None else f"{share:.1f} %"])
     if rows:
         lines += ["R9 served, requests of so many rows each, not batched further, eight in flight, "
-                  "four streams; rows/s against the most that bare CUDA graphs reach on one to "
-                  "four streams:", "",
+                  "four streams; rows/s against the most that bare CUDA graphs reach on "
+                  f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []
 
@@ -213,8 +215,17 @@ def _targets(parts: dict[str, Cells]) -> list[str]:
         [[t.what, t.asked(), t.figure(), t.outcome()] for t in found], 4)]
 
 
+def _up_to(streams: int) -> str:
+    return "one stream (more were not measured)" if streams == 1 else f"one to {streams} streams"
+
+
+def without_folders(text: str) -> str:
+    """An error of a program without the places where its files lay."""
+    return re.sub(r"(?<![\w.])/(?:[\w.-]+/)+", "", text)
+
+
 def _failures(parts: dict[str, Cells]) -> list[str]:
-    found = [f"- {part}, {name}: {value['error'].splitlines()[-1][:200]}"
+    found = [f"- {part}, {name}: {without_folders(value['error'].splitlines()[-1])[:200]}"
              for part, cells in parts.items() for name, value in cells.items()
              if isinstance(value, dict) and "error" in value]
     return ["## Left out", "", *found, ""] if found else []

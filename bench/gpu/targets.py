@@ -65,6 +65,12 @@ def bare_runs_per_s(kernels: Cells, model: str, batch: int) -> float | None:
     return max(streams.values()) if streams else None
 
 
+def most_streams(kernels: Cells, model: str) -> int:
+    """How many streams of bare graphs were tried at the most; 0: none."""
+    streams = bare_case(kernels, model, "tf32", BATCHES[0]).get("streams") or {}
+    return max(map(int, streams), default=0)
+
+
 def served_share(kernels: Cells, batch: int) -> float | None:
     """R9's served throughput, the better of the two protocols, of the bare engine's; in percent."""
     bare = bare_runs_per_s(kernels, "R9", batch)
@@ -86,8 +92,10 @@ def _kernels(kernels: Cells) -> list[Target]:
         Target("R4b served, light load: queue phase, p50", 10, "us",
                get(kernels, "served/R4b/phases", "queue", "p50"))]
     return targets + [
-        Target(f"R9 served, batch {batch}: throughput of the bare engine's", 90, "%",
-               served_share(kernels, batch), at_least=True) for batch in BATCHES]
+        Target(f"R9 served, batch {batch}: throughput of the bare engine's on its best number "
+               "of streams", 90, "%",
+               served_share(kernels, batch) if most_streams(kernels, "R9") > 1 else None,
+               at_least=True) for batch in BATCHES]
 
 
 def most_models(story: Cells) -> tuple[int, float] | None:
