@@ -254,6 +254,27 @@ TEST(DeviceHost, GetsALostDeviceBackWithItsEngines) {
   EXPECT_THAT(totals.last_fault, HasSubstr("trapped"));
 }
 
+TEST(DeviceHost, NoticesALossWithoutARunOfItsOwn) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto host = HostOf(device);
+  const auto engine = EngineFor(*device);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kAttached);
+  {
+    const auto other = DeviceEngine::Load(device, *engine, engine->contents().device_plans[0], {});
+    ASSERT_TRUE(other.ok()) << other.status().ToString();
+    ASSERT_TRUE(device->InjectFault("trap").ok());
+    EXPECT_FALSE((*other)->CheckGolden(*engine).ok());
+    EXPECT_TRUE(device->lost());
+  }
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host->totals().recoveries == 0 && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  host->WaitUntilIdle();
+  EXPECT_EQ(host->totals().faults, 1U);
+  EXPECT_EQ(RunBy(engine), "fake");
+}
+
 TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {
   FakeDeviceOptions fake;
   fake.failing_recoveries = 5;

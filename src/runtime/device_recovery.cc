@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kLowestPriority = 19;
 constexpr auto kLookForRoom = std::chrono::milliseconds(500);
+/// How often an idle device is looked at: a worker can die with nothing running in it.
+constexpr auto kLookForLoss = std::chrono::milliseconds(200);
 constexpr uint32_t kLongestBackoff = 32;  // times the interval
 
 }  // namespace
@@ -23,7 +25,10 @@ void DeviceHostCore::Log(const std::string& line) const {
 void DeviceHostCore::RecoveryThread() {
   Lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stop_ || state_ == DeviceHost::State::kLost; });
+    const auto has_work = [this] { return stop_ || state_ == DeviceHost::State::kLost; };
+    while (!changed_.wait_for(lock, kLookForLoss, has_work)) {
+      if (device_->lost()) MarkLostLocked(Unavailable("it was lost while nothing ran on it"));
+    }
     if (stop_) return;
     Recover(lock);
     if (stop_) return;
