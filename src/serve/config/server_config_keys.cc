@@ -92,9 +92,10 @@ ConfigKeys DeviceKeys(DeviceConfig* device) {
              "Where the device's libraries run: in a worker process that is started again after a "
              "fault, or in the server, a few microseconds faster, which a fault leaves without a "
              "device until it is started again"),
-      Integer("spin_us", &device->spin_us, 0, UINT32_MAX,
-              "For how long after a run the worker watches for the next one before it sleeps, "
-              "which costs a run up to 25 us, in microseconds; 4294967295 for always"),
+      Integer(
+          "spin_us", &device->spin_us, 0, UINT32_MAX,
+          "For how long after a run the worker watches for the next one, in microseconds; then it "
+          "sleeps, and waking it costs up to 25 us; 4294967295 for always"),
       Integer("spinners", &device->spinners, 1, 1024,
               "How many threads of the worker watch at a time: the cores that it may take while "
               "nothing runs"),
