@@ -24,8 +24,8 @@ Result<NamedShapes> ParseShapes(std::string_view text);
 Result<Profile> MakeProfile(const Graph& graph, const NamedShapes& min, const NamedShapes& opt,
                             const NamedShapes& max);
 
-/// Gives every symbol of the graph that has one size in the profile that size: what computes with it
-/// can then be folded, and a device's compiler knows it. Errors: as InferShapes.
+/// Gives every symbol of the graph that has one size in the profile that size: what computes with
+/// it can then be folded, and a device's compiler knows it. Errors: as InferShapes.
 Status FixExtents(const Profile& profile, Graph& graph);
 
 /// The least, expected or largest shapes, one per input: `corner` is &InputRange::min, opt or max.

@@ -39,13 +39,13 @@ struct DeviceBuildOptions {
   std::string calibration_cache;  // in the device's own format; filled by a build that calibrates
   /// Each one input per graph input, in order, of the profile's opt shapes.
   std::span<const std::vector<Constant>> samples;
-  int optimization_level = -1;                    // 0 to 5; -1: the device's own default
-  std::map<std::string, uint64_t> memory_pools;   // "workspace" -> bytes
-  std::vector<std::string> tactic_sources;        // "-CUDNN", "+CUBLAS"; empty: the default
-  bool refittable = false;                        // Refit may give it other weights
-  bool detailed_layers = true;                    // LayerInformation names tactics and formats
-  std::vector<std::byte>* timing_cache = nullptr; // read, and replaced by the one after the build
-  std::function<void(const std::string&)> log;    // may be empty
+  int optimization_level = -1;                     // 0 to 5; -1: the device's own default
+  std::map<std::string, uint64_t> memory_pools;    // "workspace" -> bytes
+  std::vector<std::string> tactic_sources;         // "-CUDNN", "+CUBLAS"; empty: the default
+  bool refittable = false;                         // Refit may give it other weights
+  bool detailed_layers = true;                     // LayerInformation names tactics and formats
+  std::vector<std::byte>* timing_cache = nullptr;  // read, and replaced by the one after the build
+  std::function<void(const std::string&)> log;     // may be empty
 };
 
 /// A built program: bytes for Load, and what was found out beside.
@@ -112,8 +112,8 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
 
-  /// OK, or why the node cannot run here, in a few words. Asked for nodes of a graph that has passed
-  /// the passes and holds inferred shapes.
+  /// OK, or why the node cannot run here, in a few words. Asked for nodes of a graph that has
+  /// passed the passes and holds inferred shapes.
   virtual Status Supports(const Graph& graph, const Node& node) const = 0;
 
   /// Compiles a graph all of whose nodes are supported. Errors: kInvalidArgument (an option),
@@ -123,8 +123,8 @@ class Device {
                                    const DeviceBuildOptions& options) = 0;
 
   /// Loads what Build made of the same graph and profiles. The bytes come from a file: what cannot
-  /// be of this graph is refused. Errors: kDataLoss (not such bytes), kFailedPrecondition (of another
-  /// version or device), kResourceExhausted (memory).
+  /// be of this graph is refused. Errors: kDataLoss (not such bytes), kFailedPrecondition (of
+  /// another version or device), kResourceExhausted (memory).
   virtual Result<std::shared_ptr<DeviceProgram>> Load(std::span<const std::byte> bytes,
                                                       const Graph& graph,
                                                       std::span<const Profile> profiles) = 0;

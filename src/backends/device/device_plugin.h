@@ -21,7 +21,8 @@ struct DevicePlugin {
   uint32_t abi_version;  // kDeviceAbiVersion of the plugin's build
   const char* build_id;  // DeviceBuildId of it
   const char* name;      // "tensorrt"
-  /// Errors: kUnavailable with what is missing and how to get it; kNotFound: no device of that index.
+  /// Errors: kUnavailable with what is missing and how to get it; kNotFound: no device of that
+  /// index.
   Result<std::unique_ptr<Device>> (*open)(const DeviceOptions& options);
 };
 using DevicePluginFunction = const DevicePlugin* (*)();
