@@ -96,7 +96,8 @@ DeviceAttachment DeviceHostCore::Attach(const std::shared_ptr<const Engine>& eng
     entries_[engine.get()] = entry;
   }
   if (entry->state == State::kBuilding) return DescribeLocked(*entry);
-  changed_.wait(lock, [&] { return !entry->busy; });
+  changed_.wait(lock, [&] { return stop_ || (!entry->busy && !entry->wants_close); });
+  if (stop_) return DescribeLocked(*entry);
   if (entry->state == State::kAttached || entry->state == State::kBuilding) {
     return DescribeLocked(*entry);
   }

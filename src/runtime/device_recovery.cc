@@ -34,10 +34,13 @@ void DeviceHostCore::RecoveryThread() {
     if (stop_) return;
     std::vector<EntryPtr> lost;
     for (const auto& [engine, entry] : entries_) {
-      if (entry->state == State::kLost && !entry->busy) lost.push_back(entry);
+      if (entry->state == State::kLost) lost.push_back(entry);
     }
     for (const EntryPtr& entry : lost) {
-      if (entry->busy || entry->state != State::kLost) continue;
+      // Whoever has it may have found the device lost before it came back.
+      changed_.wait(lock, [&] { return stop_ || !entry->busy; });
+      if (stop_) return;
+      if (entry->state != State::kLost) continue;
       entry->busy = true;
       lock.unlock();
       Load(entry);

@@ -31,6 +31,9 @@ T At(std::span<const std::byte> bytes, size_t offset) {
   return value;
 }
 
+/// More than any build makes; a file's number is not believed.
+constexpr uint32_t kMostProfileCopies = 64;
+
 Status Damaged(const std::string& what) {
   return DataLoss("device program: " + what + "; build the engine's device plan again");
 }
@@ -133,7 +136,8 @@ Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes) {
   std::span<const std::byte> rest = bytes.subspan(kFixedBytes);
   if (rest.size() / kConstantBytes < constants ||
       rest.size() - constants * kConstantBytes != plan_bytes || plan_bytes == 0 ||
-      flags > kRefittable || header.profile_copies == 0) {
+      flags > kRefittable || header.profile_copies == 0 ||
+      header.profile_copies > kMostProfileCopies) {
     return Damaged("its header contradicts its size");
   }
   header.refittable = flags == kRefittable;

@@ -105,6 +105,7 @@ class RemoteDevice : public Device {
                              MakePayload(options.timing_cache != nullptr
                                              ? std::span<const std::byte>(*options.timing_cache)
                                              : std::span<const std::byte>()));
+    const std::scoped_lock turn(turns_);
     VERDICT_ASSIGN_OR_RETURN(
         auto answer, worker()->Call(std::move(request), payloads, std::nullopt, options.log));
     if (answer.payloads.size() != 2) return Internal("the device worker has sent no program");
@@ -123,6 +124,7 @@ class RemoteDevice : public Device {
     std::array<Descriptor, 2> payloads;
     VERDICT_ASSIGN_OR_RETURN(payloads[0], GraphPayload(graph, profiles));
     VERDICT_ASSIGN_OR_RETURN(payloads[1], MakePayload(bytes));
+    const std::scoped_lock turn(turns_);
     const std::shared_ptr<WorkerProcess> worker = this->worker();
     const uint64_t id = worker->NewProgramId();
     proto::WorkerRequest request;
@@ -140,6 +142,7 @@ class RemoteDevice : public Device {
     VERDICT_ASSIGN_OR_RETURN(payloads[1], MakePayload(bytes));
     proto::WorkerRequest request;
     request.mutable_refit();
+    const std::scoped_lock turn(turns_);
     VERDICT_ASSIGN_OR_RETURN(const auto answer,
                              worker()->Call(std::move(request), payloads, times_.call_timeout));
     if (answer.payloads.size() != 1) return Internal("the device worker has sent no program");
@@ -160,7 +163,7 @@ class RemoteDevice : public Device {
     const std::scoped_lock recovery(recover_mutex_);
     const std::shared_ptr<WorkerProcess> old = worker();
     old->Lose("it is replaced");
-    if (!old->WaitForEnd(milliseconds(options_.call_timeout_ms))) {
+    if (!old->WaitForEnd(milliseconds(options_.call_timeout_ms)) || !old->reaped()) {
       return Unavailable("the device worker (process " + std::to_string(old->pid()) +
                          ") was killed and does not end; the driver may be holding it");
     }
@@ -183,6 +186,10 @@ class RemoteDevice : public Device {
   }
 
  private:
+  /// Builds, loads and refits take turns here, where no clock runs: in the worker one would wait
+  /// for another's minutes, and be taken for a call that is not answered.
+  std::mutex turns_;
+
   std::shared_ptr<WorkerProcess> worker() const {
     const std::scoped_lock lock(mutex_);
     return worker_;

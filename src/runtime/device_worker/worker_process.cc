@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <system_error>
 
 #include "backends/device/device_plugin.h"
 #include "runtime/device_worker/start.h"
@@ -20,6 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLifelineLook{1000};
+constexpr int kLookForEnd = 1000;  // ms
 constexpr size_t kMaxErrorLine = 2000;
 constexpr char kEnded[] = "it has ended";   // until it is known how
 constexpr milliseconds kTimeToEnd{2000};    // of a worker that is told to
@@ -31,6 +33,12 @@ std::string HowItEnded(int status) {
            ::strsignal(WTERMSIG(status)) + ")";
   }
   return "has ended with status " + std::to_string(WEXITSTATUS(status));
+}
+
+Status NoThread() {
+  return ResourceExhausted(
+      "no thread for the device worker; raise the limit of processes (ulimit -u, or the "
+      "container's)");
 }
 
 }  // namespace
@@ -68,7 +76,11 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::Start(const std::string& b
     return Unavailable(std::move(why));
   }
   *info = ReadInfo(opened->reply.info());
-  worker->lifeline_thread_ = std::thread([process = worker.get()] { process->WatchLifeline(); });
+  try {
+    worker->lifeline_thread_ = std::thread([process = worker.get()] { process->WatchLifeline(); });
+  } catch (const std::system_error&) {
+    return NoThread();
+  }
   return worker;
 }
 
@@ -81,9 +93,13 @@ Status WorkerProcess::Begin(const std::filesystem::path& program, const std::str
   for (uint32_t slot = RunBoard::kSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
   std::promise<Status> started;
   std::future<Status> outcome = started.get_future();
-  thread_ = std::thread([this, program, backend, started = std::move(started)]() mutable {
-    Live(program, backend, std::move(started));
-  });
+  try {
+    thread_ = std::thread([this, program, backend, started = std::move(started)]() mutable {
+      Live(program, backend, std::move(started));
+    });
+  } catch (const std::system_error&) {
+    return NoThread();
+  }
   return outcome.get();
 }
 
@@ -131,7 +147,9 @@ void WorkerProcess::Hear() {
   std::array<pollfd, 2> files = {pollfd{channel_->socket(), POLLIN, 0},
                                  pollfd{stderr_pipe_.number(), POLLIN, 0}};
   while (true) {
-    if (::poll(files.data(), files.size(), -1) < 0 && errno != EINTR) return;
+    // One that was killed may be held by the driver, its socket open: it is not waited for.
+    if (::poll(files.data(), files.size(), kLookForEnd) < 0 && errno != EINTR) return;
+    if (lost()) return;
     if (files[1].revents != 0 && !TakeErrorText()) files[1].fd = -1;
     if (files[0].revents == 0) continue;
     const Status status = TakeMessage();
@@ -256,6 +274,12 @@ void WorkerProcess::LoseLocked(const std::string& why) {
   changed_.notify_all();
   shared().lifeline.Wake();
   if (!reaped_ && pid_ > 0) ::kill(pid_, SIGKILL);
+  if (channel_ != nullptr) ::shutdown(channel_->socket(), SHUT_RDWR);  // ends a read
+}
+
+bool WorkerProcess::reaped() const {
+  const std::scoped_lock lock(mutex_);
+  return reaped_;
 }
 
 bool WorkerProcess::WaitForEnd(milliseconds timeout) {

@@ -64,6 +64,8 @@ class WorkerProcess {
   /// Gives the worker up: it is killed, everything that waits for it gets an error now, and
   /// everything that asks it later too.
   void Lose(const std::string& why);
+  /// Whether its process is gone; one that a driver holds may outlive what is known of it.
+  bool reaped() const;
   /// False if it has not ended within that time.
   bool WaitForEnd(std::chrono::milliseconds timeout);
 
