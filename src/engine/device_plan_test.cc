@@ -20,7 +20,8 @@ std::vector<std::byte> FileWithPlan() {
 }
 
 TEST(DevicePlan, ComesBackAsItWas) {
-  const auto read = ParseEngine(FileWithPlan(), nullptr, "m");
+  const auto file = FileWithPlan();  // which what is read points into
+  const auto read = ParseEngine(file, nullptr, "m");
   ASSERT_TRUE(read.ok()) << read.status().ToString();
   ASSERT_EQ(read->device_plans.size(), 1u);
   const DevicePlan& plan = read->device_plans[0];
@@ -141,7 +142,8 @@ TEST(DevicePlan, TruncatedFilesAreRefused) {
 }
 
 TEST(DevicePlan, IsShownWithWhatIsCopied) {
-  const auto contents = ParseEngine(FileWithPlan(), nullptr, "m").value();
+  const auto file = FileWithPlan();
+  const auto contents = ParseEngine(file, nullptr, "m").value();
   const std::string text = DumpText(contents);
   for (const char* line :
        {"device plan 0 for fake:", "fingerprint  fake 1.0", "tolerance    0.001",
