@@ -34,13 +34,10 @@ void DeviceHostCore::RecoveryThread() {
     if (stop_) return;
     std::vector<EntryPtr> lost;
     for (const auto& [engine, entry] : entries_) {
-      if (entry->state == State::kLost) lost.push_back(entry);
+      if (entry->state == State::kLost && !entry->busy) lost.push_back(entry);
     }
     for (const EntryPtr& entry : lost) {
-      // Whoever has it may have found the device lost before it came back.
-      changed_.wait(lock, [&] { return stop_ || !entry->busy; });
-      if (stop_) return;
-      if (entry->state != State::kLost) continue;
+      if (entry->busy || entry->state != State::kLost) continue;
       entry->busy = true;
       lock.unlock();
       Load(entry);
@@ -112,6 +109,7 @@ void DeviceHostCore::LowThread() {
     Prune(lock);
     const EntryPtr entry = NextForLowThreadLocked();
     if (entry == nullptr) {
+      if (stop_) return;  // said while Prune had let go of the lock
       // Room appears by the clock alone, as engines fall idle or are destroyed.
       const bool waiting =
           std::ranges::any_of(entries_, [](const auto& item) { return item.second->wants_load; });
