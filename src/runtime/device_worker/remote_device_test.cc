@@ -145,7 +145,7 @@ TEST(RemoteDevice, BuildsWithEverythingThatABuildTakesAndGives) {
 
 TEST(RemoteDevice, RefitsAndRefusesToLoadOtherWeights) {
   const WorkerModel model;
-  std::string changed_text = kWorkerGraph;
+  std::string changed_text = kDeviceMlp;
   changed_text.replace(changed_text.find("seed(3)"), 7, "seed(9)");
   const WorkerModel changed(changed_text.c_str());
   const auto device = OpenFake().value();

@@ -9,28 +9,15 @@
 #include "ir/text.h"
 #include "ops/infer.h"
 #include "plan/profile.h"
+#include "runtime/device_fixture_test.h"
 #include "runtime/device_worker/remote_device.h"
 
 namespace verdict {
 
 // For tests: a small graph, and a fake device in a worker.
 
-constexpr char kWorkerGraph[] = R"(graph "mlp" {
-  input %x: f32[N,6]
-  const %w1: f32[6,20] = seed(1)
-  const %b1: f32[20] = seed(2)
-  const %w2: f32[20,3] = seed(3)
-  %h = MatMul(%x, %w1)
-  %hb = Add(%h, %b1)
-  %a = Relu(%hb)
-  %y = MatMul(%a, %w2)
-  %p = Softmax(%y)
-  output %p
-}
-)";
-
 struct WorkerModel {
-  explicit WorkerModel(const char* text = kWorkerGraph) : graph(ParseGraph(text).value()) {
+  explicit WorkerModel(const char* text = kDeviceMlp) : graph(ParseGraph(text).value()) {
     VERDICT_CHECK(InferShapes(graph).ok());
     profiles.push_back(MakeProfile(graph, ParseShapes("x:1x6").value(),
                                    ParseShapes("x:4x6").value(), ParseShapes("x:32x6").value())
