@@ -53,15 +53,19 @@ GpuSampler::~GpuSampler() {
 
 void GpuSampler::Loop(const std::shared_ptr<State>& state) {
   auto nvml = Nvml::Open(state->options.library);
-  if (!nvml.ok()) {
+  std::unique_lock lock(state->mutex);
+  // One that was given up while the library opened is silent: who logs may be gone by now.
+  if (!nvml.ok() && !state->stop) {
     // Most machines have no GPU; a library that does not work is worth a word.
     const auto level =
         nvml.status().code() == StatusCode::kNotFound ? spdlog::level::debug : spdlog::level::warn;
     spdlog::log(level, "{}", nvml.status().message());
-  } else {
-    spdlog::info("metrics of {} GPU{}, asked every {} ms", (*nvml)->gpus(),
-                 (*nvml)->gpus() == 1 ? "" : "s", state->options.interval.count());
-    std::unique_lock lock(state->mutex);
+  }
+  if (nvml.ok()) {
+    if (!state->stop) {
+      spdlog::info("metrics of {} GPU{}, asked every {} ms", (*nvml)->gpus(),
+                   (*nvml)->gpus() == 1 ? "" : "s", state->options.interval.count());
+    }
     while (!state->stop) {
       lock.unlock();
       std::vector<GpuSample> samples = (*nvml)->Sample();
@@ -73,8 +77,8 @@ void GpuSampler::Loop(const std::shared_ptr<State>& state) {
     }
     lock.unlock();
     nvml->reset();
+    lock.lock();
   }
-  std::lock_guard lock(state->mutex);
   state->ended = true;
   state->changed.notify_all();
 }
