@@ -227,11 +227,11 @@ def fuzz_verdict(target: str, status: int, output: str) -> Tally:
 
 
 def fuzz_stage() -> Tally:
-    if not build("fuzz", ["fuzz_targets"]):
+    if not build("asan", ["fuzz_targets"]):
         return Tally(failed=["fuzz build"])
-    targets = (ROOT / "build-fuzz/fuzz_targets.txt").read_text().split()
+    targets = (ROOT / "build-asan/fuzz_targets.txt").read_text().split()
     if not targets:
-        return one("fuzz: no targets found", 1, "build-fuzz/fuzz_targets.txt is empty")
+        return one("fuzz: no targets found", 1, "build-asan/fuzz_targets.txt is empty")
 
     artifacts = RESULTS / "fuzz"
     artifacts.mkdir()
@@ -250,7 +250,7 @@ def fuzz_stage() -> Tally:
         dictionary = ROOT / "tests/fuzz" / f"{target}.dict"
         if dictionary.exists():
             options.append(f"-dict={dictionary}")
-        command = [*prefix, f"build-fuzz/{target}", str(corpus), *options]
+        command = [*prefix, f"build-asan/{target}", str(corpus), *options]
         return fuzz_verdict(target, *run(command, FUZZ_SECONDS + 120))
 
     total = Tally()

@@ -10,11 +10,12 @@
 namespace verdict {
 
 /// A configuration with a key of each kind, for tests.
+struct SampleInner {
+  int count = 3;
+};
+
 struct SampleConfig {
   enum class Color { kRed, kGreen };
-  struct Inner {
-    int count = 3;
-  };
   bool flag = false;
   uint16_t port = 80;
   double ratio = 0.5;
@@ -22,14 +23,14 @@ struct SampleConfig {
   Color color = Color::kRed;
   std::vector<std::string> names;
   std::vector<int64_t> sizes;
-  std::map<std::string, Inner> by_name;
-  Inner section;
-  std::optional<Inner> optional;
-  std::vector<Inner> list;
-  std::map<int, Inner> by_number;
+  std::map<std::string, SampleInner> by_name;
+  SampleInner section;
+  std::optional<SampleInner> optional;
+  std::vector<SampleInner> list;
+  std::map<int, SampleInner> by_number;
 };
 
-inline ConfigKeys InnerKeys(SampleConfig::Inner* inner) {
+inline ConfigKeys InnerKeys(SampleInner* inner) {
   return {Required(Integer("count", &inner->count, 1, 9, "How many"))};
 }
 

@@ -26,8 +26,8 @@ def test_crash_fails() -> None:
 
 
 def test_stage_without_targets_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "build-fuzz").mkdir()
-    (tmp_path / "build-fuzz/fuzz_targets.txt").write_text("\n")
+    (tmp_path / "build-asan").mkdir()
+    (tmp_path / "build-asan/fuzz_targets.txt").write_text("\n")
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
     monkeypatch.setattr(run_tests, "build", lambda *_: True)
     assert run_tests.fuzz_stage().failed == ["fuzz: no targets found"]
