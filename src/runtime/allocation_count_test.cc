@@ -12,7 +12,7 @@ namespace verdict {
 int64_t AllocationCount() { return g_count.load(std::memory_order_relaxed); }
 }  // namespace verdict
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef VERDICT_SANITIZED
 // glibc's own functions under the names that a program may put its own before.
 extern "C" {
 void* __libc_malloc(size_t);

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 
+#include "base/sanitized_test.h"
+
 namespace verdict {
 
 /// Sanitizers bring their own malloc: there nothing is counted.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef VERDICT_SANITIZED
 inline constexpr bool kCountsAllocations = false;
 #else
 inline constexpr bool kCountsAllocations = true;

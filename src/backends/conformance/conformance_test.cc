@@ -218,6 +218,7 @@ TEST(Conformance, QuantizedRecurrentLayers) {
       for (const char* direction : {"forward", "reverse", "bidirectional"}) {
         for (int64_t batch : {1, 5, 33}) {
           for (int64_t hidden : {1, 7, 16, 40, 200}) {
+            if (batch == 33 && hidden == 200) continue;  // half of the time, and no edge of its own
             const RecurrentCase test{op, direction, 4, batch, 9, hidden, hidden != 7, batch == 5};
             SCOPED_TRACE(std::string(op) + " " + std::string(DataTypeName(type)) + " " + direction +
                          " B" + std::to_string(batch) + " H" + std::to_string(hidden));

@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "base/sanitized_test.h"
 #include "serve/batching/engines_test.h"
 #include "serve/batching/recorded_job_test.h"
 #include "serve/batching/scheduler.h"
@@ -15,7 +16,7 @@ thread_local int allocations_left = -1;
 }  // namespace
 
 // The sanitizers have operators of their own, which do not mix with others.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef VERDICT_SANITIZED
 constexpr bool kReplaced = true;
 
 void* operator new(size_t bytes) {
