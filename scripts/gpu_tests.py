@@ -7,9 +7,10 @@ Usage: scripts/gpu_tests.py [--build DIR] [--results DIR] [--jobs N] [--limit S]
 
 --build holds the test programs, the plugin and verdict-device-worker; TensorRT's libraries are in
 LD_LIBRARY_PATH. Most of a test's time is TensorRT's start and its builds, so that many run at a
-time; those that measure, or that trap, hang or fill the card, run alone after them, and last those
-under compute-sanitizer. A test that is still running after --limit seconds (twice that under
-compute-sanitizer) has failed; what --budget leaves no time for is skipped.
+time, and one that fails so is run again alone. Those that measure, or that trap, hang or fill the
+card, run alone after them, and last those under compute-sanitizer. A test that is still running
+after --limit seconds (twice that under compute-sanitizer) has failed; what --budget leaves no time
+for is skipped.
 
 The last line reads "N passed, N failed, N skipped"; the exit status is 0 if nothing has failed and
 something has passed. Results: gpu-tests.xml (JUnit) and gpu-tests.log.
@@ -166,7 +167,8 @@ class Run:
     def skip(self, title: str, reason: str) -> None:
         self._add(title, Tally(skipped=[f"{title}: {reason}"]), "", 0)
 
-    def one(self, test: Test) -> None:
+    def one(self, test: Test, disturbed: list[Test] | None = None) -> None:
+        """disturbed: where a failure is no outcome yet, as others have run beside the test."""
         if self._left() < 5:
             self.skip(test.title, OUT_OF_TIME)
             return
@@ -181,6 +183,9 @@ class Run:
         tally = from_junit(test.program.name, report, status, end)
         if status == 124:
             tally = Tally(failed=[f"{test.title}: not ended in {limit_s:.0f} s"])
+        if tally.failed and disturbed is not None:
+            disturbed.append(test)
+            return
         self._add(test.title, tally, output, time.monotonic() - start)
 
     def sanitized(self, sanitizer: str, test: Test) -> None:
@@ -212,12 +217,11 @@ class Run:
     def all(self, what: str, jobs: int, calls: Sequence[Callable[[], None]]) -> None:
         if not calls:
             return
-        start, before = time.monotonic(), str(self.tally)
+        start = time.monotonic()
         with ThreadPoolExecutor(jobs) as pool:
             for call in [pool.submit(call) for call in calls]:
                 call.result()
-        say(f"{what}: {len(calls)} in {time.monotonic() - start:.0f} s; before: {before}; now: "
-            f"{self.tally}")
+        say(f"{what}: {len(calls)} in {time.monotonic() - start:.0f} s; so far {self.tally}")
 
     def finish(self) -> int:
         ElementTree.ElementTree(self.suites).write(self.results / "gpu-tests.xml",
@@ -287,9 +291,11 @@ def main(arguments: Sequence[str]) -> int:
     card = cards()
     say(card or "no card: nvidia-smi lists none")
     # Networks first: they take longest, so that no process waits for one at the end.
-    run.all("together", args.jobs, [lambda t=t: run.one(t) for t in sorted(
+    disturbed: list[Test] = []
+    run.all("together", args.jobs, [lambda t=t: run.one(t, disturbed) for t in sorted(
         stages.get("together", []),
         key=lambda test: not test.name.startswith(("Cases/", "Golden/")))])
+    run.all("again, alone", 1, [lambda t=t: run.one(t) for t in disturbed])
     run.all("alone", 1, [lambda t=t: run.one(t) for t in stages.get("alone", [])])
     sanitizer = find_sanitizer(args.sanitizer)
     if card and sanitizer:

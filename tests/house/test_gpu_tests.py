@@ -49,7 +49,11 @@ if os.environ.get("FAKE_HANG") == name:
     subprocess.Popen(["sleep", "1000"])
     print("hangs", flush=True)
     time.sleep(1000)
+once = os.environ.get("FAKE_FAIL_ONCE", "")  # a file, named for the test
 fails = os.environ.get("FAKE_FAIL") == name
+if os.path.basename(once) == name and not os.path.exists(once):
+    open(once, "w").close()
+    fails = True
 skips = "<skipped message='at: 1&#10;no card'/>" if os.environ.get("FAKE_SKIP") else ""
 if "--gtest_output" in flags:
     suite, test = name.rsplit(".", 1)
@@ -112,6 +116,14 @@ def test_a_failure_is_named_and_so_is_one_error_of_memory(
     status, lines = run(build, capsys, "--stages", "memcheck", "--only", "DeviceBuild.Refit*")
     assert (status, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
     assert any("3 errors, exit status 99" in line for line in lines)
+
+
+def test_what_fails_beside_others_is_run_again_alone(
+        build: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAIL_ONCE", str(build / "DeviceRun.IndicesOutsideTheTableAreRefused"))
+    status, lines = run(build, capsys, "--stages", "together")
+    assert (status, lines[-1]) == (0, f"{CARD_TESTS - 5} passed, 0 failed, 0 skipped")
+    assert any("again, alone: 1 in" in line for line in lines)
 
 
 def test_a_test_that_hangs_has_failed_and_leaves_nothing_running(
