@@ -7,7 +7,7 @@ on after a cell that fails, and stops when its budget is spent; another run meas
 missing. The page is written from those files, anywhere:
 
   gpu.py --part all|kernels,models,story,precision --verdict BINARY --out DIR [--budget S]
-         [--only R4b,R9] [--build-only | --plan]
+         [--only R4b,R9] [--build-only | --no-build] [--plan]
   gpu.py --render DIR [--document docs/gpu.md] [--results docs/gpu.json]
 
 --build-only makes the engines of all parts, which needs no quiet card, and ends. --plan lists what
@@ -57,6 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=540,
                         help="seconds for all parts together; default 540")
     parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--no-build", action="store_true",
+                        help="measure with the engines that are there; none is tried again")
     parser.add_argument("--build-cap", type=float, default=300, help="seconds a build; default 300")
     parser.add_argument("--compile-cap", type=float, default=120,
                         help="seconds a model for torch.compile; default 120")
@@ -107,7 +109,8 @@ def plan(args: argparse.Namespace) -> None:
     earlier = json.loads(args.results.read_text()) if args.results.exists() else {}
     spent, made = 0.0, set()
     for part in args.part:
-        record = Plan(args.out / f"{part}.json", Clock(args.budget), earlier.get(part, {}), made)
+        record = Plan(args.out / f"{part}.json", Clock(args.budget), earlier.get(part, {}), made,
+                      not args.no_build)
         run_part(part, args, record)
         for stage in record.stages:
             if not stage.cells:
@@ -137,7 +140,7 @@ def main() -> None:
         return
     clock = Clock(args.budget)
     for part in args.part:
-        record = Record(args.out / f"{part}.json", clock)
+        record = Record(args.out / f"{part}.json", clock, not args.no_build)
         record.put("machine", machine.describe(args.verdict))
         record.put("backend", args.backend)
         print(part, flush=True)

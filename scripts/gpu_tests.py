@@ -223,6 +223,14 @@ class Run:
                 call.result()
         say(f"{what}: {len(calls)} in {time.monotonic() - start:.0f} s; so far {self.tally}")
 
+    def _skips(self) -> dict[str, list[str]]:
+        """The names of the tests that were skipped, by reason."""
+        found: dict[str, list[str]] = {}
+        for entry in self.tally.skipped:
+            _, name, reason = entry.split(": ", 2)
+            found.setdefault(reason, []).append(name)
+        return found
+
     def finish(self) -> int:
         ElementTree.ElementTree(self.suites).write(self.results / "gpu-tests.xml",
                                                    encoding="utf-8", xml_declaration=True)
@@ -230,9 +238,11 @@ class Run:
         shutil.rmtree(self.scratch, ignore_errors=True)
         slowest = sorted(self.seconds.items(), key=lambda item: -item[1])[:10]
         print("slowest: " + ", ".join(f"{title.split(': ')[1]} {s:.0f} s" for title, s in slowest))
-        for title, names in (("skipped", self.tally.skipped), ("FAILED", self.tally.failed)):
-            for entry in names:
-                print(f"{title}: {entry}")
+        for reason, names in sorted(self._skips().items()):
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            print(f"skipped {len(names)}: {reason}: {', '.join(names[:3])}{more}")
+        for entry in self.tally.failed:
+            print(f"FAILED: {entry}")
         print(self.tally)
         return 0 if self.tally.passed and not self.tally.failed else 1
 

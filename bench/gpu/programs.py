@@ -18,7 +18,7 @@ import numpy as np
 from comparison.servers import Ports, free_ports
 
 from . import reference
-from .record import Clock
+from .record import Clock, ProgramFailed
 from .reference import Arrays
 
 # How each precision is asked of `verdict build`; CALIB is the file of samples.
@@ -49,10 +49,6 @@ def build_s(model: str, precision: str) -> float:
     """About how long; model: "R6", "R6-like"."""
     factor = HALF_FACTOR if precision in ("fp16", "int8", "qdq") else 1
     return factor * BUILD_S.get(model.removesuffix("-like"), OTHER_BUILD_S)
-
-
-class ProgramFailed(Exception):
-    pass
 
 
 def _run(*command: object, timeout_s: float) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,10 @@ OUT_OF_TIME = "not measured: the run's time was over"
 TOOK = "took"  # the cell of every cell's seconds: what a plan goes by
 
 
+class ProgramFailed(Exception):
+    """One that is run: its message says why, and no trace of ours says more."""
+
+
 class Clock:
     """A run's time: a command on a lent machine ends at its limit, measured or not."""
 
@@ -35,9 +39,11 @@ class Record:
 
     planning = False
 
-    def __init__(self, path: pathlib.Path, clock: Clock) -> None:
+    def __init__(self, path: pathlib.Path, clock: Clock, builds: bool = True) -> None:
+        """builds: else cells that make a file are left as they are."""
         self.path = path
         self.clock = clock
+        self.builds = builds
         self._lock = threading.Lock()
         self.cells: dict = json.loads(path.read_text()) if path.exists() else {}
 
@@ -71,6 +77,8 @@ class Record:
                 makes: pathlib.Path | None = None) -> object:
         """What it returns becomes the cell; what it raises, the cell's error. needs_s: with less
         time left it is not tried. makes: a file, without which an earlier run's cell is void."""
+        if makes is not None and not self.builds:
+            return self.cells.get(name)
         if self.has(name) and (makes is None or self.exists(makes)):
             return self.cells[name]
         return self._try(name, measure, needs_s)
@@ -91,7 +99,8 @@ class Record:
         except Exception as error:  # whatever it is, the other cells go on
             text = f"{type(error).__name__}: {error}"
             print(f"  {name}: {text}", flush=True)
-            traceback.print_exc()
+            if not isinstance(error, ProgramFailed):
+                traceback.print_exc()
             self.put(name, {"error": text[-600:]})
             return None
         seconds = time.monotonic() - start
@@ -122,9 +131,9 @@ class Plan(Record):
     planning = True
 
     def __init__(self, path: pathlib.Path, clock: Clock, earlier: dict,
-                 made: set[pathlib.Path]) -> None:
+                 made: set[pathlib.Path], builds: bool = True) -> None:
         """earlier: a run's cells. made: files that parts planned before make; added to."""
-        super().__init__(path, clock)
+        super().__init__(path, clock, builds)
         self._made = made
         self._took = earlier.get(TOOK, {}) | self.cells.get(TOOK, {})
         self._earlier = earlier
@@ -146,6 +155,8 @@ class Plan(Record):
 
     def attempt(self, name: str, measure: Callable[[], object], needs_s: float = 1,
                 makes: pathlib.Path | None = None) -> object:
+        if makes is not None and not self.builds:
+            return None
         if super().has(name) and (makes is None or self.exists(makes)):
             return None
         self._try(name, measure, needs_s)

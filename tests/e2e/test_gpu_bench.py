@@ -250,6 +250,13 @@ def test_what_sets_up_several_cells_runs_until_all_are_there(tmp_path: pathlib.P
     assert runs == [{"error": "no"}, 3]
 
 
+def test_without_builds_what_failed_is_not_built_again(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "part.json").write_text('{"build b": {"error": "why"}}')
+    cells = record.Record(tmp_path / "part.json", record.Clock(60), builds=False)
+    assert cells.attempt("build b", lambda: 7, 1, tmp_path / "b.engine") == {"error": "why"}
+    assert cells.attempt("time b", lambda: 7) == 7
+
+
 def test_without_time_nothing_is_tried(tmp_path: pathlib.Path) -> None:
     cells = record.Record(tmp_path / "part.json", record.Clock(0))
     assert cells.attempt("a", lambda: 7) is None

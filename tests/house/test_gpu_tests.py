@@ -144,16 +144,16 @@ def test_where_all_are_skipped_nothing_has_passed(
     monkeypatch.setattr(gpu_tests, "cards", lambda: "")
     status, lines = run(build, capsys)
     assert (status, lines[-1]) == (1, f"0 passed, 0 failed, {CARD_TESTS + 4} skipped")
-    assert any("DeviceFault.Two: no card" in line for line in lines)
-    assert any("memcheck: DeviceBuild.Refit" in line and "there is no card" in line
-               for line in lines)
+    assert any(line.startswith(f"skipped {CARD_TESTS}: no card: ") for line in lines)
+    assert any(line.startswith("skipped 4: there is no card: DeviceBuild.") for line in lines)
 
 
 def test_what_there_is_no_time_for_is_skipped_and_said(build: Path,
                                                       capsys: pytest.CaptureFixture) -> None:
     status, lines = run(build, capsys, "--budget", "0")
     assert (status, lines[-1]) == (1, f"0 passed, 0 failed, {CARD_TESTS + 4} skipped")
-    assert f"skipped: verdict_tensorrt_test: DeviceFault.Two: {gpu_tests.OUT_OF_TIME}" in lines
+    assert any(line.startswith(f"skipped {CARD_TESTS + 4}: {gpu_tests.OUT_OF_TIME}: ")
+               for line in lines)
 
 
 def test_a_list_that_is_out_of_date_is_an_error(build: Path, capsys: pytest.CaptureFixture,
