@@ -11,6 +11,7 @@ from . import targets
 from .targets import BATCHES, Cells, bare_case, get
 
 NONE = "–"
+FOR_EVER = "4294967295"  # of device.spin_us
 MODELS = {
     "R1": "scaler and logistic regression, 30 features", "R2a": "XGBoost, 500 trees of depth 3",
     "R3": "LightGBM, 1,000 trees of 64 leaves", "R4a": "network 286-128-64-1",
@@ -113,6 +114,27 @@ def _streams(kernels: Cells) -> list[str]:
             "rows/s:", "", *table(["model", "streams", *(f"batch {b}" for b in BATCHES)], rows)]
 
 
+def _spins(kernels: Cells) -> list[str]:
+    rows = [[("the default" if spin is None else "for ever" if spin == FOR_EVER else spin),
+             *(_pair(phases.get(name)) for name in ("queue", "compute"))]
+            for spin, phases in _phases(kernels)]
+    if len(rows) < 2:
+        return []
+    return ["The same with other values of `device.spin_us`, for how long after a run the worker "
+            "watches for the next; p50 (p99) in us:", "",
+            *table(["device.spin_us", "queue", "compute"], rows, 1)]
+
+
+def _phases(kernels: Cells) -> list[tuple[str | None, dict]]:
+    """By device.spin_us; None: the default."""
+    found = []
+    for cell, value in kernels.items():
+        name, _, spin = cell.partition(" spin_us ")
+        if name == "served/R4b/phases" and isinstance(value, dict) and "compute" in value:
+            found.append((spin or None, value))
+    return sorted(found, key=lambda item: -1 if item[0] is None else int(item[0]))
+
+
 def _served(kernels: Cells) -> list[str]:
     lines = ["## Served", ""]
     phases = kernels.get("served/R4b/phases")
@@ -124,6 +146,7 @@ def _served(kernels: Cells) -> list[str]:
                          [[name, _us(get(phases, name, "p50")), _us(get(phases, name, "p99"))]
                           for name in ("parse", "queue", "compute", "serialise", "client")], 1),
                   "`client` is what the client measures, a Python program.", ""]
+        lines += _spins(kernels)
     rows = []
     for batch in BATCHES:
         bare = targets.bare_runs_per_s(kernels, "R9", batch)
@@ -170,6 +193,13 @@ def _precision(precision: Cells) -> list[str]:
                             "batch 32"], rows, 3)]
 
 
+def _limit(story: Cells, cell: str) -> str:
+    rate, none_at = get(story, cell, "per_s"), get(story, cell, "none_at")
+    if rate is None and none_at is not None:
+        return f"none: over it from {number(none_at)} on"
+    return NONE if rate is None else number(rate)
+
+
 def _story(story: Cells) -> list[str]:
     precision = PRECISIONS.get(str(story.get("precision")), "float32")
     lines = ["## Against Python services", "",
@@ -178,7 +208,8 @@ def _story(story: Cells) -> list[str]:
              f"`verdict serve` on TensorRT in {precision}, one "
              "process for all models, dynamic batching with its defaults, the same JSON requests "
              "of one row. `verdict load` asks both: closed loops for the maximum, Poisson arrivals "
-             "for the rest; latency counts from the time at which a request was meant to be sent. "
+             "for the rest, at rates that double until p99 is over 20 ms twice, and two between; "
+             "latency counts from the time at which a request was meant to be sent. "
              "Requests, server and client share the machine's cores.", ""]
     rows = []
     for name in targets.STORY:
@@ -192,7 +223,7 @@ def _story(story: Cells) -> list[str]:
             rows.append([name, label, *(NONE if of[who][k] is None else number(of[who][k])
                                         for k in ("closed",)),
                          NONE if light is None else number(light / 1000),
-                         NONE if of[who]["limit"] is None else number(of[who]["limit"])])
+                         _limit(story, f"story/{name}/{who} limit")])
     if rows:
         lines += table(["model", "", "maximum/s, closed loop",
                         "mean latency at 70 % of Python's maximum, ms",
@@ -205,6 +236,35 @@ def _story(story: Cells) -> list[str]:
     if memory:
         lines += ["Memory of the card above what is in use without them, every model having "
                   "answered requests; R4b, R6 and R9 in turn:", "", *table(["", "MiB"], memory, 1)]
+    return lines
+
+
+def _models(models: Cells) -> list[str]:
+    device = models.get("models/devices")
+    if not isinstance(device, dict):
+        return []
+    of, taken = device["models"], get(models, "models/memory_mib")
+    answers = models.get("models/answers")
+    off = answers if isinstance(answers, dict) else {}
+    reported = sum(m["memory_bytes"] for m in of) / 2**20
+    lines = ["## Many models in one process", "",
+             f"{len(of)} different models in one server: the reference models with TF32 and some in "
+             "float16, and others of their kinds in other sizes. What each takes on the card as "
+             "`GET /v2/devices` tells it, and how far its answers are off ONNX Runtime's:", "",
+             *table(["model", "state", "MiB", "difference"],
+                    [[m["name"], m["state"], f"{m['memory_bytes'] / 2**20:,.1f}",
+                      f"{off[m['name']]:.1e}" if m["name"] in off else NONE] for m in of], 2),
+             f"Together {reported:,.0f} MiB"
+             + ("" if taken is None else f"; nvidia-smi sees {taken:,.0f} MiB more in use than "
+                "before the server's start, the worker's context among them") + ".", ""]
+    figures = models.get("models/figures")
+    if isinstance(figures, dict) and "error" not in figures:
+        lines += ["The server's figures of the card, from NVML, beside what nvidia-smi said in the "
+                  "same moment of a load on R9:", "",
+                  *table(["metric", "server", "nvidia-smi", "its field"],
+                         [[f"`{name}`", *(NONE if f[k] is None else f"{f[k]:,.4g}"
+                                          for k in ("metric", "nvidia_smi")), f["field"]]
+                          for name, f in figures.items()], 1)]
     return lines
 
 
@@ -244,7 +304,7 @@ def write(parts: dict[str, Cells]) -> str:
          for part, cells in parts.items() if isinstance(m := cells.get("machine"), dict)], 9)
     lines += _targets(parts)
     sections = {"story": _story, "kernels": lambda cells: _kernels(cells) + _served(cells),
-                "precision": _precision}
+                "models": _models, "precision": _precision}
     for part, section in sections.items():
         if part in parts:
             lines += section(parts[part])

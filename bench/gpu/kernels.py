@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
+import math
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -20,19 +22,23 @@ import numpy as np
 from . import parser_onnx, programs, reference, served
 from .record import Record
 
-HALF = ("R4b", "R6", "R9")  # also in float16, also compiled by torch.compile, also on streams
+HALF = ("R4b", "R6", "R9")  # also in float16, also on streams
 COMPILED_BATCHES = (1, 32)
 TORCH_MODELS = ("R1", "R4a", "R4b", "R5", "R6", "R7", "R8", "R9", "R11")
+# The slowest builds first, so that no core waits for one at the end.
+BUILD_ORDER = ("R9", "R6", "R5", "R11", "R7", "R8", "R4b", "R4a", "R1", "R3", "R2a")
 STREAMS = 4
+TORCH_START_S, TORCH_CELL_S, COMPILED_CELL_S = 10, 0.5, 8
 BENCH = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Kernels:
     def __init__(self, args: argparse.Namespace, record: Record) -> None:
         self.args, self.record, self.clock = args, record, record.clock
-        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock)
+        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock, args.build_cap)
         self.on_cpu = programs.Verdict(args.verdict, programs.CPU, self.clock)
-        self.names = [n for n in reference.ALL if n in args.only and self._model(n).exists()]
+        self.names = [n for n in reference.ALL if n in args.only
+                      and (self._model(n).exists() or n in make_by_script(args))]
         self.inputs = args.out / "inputs"
         self.engines = args.out / "engines"
         for folder in (self.inputs, self.engines):
@@ -84,7 +90,8 @@ class Kernels:
         onnx = parser_onnx.write(name, self._model(name), self.engines)
         flags = ["--fp16"] if precision == "fp16" else []
         return programs.bare_build(self.args.trt_bare, onnx, self._plan(name, precision),
-                                   self._shapes(name), flags, self.clock.left())
+                                   self._shapes(name), flags,
+                                   min(self.args.build_cap, self.clock.left()))
 
     def _build_verdict(self, name: str, precision: str) -> dict:
         engine = self.engine(name, precision)
@@ -98,68 +105,98 @@ class Kernels:
             built[f"difference {batch}"] = off
         return built
 
-    def _torch(self, names: list[str], modes: str, batches: tuple[int, ...],
-               duration_s: float) -> str:
+    def _torch(self, names: list[str], modes: str, batches: tuple[int, ...], duration_s: float,
+               cap_s: float = math.inf) -> str:
         """Its cells are recorded as they come, but those that only compile."""
         environment = programs.ENVIRONMENT | {
             "PYTHONPATH": str(BENCH), "PYTHONUNBUFFERED": "1",
             "TORCHINDUCTOR_CACHE_DIR": str(self.args.out / "inductor"),
             "TORCHINDUCTOR_COMPILE_THREADS": "4"}
+        cap_s = min(cap_s, self.clock.left())
         worker = subprocess.Popen(
             [sys.executable, "-m", "gpu.torch_worker", "--models", self.args.models, "--inputs",
              self.inputs, "--only", ",".join(names), "--modes", modes, "--batches",
              ",".join(map(str, batches)), "--duration", str(duration_s),
              "--device", self.args.device],
-            stdout=subprocess.PIPE, text=True, env=environment)
-        watchdog = threading.Timer(self.clock.left(), worker.kill)
+            stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+        over = threading.Event()
+
+        def stop() -> None:
+            over.set()
+            os.killpg(worker.pid, signal.SIGKILL)  # and its compilers
+        watchdog = threading.Timer(cap_s, stop)
         watchdog.start()
+        errors = []
         for line in worker.stdout:
             found = json.loads(line)
             if duration_s:
                 self.record.put(found.pop("cell"), found)
+            elif "error" in found:
+                errors.append(f"{found['cell']}: {found['error']}")
         watchdog.cancel()
-        if worker.wait() != 0:
-            raise programs.ProgramFailed(f"PyTorch's process ended with {worker.returncode}")
+        status = worker.wait()
+        if over.is_set():
+            raise programs.ProgramFailed(f"PyTorch: not ended in {cap_s:.0f} s")
+        if status != 0:
+            raise programs.ProgramFailed(f"PyTorch's process ended with {status}")
+        if errors:
+            raise programs.ProgramFailed("; ".join(errors))
         return "done"
+
+    def _cells(self, kind: str, name: str, precision: str) -> list[str]:
+        """What the engine is timed for: on another machine it is built again for that alone."""
+        if kind == "bare":
+            return [f"bare/{name}/{precision}"]
+        cells = [f"verdict/{name}/{precision}/{batch}" for batch in reference.BATCHES]
+        if precision == "tf32" and "served" in self.args.what:
+            cells += served.cells(name, self.args.spin_us)
+        return cells
 
     def build(self) -> None:
         tasks = []
-        # The slowest first, so that no core waits for one at the end.
-        for name in sorted(self.names, key=lambda n: -self._model(n).stat().st_size):
-            for precision in self._precisions(name):
-                kinds = [("verdict", self._build_verdict, self.engine(name, precision))]
-                if name not in reference.TREES:
-                    kinds.append(("bare", self._build_bare, self._plan(name, precision)))
-                tasks += [(f"build {kind}/{name}/{precision}",
-                           lambda build=build, n=name, p=precision: build(n, p), 20, file)
-                          for kind, build, file in kinds if kind in self.args.what]
+        order = [(n, p) for p in ("fp16", "tf32") for n in BUILD_ORDER
+                 if n in self.names and p in self._precisions(n)]
+        for name, precision in order:
+            kinds = [("verdict", self._build_verdict, self.engine(name, precision), 1)]
+            if name not in reference.TREES:
+                kinds.append(("bare", self._build_bare, self._plan(name, precision), 0.4))
+            tasks += [(f"build {kind}/{name}/{precision}",
+                       lambda build=build, n=name, p=precision: build(n, p),
+                       share * programs.build_s(name, precision), file)
+                      for kind, build, file, share in kinds if kind in self.args.what
+                      and self.record.missing([f"build {kind}/{name}/{precision}",
+                                               *self._cells(kind, name, precision)])]
+        if "torch" in self.args.what:  # torch.compile's cache is filled meanwhile
+            tasks += [(f"compile torch/{name}",
+                       lambda n=name: self._torch([n], "compiled", COMPILED_BATCHES, 0,
+                                                  self.args.compile_cap), 40)
+                      for name in sorted(TORCH_MODELS, key=lambda n: n not in HALF)
+                      if name in self.names]
+        self.record.stage("build", self.args.jobs)
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
-            futures = [pool.submit(self.record.attempt, *task) for task in tasks]
-            # torch.compile's cache is filled meanwhile.
-            compiled = [n for n in HALF if n in self.names]
-            if compiled and "torch" in self.args.what:
-                futures += [pool.submit(self.record.attempt, f"compile torch/{name}", lambda n=name:
-                                        self._torch([n], "compiled", COMPILED_BATCHES, 0), 40)
-                            for name in compiled]
-            concurrent.futures.wait(futures)
+            concurrent.futures.wait([pool.submit(self.record.attempt, *task) for task in tasks])
 
     # Timing, one at a time.
 
     def time_bare(self) -> None:
         for name in self.names:
             for precision in self._precisions(name):
-                plan = self._plan(name, precision)
-                if name in reference.TREES or not plan.exists():
+                if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
-                arrays = {batch: (self._arrays(name, batch, "in"), self._want(name, batch))
-                          for batch in reference.BATCHES}
+                streams = STREAMS if name in HALF and precision == "tf32" else 1
+                # Enqueued, as a graph, and on 1, 2, 4 streams, each batch.
+                each_s = 1.1 * self.args.duration * (2 + streams.bit_length())
+                self.record.attempt(
+                    f"bare/{name}/{precision}",
+                    lambda n=name, p=precision, s=streams: self._time_bare(n, p, s),
+                    4 + len(reference.BATCHES) * each_s)
 
-                def measure(name=name, precision=precision, plan=plan, arrays=arrays) -> object:
-                    streams = STREAMS if name in HALF and precision == "tf32" else 1
-                    return programs.bare_time(
-                        self.args.trt_bare, plan, arrays, self.inputs, self.args.duration,
-                        reference.TOLERANCES[precision], streams, self.clock.left())
-                self.record.attempt(f"bare/{name}/{precision}", measure, 10)
+    def _time_bare(self, name: str, precision: str, streams: int) -> object:
+        cases = {batch: (self._arrays(name, batch, "in"), self._want(name, batch))
+                 for batch in reference.BATCHES}
+        return programs.bare_time(
+            self.args.trt_bare, self._plan(name, precision), cases, self.inputs,
+            self.args.duration, reference.TOLERANCES[precision], streams, self.clock.left())
 
     def _want(self, name: str, batch: int) -> reference.Arrays:
         """Of the parser's model, which for R1 has the probability of one class."""
@@ -175,28 +212,39 @@ class Kernels:
                     self.record.attempt(
                         f"verdict/{name}/{precision}/{batch}",
                         lambda n=name, p=precision, b=batch: self._program(n).bench(
-                            self.engine(n, p), self._file(n, b, "in"), self.args.duration), 5)
+                            self.engine(n, p), self._file(n, b, "in"), self.args.duration), 2)
 
     def time_torch(self) -> None:
         names = [n for n in TORCH_MODELS if n in self.names]
-        compiled = [n for n in HALF if n in self.names]
-        graph = ",graph" if self.args.device == "cuda" else ""
-        for chosen, modes, batches in ((names, f"eager{graph}", reference.BATCHES),
-                                       (compiled, "compiled", COMPILED_BATCHES)):
-            if not chosen:
-                continue
-            self.record.attempt(
-                f"run torch {modes}",
-                lambda c=chosen, m=modes, b=batches: self._torch(c, m, b, self.args.duration), 30)
+        compiled = [n for n in names if self.record.has(f"compile torch/{n}")]
+        graph = ["graph"] if self.args.device == "cuda" else []
+        self._time_torch(names, ["eager", *graph], reference.BATCHES, TORCH_CELL_S)
+        self._time_torch(compiled, ["compiled"], COMPILED_BATCHES, COMPILED_CELL_S)
+
+    def _time_torch(self, names: list[str], modes: list[str], batches: tuple[int, ...],
+                    cell_s: float) -> None:
+        """One process for all models of which a cell is missing: its start takes seconds."""
+        def cells(name: str) -> list[str]:
+            return [f"torch {mode}/{name}/{batch}" for mode in modes for batch in batches]
+        left = [name for name in names if self.record.missing(cells(name))]
+        if not left:
+            return
+        wanted = [cell for name in left for cell in cells(name)]
+        self.record.guard(
+            f"run torch {','.join(modes)}", wanted,
+            lambda: self._torch(left, ",".join(modes), batches, self.args.duration),
+            TORCH_START_S + len(wanted) * (1.2 * self.args.duration + cell_s))
 
     def run(self) -> None:
-        self.make_inputs()
-        print(f"inputs: {self.clock.spent():.0f} s", flush=True)
+        if not self.record.planning:
+            self.make_inputs()
         self.record.put("notes", {n: t for n, t in parser_onnx.NOTES.items() if n in self.names})
         what = self.args.what
-        if {"bare", "verdict"} & what:
+        if {"bare", "verdict", "torch"} & what:
             self.build()
-            print(f"built: {self.clock.spent():.0f} s", flush=True)
+        if self.args.build_only:
+            return
+        self.record.stage("time")
         if "bare" in what:
             self.time_bare()
         if "verdict" in what:
@@ -210,17 +258,22 @@ class Kernels:
             self.time_torch()
 
 
-def make_models(args: argparse.Namespace) -> None:
+def make_by_script(args: argparse.Namespace) -> list[str]:
     """The networks that are missing; they need nothing but numpy and onnx."""
-    missing = [n for n in TORCH_MODELS if n != "R1" and n in args.only
-               and not (args.models / f"{n}.onnx").exists()]
+    return [n for n in TORCH_MODELS if n != "R1" and n in args.only
+            and not (args.models / f"{n}.onnx").exists()]
+
+
+def make_models(args: argparse.Namespace) -> None:
+    missing = make_by_script(args)
     if missing:
         subprocess.run([sys.executable, BENCH / "models" / "make_reference_models.py", "--out",
                         args.models, "--only", ",".join(missing)], check=True, env=os.environ)
 
 
 def run(args: argparse.Namespace, record: Record) -> None:
-    make_models(args)
+    if not record.planning:
+        make_models(args)
     record.put("duration_s", args.duration)
     record.put("jobs", args.jobs)
     Kernels(args, record).run()

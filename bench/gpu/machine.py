@@ -11,7 +11,7 @@ import re
 import subprocess
 
 
-def _ask(fields: str) -> list[str]:
+def ask(fields: str) -> list[str]:
     """Of the first card, as nvidia-smi tells them; ["unknown", …] without it."""
     try:
         done = subprocess.run(["nvidia-smi", f"--query-gpu={fields}",
@@ -26,7 +26,7 @@ def _ask(fields: str) -> list[str]:
 
 def memory_used_mib() -> float:
     """Of the first card, by everybody. Errors: ValueError where nvidia-smi does not tell."""
-    return float(_ask("memory.used")[0])
+    return float(ask("memory.used")[0])
 
 
 def _tensorrt() -> str:
@@ -45,7 +45,7 @@ def _package(name: str) -> str:
 
 
 def describe(verdict: pathlib.Path) -> dict[str, object]:
-    card, driver, memory = _ask("name,driver_version,memory.total")
+    card, driver, memory = ask("name,driver_version,memory.total")
     info = pathlib.Path("/proc/cpuinfo").read_text()
     processor = re.search(r"^model name\s*:\s*(.*)$", info, re.MULTILINE)
     version = subprocess.run([verdict, "--version"], capture_output=True, text=True).stdout.strip()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
-import http.client
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -68,7 +68,7 @@ def take(source: pathlib.Path, target: pathlib.Path) -> None:
 class Precision:
     def __init__(self, args: argparse.Namespace, record: Record) -> None:
         self.args, self.record, self.clock = args, record, record.clock
-        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock)
+        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock, args.build_cap)
         self.on_cpu = programs.Verdict(args.verdict, programs.CPU, self.clock)
         self.trained = args.out / "trained"
         self.trained.mkdir(parents=True, exist_ok=True)
@@ -115,18 +115,6 @@ class Precision:
             raise programs.ProgramFailed(f"float32 on the CPU is off ONNX Runtime by {off:.1e}")
         return scores
 
-    def _ask(self, server: programs.Server, served_name: str, model: case.Case,
-             inputs: reference.Arrays) -> np.ndarray:
-        connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=30)
-        parts, rows = [], len(next(iter(inputs.values())))
-        for first in range(0, rows, reference.MAX_BATCH):
-            body, fields = served.binary_request(
-                {k: x[first:first + reference.MAX_BATCH] for k, x in inputs.items()})
-            connection.request("POST", f"/v2/models/{served_name}/infer", body, fields)
-            parts.append(served.binary_answer(connection.getresponse(), model.output)[:, -1])
-        connection.close()
-        return np.concatenate(parts)
-
     def _scores(self, program: programs.Verdict, model: case.Case, precision: str,
                 inputs: reference.Arrays) -> np.ndarray:
         name = f"{model.name}-{precision}"
@@ -134,9 +122,11 @@ class Precision:
         shutil.rmtree(repository, ignore_errors=True)
         programs.lay_out(repository, {name: self._engine(model, precision)})
         with programs.serve(program, repository, self.args.out / f"serve-{name}.log") as server:
-            scores = self._ask(server, name, model, inputs)
+            found = served.ask(server, name, inputs)
             server.refuse_cpu()
-            return scores
+        if model.output not in found:
+            raise programs.ProgramFailed(f"the answer has no output {model.output}")
+        return found[model.output][:, -1]
 
     def _built(self, model: case.Case) -> list[str]:
         return [p for p in programs.PRECISIONS if self.record.has(f"build/{model.name}/{p}")]
@@ -160,29 +150,44 @@ class Precision:
         np.savez(file, **{k: x[:batch] for k, x in inputs.items()})
         return self.verdict.bench(self._engine(model, precision), file, self.args.duration)
 
+    def _cells(self, model: case.Case, precisions: Sequence[str]) -> list[str]:
+        return [*(f"score/{model.name}/{p}" for p in precisions),
+                *(f"time/{model.name}/{p}/{b}" for p in precisions for b in BATCHES)]
+
+    def _builds(self, model: case.Case) -> list[tuple[str, object, float, pathlib.Path]]:
+        """Of what is still to be measured."""
+        source = model.onnx if self.record.planning else only_scores(model, self.engines)
+        return [(f"build/{model.name}/{p}", lambda p=p: self._build(model, source, p),
+                 10 if p == EXACT else programs.build_s(model.name, p), self._engine(model, p))
+                for p in (EXACT, *programs.PRECISIONS)
+                if self.record.missing([f"build/{model.name}/{p}", *self._cells(
+                    model, programs.PRECISIONS if p == EXACT else [p])])]
+
     def run(self) -> None:
         attempt = self.record.attempt
-        if self.args.trained:
+        self.record.stage("train")
+        folder = self.trained
+        if self.args.trained and self.record.planning:
+            folder = self.args.trained
+        elif self.args.trained:
             take(self.args.trained, self.trained)
-        attempt("train", self._train, 60, self.trained / f"{SEQUENCES[-1]}.onnx")
-        cases = [c for c in case.recall(self.trained) if c.onnx.exists()]
+        if not (folder / f"{SEQUENCES[-1]}.onnx").exists():
+            attempt("train", self._train, 120, self.trained / f"{SEQUENCES[-1]}.onnx")
+        cases = [c for c in case.recall(folder) if c.onnx.exists()]
         self.record.put("cases", {c.name: {"what": c.what, "source": c.source} for c in cases})
+        self.record.stage("build", self.args.jobs)
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
-            waiting = []
-            for model in cases:
-                source = only_scores(model, self.engines)
-                waiting += [pool.submit(attempt, f"build/{model.name}/{p}",
-                                        lambda m=model, s=source, p=p: self._build(m, s, p), 20,
-                                        self._engine(model, p))
-                            for p in (EXACT, *programs.PRECISIONS)]
-            concurrent.futures.wait(waiting)
+            # The slowest first, so that no core waits for one at the end.
+            builds = sorted((b for model in cases for b in self._builds(model)),
+                            key=lambda b: -b[2])
+            concurrent.futures.wait([pool.submit(attempt, *b) for b in builds])
+        if self.args.build_only:
+            return
+        self.record.stage("score and time")
         for model in cases:
             built = self._built(model)
-            self.record.guard(
-                f"measure/{model.name}", [*(f"score/{model.name}/{p}" for p in built),
-                                          *(f"time/{model.name}/{p}/{b}"
-                                            for p in built for b in BATCHES)],
-                lambda m=model: self._measure(m), 20)
+            self.record.guard(f"measure/{model.name}", self._cells(model, built),
+                              lambda m=model: self._measure(m), 10 + 10 * len(built))
 
 
 def run(args: argparse.Namespace, record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import pathlib
 import re
@@ -17,7 +18,7 @@ import numpy as np
 from comparison.servers import Ports, free_ports
 
 from . import reference
-from .record import Clock
+from .record import Clock, ProgramFailed
 from .reference import Arrays
 
 # How each precision is asked of `verdict build`; CALIB is the file of samples.
@@ -39,8 +40,15 @@ ON_CPU = 0.01  # share of the answers that may come from the CPU's plan
 NUMBER = r"([\d.e+-]+)"
 
 
-class ProgramFailed(Exception):
-    pass
+# What a build has taken on an H100 with five others beside it, in seconds; the others less.
+BUILD_S = {"R5": 130, "R6": 60, "R7": 55, "R9": 75, "R11": 55}
+OTHER_BUILD_S, HALF_FACTOR = 25, 2.5  # float16 beside float32: more tactics are timed
+
+
+def build_s(model: str, precision: str) -> float:
+    """About how long; model: "R6", "R6-like"."""
+    factor = HALF_FACTOR if precision in ("fp16", "int8", "qdq") else 1
+    return factor * BUILD_S.get(model.removesuffix("-like"), OTHER_BUILD_S)
 
 
 def _run(*command: object, timeout_s: float) -> subprocess.CompletedProcess[str]:
@@ -66,12 +74,21 @@ def _refuse_cpu(said: str) -> None:
         raise ProgramFailed(found[0])
 
 
+def timing_cache(engine: pathlib.Path) -> pathlib.Path:
+    """Of one engine, as builds go on side by side: it makes the next build quick, also on another
+    machine with the same card, where the folder has been carried to it."""
+    folder = engine.parent.parent / "timing"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{engine.name}.cache"
+
+
 class Verdict:
     """backend: "tensorrt"; "cpu" builds and runs without a device."""
 
-    def __init__(self, binary: pathlib.Path, backend: str, clock: Clock) -> None:
+    def __init__(self, binary: pathlib.Path, backend: str, clock: Clock,
+                 build_cap_s: float = math.inf) -> None:
         self.binary, self.backend = binary, backend
-        self._clock = clock
+        self._clock, self._build_cap_s = clock, build_cap_s
         self._flags = [] if backend == CPU else ["--backend", backend]
 
     def build(self, onnx: pathlib.Path, engine: pathlib.Path, shapes: Sequence[str],
@@ -79,11 +96,12 @@ class Verdict:
         """shapes: least, best, largest. precision: of PRECISIONS."""
         flags = [] if self.backend == CPU else [
             samples if flag == CALIB else flag
-            for flag in PRECISIONS[precision] + TACTICS.get(self.backend, [])]
+            for flag in [*PRECISIONS[precision], *TACTICS.get(self.backend, []),
+                         "--timingCacheFile", timing_cache(engine)]]
         start = time.monotonic()
         text = call(self.binary, "build", "--onnx", onnx, "--saveEngine", engine,
                     "--minShapes", shapes[0], "--optShapes", shapes[1], "--maxShapes", shapes[2],
-                    *self._flags, *flags, timeout_s=self._clock.left())
+                    *self._flags, *flags, timeout_s=min(self._build_cap_s, self._clock.left()))
         taken = re.search(r"^(.*) is taken on the device$", text, re.MULTILINE)
         return {"seconds": time.monotonic() - start, "bytes": engine.stat().st_size,
                 "taken": taken[1] if taken else ""}
@@ -113,7 +131,8 @@ class Verdict:
 def bare_build(program: pathlib.Path, onnx: pathlib.Path, plan: pathlib.Path,
                shapes: Sequence[str], flags: Sequence[str], timeout_s: float) -> dict:
     return json.loads(call(program, "build", "--onnx", onnx, "--plan", plan, "--min", shapes[0],
-                           "--opt", shapes[1], "--max", shapes[2], *flags, timeout_s=timeout_s))
+                           "--opt", shapes[1], "--max", shapes[2], "--timing-cache",
+                           timing_cache(plan), *flags, timeout_s=timeout_s))
 
 
 def bare_time(program: pathlib.Path, plan: pathlib.Path,
@@ -133,6 +152,15 @@ def bare_time(program: pathlib.Path, plan: pathlib.Path,
             np.ascontiguousarray(value).tofile(file)
             words += ["--expect", f"{name}:{file}"]
     return json.loads(call(program, "time", *words, timeout_s=timeout_s))
+
+
+def get(port: int, path: str) -> str:
+    """The body that a server on this machine answers with."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
 
 
 class Server:
@@ -172,11 +200,7 @@ class Server:
             connection.close()
 
     def metrics(self) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports.metrics, timeout=5)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-        return text
+        return get(self.ports.metrics, "/metrics")
 
     def refuse_cpu(self) -> dict[str, int]:
         """served_by(). Errors: ProgramFailed where the CPU has answered more than a few."""
@@ -241,15 +265,17 @@ def lay_out(folder: pathlib.Path, engines: dict[str, pathlib.Path], config: str 
         (folder / name / "config.yaml").write_text(config or "{}\n")
 
 
-def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path) -> Server:
+def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path,
+          settings: Sequence[str] = ()) -> Server:
+    """settings: KEY=VALUE of the server's configuration."""
     ports = free_ports()
     models = sorted(path.name for path in repository.iterdir() if path.is_dir())
     on_device = verdict.backend != CPU
     backend = ["--set", f"device.backend={verdict.backend}"] if on_device else []
     command = [str(verdict.binary), "serve", "--repository", str(repository), "--host",
                "127.0.0.1", "--http-port", str(ports.http), "--grpc-port", str(ports.grpc),
-               "--metrics-port", str(ports.metrics), "--set", "admin.port=0", "--drain-ms",
-               "0", *backend]
+               "--metrics-port", str(ports.metrics), "--drain-ms", "0", *backend,
+               *(word for setting in ("admin.port=0", *settings) for word in ("--set", setting))]
     return Server(command, ports, models, log, on_device)
 
 

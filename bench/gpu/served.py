@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,19 +38,35 @@ def binary_request(inputs: reference.Arrays) -> tuple[bytes, dict[str, str]]:
                   "Content-Type": "application/octet-stream"}
 
 
-def binary_answer(response: http.client.HTTPResponse, output: str) -> np.ndarray:
-    """A float output of it. Errors: ProgramFailed at another status or without the output."""
+def binary_answer(response: http.client.HTTPResponse) -> reference.Arrays:
+    """Its float outputs. Errors: ProgramFailed at another status."""
     data = response.read()
     if response.status != 200:
         raise programs.ProgramFailed(f"status {response.status}: {data[:300]!r}")
     length = int(response.getheader("Inference-Header-Content-Length", str(len(data))))
     offset = length
+    found = {}
     for tensor in json.loads(data[:length])["outputs"]:
         size = tensor.get("parameters", {}).get("binary_data_size", 0)
-        if tensor["name"] == output:
-            return np.frombuffer(data[offset:offset + size], np.float32).reshape(tensor["shape"])
+        if tensor["datatype"] == "FP32":
+            found[tensor["name"]] = np.frombuffer(data[offset:offset + size],
+                                                  np.float32).reshape(tensor["shape"])
         offset += size
-    raise programs.ProgramFailed(f"the answer has no output {output}")
+    return found
+
+
+def ask(server: programs.Server, name: str, inputs: reference.Arrays,
+        rows_at_once: int = reference.MAX_BATCH) -> reference.Arrays:
+    """The float outputs of all rows, over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=30)
+    parts, rows = [], len(next(iter(inputs.values())))
+    for first in range(0, rows, rows_at_once):
+        body, fields = binary_request(
+            {k: x[first:first + rows_at_once] for k, x in inputs.items()})
+        connection.request("POST", f"/v2/models/{name}/infer", body, fields)
+        parts.append(binary_answer(connection.getresponse()))
+    connection.close()
+    return {output: np.concatenate([part[output] for part in parts]) for output in parts[0]}
 
 
 def phases(server: programs.Server, model: str, inputs: reference.Arrays) -> dict:
@@ -86,30 +103,57 @@ def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib
     return found | {"rows_per_s": found["per_s"] * batch}
 
 
+def _phases_cell(spin_us: str) -> str:
+    return f"served/R4b/phases{f' spin_us {spin_us}' if spin_us else ''}"
+
+
+def cells(model: str, spins: Sequence[str]) -> list[str]:
+    if model == "R4b":
+        return [_phases_cell(spin_us) for spin_us in ("", *spins)]
+    return [f"served/R9/{p}/{b}" for p in PROTOCOLS for b in reference.BATCHES
+            if model == "R9"]
+
+
+def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
+                  repository: pathlib.Path, row: pathlib.Path, cell: str,
+                  settings: list[str]) -> dict[str, int]:
+    with programs.serve(verdict, repository, args.out / "served-R4b.log", settings) as server:
+        with np.load(row) as one:
+            inputs = dict(one)
+        record.attempt(cell, lambda: phases(server, "R4b", inputs), 4)
+        return server.refuse_cpu()
+
+
+def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
+                   repository: pathlib.Path, file: pathlib.Path) -> dict[str, int]:
+    with programs.serve(verdict, repository, args.out / "served-R9.log") as server:
+        for protocol in PROTOCOLS:
+            for batch in reference.BATCHES:
+                record.attempt(f"served/R9/{protocol}/{batch}",
+                               lambda p=protocol, b=batch: _throughput(
+                                   args, server, file, b, p, record.clock.left()), 3)
+        return server.refuse_cpu()
+
+
 def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             engines: Engines) -> None:
-    clock = record.clock
-    for name, (engine, files) in engines.items():
-        repository = args.out / f"repository-served-{name}"
-        shutil.rmtree(repository, ignore_errors=True)
+    repositories = {}
+    for name, (engine, _) in engines.items():
+        repositories[name] = args.out / f"repository-served-{name}"
+        if record.planning:
+            continue
+        shutil.rmtree(repositories[name], ignore_errors=True)
         # R9's requests bring their batch with them: no others are added to it.
-        config = programs.BATCHING if name == "R4b" else STREAMS
-        programs.lay_out(repository, {name: engine}, config)
-
-        def cells(name=name, files=files, repository=repository) -> dict[str, int]:
-            with programs.serve(verdict, repository, args.out / f"served-{name}.log") as server:
-                if name == "R4b":
-                    with np.load(files[1]) as one:
-                        row = dict(one)
-                    record.attempt("served/R4b/phases", lambda: phases(server, name, row), 8)
-                    return server.refuse_cpu()
-                for protocol in PROTOCOLS:
-                    for batch in reference.BATCHES:
-                        record.attempt(
-                            f"served/R9/{protocol}/{batch}",
-                            lambda p=protocol, b=batch: _throughput(
-                                args, server, files[128], b, p, clock.left()), 5)
-                return server.refuse_cpu()
-        found = ["served/R4b/phases"] if name == "R4b" else [
-            f"served/R9/{p}/{b}" for p in PROTOCOLS for b in reference.BATCHES]
-        record.guard(f"served/{name}", found, cells, 15)
+        programs.lay_out(repositories[name], {name: engine},
+                         programs.BATCHING if name == "R4b" else STREAMS)
+    if "R4b" in engines:
+        row = engines["R4b"][1][1]
+        for spin_us in ("", *args.spin_us):
+            cell = _phases_cell(spin_us)
+            settings = [f"device.spin_us={spin_us}"] if spin_us else []
+            record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
+                         _serve_phases(args, verdict, record, repositories["R4b"], row, c, s), 10)
+    if "R9" in engines:
+        record.guard("served/R9", cells("R9", ()),
+                     lambda: _serve_batches(args, verdict, record, repositories["R9"],
+                                            engines["R9"][1][reference.MAX_BATCH]), 30)

@@ -7,35 +7,71 @@ process a model; Verdict is one process for all, with dynamic batching.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from comparison.servers import free_ports
 
-from . import machine, programs, reference
+from . import kernels, machine, programs, reference
 from .record import Record
 
 MODELS = ("R4b", "R6", "R9")
 EIGHT = 8
 COUNTS = (8, 16, 32, 64)  # models in one process of ours
 LIGHT, LIMIT_MS = 0.7, 20
-SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the closed loop's rate
+# The search for the highest rate: from this share of the closed loop's to all of it; so many rates
+# are tried between the last within the limit and the first beyond it.
+FIRST_SHARE, REFINEMENTS = 1 / 64, 2
+LEAST_REQUESTS, LONGEST_S = 100, 6  # a load of a low rate lasts longer: a p99 needs its requests
 PYTHON_CONCURRENCY, CONCURRENCY = 16, 256
 THREADS = 4
 SERVER = pathlib.Path(__file__).resolve().parents[1] / "peers" / "torch_server.py"
 ROWS = 64  # of different requests, sent in turn
 
 
+def search(load: Callable[[float], dict], first: float, most: float) -> dict:
+    """The load of the highest rate whose p99 is within the limit: doubles the rate until it is not,
+    then tries rates in between. A rate that is beyond the limit is tried once more, as one stall in
+    a second of load is chance. "none_at": the lowest rate, where even that is beyond it.
+    load: a rate -> its "rate", "p99" in us, "per_s"."""
+    tried: list[dict] = []
+
+    def within(rate: float) -> dict | None:
+        for _ in range(2):
+            tried.append(load(rate))
+            if tried[-1]["p99"] < 1e3 * LIMIT_MS:
+                return tried[-1]
+        return None
+
+    best, rate = None, first
+    while found := within(rate):
+        best = found
+        if rate >= most:
+            return best | {"tried": tried}
+        rate = min(2 * rate, most)
+    if best is None:
+        return {"per_s": None, "none_at": first, "tried": tried}
+    low, high = best["rate"], rate
+    for _ in range(REFINEMENTS):
+        middle = (low * high) ** 0.5
+        if found := within(middle):
+            best, low = found, middle
+        else:
+            high = middle
+    return best | {"tried": tried}
+
+
 class Story:
     def __init__(self, args: argparse.Namespace, record: Record) -> None:
         self.args, self.record, self.clock = args, record, record.clock
         self.names = [n for n in MODELS if n in args.only]
-        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock)
+        self.verdict = programs.Verdict(args.verdict, args.backend, self.clock, args.build_cap)
         self.engines = args.out / "engines"
         self.engines.mkdir(parents=True, exist_ok=True)
 
@@ -51,16 +87,24 @@ class Story:
 
     def prepare(self) -> None:
         """Engines that part kernels has left here are taken as they are."""
-        for name in self.names:
+        self.record.stage("build", len(self.names))
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(self.names))) as pool:
+            concurrent.futures.wait([pool.submit(self._prepare, name) for name in self.names])
+
+    def _prepare(self, name: str) -> None:
+        if not self.record.planning:
             inputs = reference.make_inputs(self._onnx(name), ROWS)
             np.savez(self._inputs(name), **inputs)
-            if not self._engine(name).exists():
-                shapes = [reference.shapes(inputs, batch)
-                          for batch in (1, reference.OPT_BATCH, reference.MAX_BATCH)]
-                self.record.attempt(
-                    f"story build/{name}", lambda n=name, s=shapes: self.verdict.build(
-                        self._onnx(n), self._engine(n), s, self.args.story_precision), 20,
-                    self._engine(name))
+        if self.record.exists(self._engine(name)):
+            return
+
+        def build() -> dict:
+            shapes = [reference.shapes(inputs, batch)
+                      for batch in (1, reference.OPT_BATCH, reference.MAX_BATCH)]
+            return self.verdict.build(self._onnx(name), self._engine(name), shapes,
+                                      self.args.story_precision)
+        self.record.attempt(f"story build/{name}", build,
+                            programs.build_s(name, self.args.story_precision), self._engine(name))
 
     # The two kinds of servers.
 
@@ -103,23 +147,13 @@ class Story:
         self._load(server, name, 0.7, "--concurrency", PYTHON_CONCURRENCY)
 
     def _within_limit(self, server: programs.Server, name: str, closed_per_s: float) -> dict:
-        """The highest of some open-loop rates at which p99 stays under the limit. Upwards, since an
-        overload's rest would be in the next rate's latencies; ends after two that are over it."""
-        tried, best, over = [], None, 0
-        for share in SHARES:
-            rate = share * closed_per_s
-            found = self._load(server, name, self.args.seconds, "--rate", f"{rate:.1f}",
+        """The highest rate found at which p99 of an open loop stays under the limit."""
+        def load(rate: float) -> dict:
+            seconds = min(LONGEST_S, max(self.args.seconds, LEAST_REQUESTS / rate))
+            found = self._load(server, name, seconds, "--rate", f"{rate:.1f}",
                                "--connections", CONCURRENCY)
-            tried.append({"rate": rate, "p99": found["p99"], "per_s": found["per_s"]})
-            if found["p99"] < 1e3 * LIMIT_MS:
-                best, over = tried[-1], 0
-            else:
-                over += 1
-            if over == 2:
-                break
-        if best is None:
-            raise programs.ProgramFailed(f"p99 is not under {LIMIT_MS} ms at any rate: {tried}")
-        return best | {"tried": tried}
+            return {"rate": rate, "p99": found["p99"], "per_s": found["per_s"]}
+        return search(load, FIRST_SHARE * closed_per_s, closed_per_s)
 
     def _compare(self, name: str) -> None:
         attempt = self.record.attempt
@@ -154,7 +188,7 @@ class Story:
                 return server.refuse_cpu()
         for who, measure in (("python", python), ("verdict", ours)):
             self.record.guard(f"story/{name}/{who}", [f"story/{name}/{who} {figure}" for figure in
-                                                      ("closed", "light", "limit")], measure, 25)
+                                                      ("closed", "light", "limit")], measure, 40)
 
     # Memory.
 
@@ -183,16 +217,19 @@ class Story:
             return used
 
     def _memory(self) -> None:
-        idle = self.record.attempt("memory/idle", machine.memory_used_mib)
-        if idle is None:
+        def idle_mib() -> float:
+            return self.record.cells["memory/idle"]
+        self.record.attempt("memory/idle", machine.memory_used_mib)
+        if not self.record.has("memory/idle"):
             return
         for count in (2, EIGHT):
             self.record.attempt(f"memory/python {count}",
-                                lambda c=count: self._python_memory(c, idle), 30)
+                                lambda c=count: self._python_memory(c, idle_mib()), 15 + 2 * count)
         two = self.record.cells.get("memory/python 2")
         for count in COUNTS:
             used = self.record.attempt(f"memory/verdict {count}",
-                                       lambda c=count: self._our_memory(c, idle), 25)
+                                       lambda c=count: self._our_memory(c, idle_mib()),
+                                       10 + count / 2)
             if count > EIGHT and isinstance(two, float) and (used is None or used > two):
                 break
 
@@ -200,11 +237,17 @@ class Story:
         self.record.put("seconds", self.args.seconds)
         self.record.put("precision", self.args.story_precision)
         self.prepare()
+        if self.args.build_only:
+            return
         # The memory first: it is what a long search for a rate must not cost.
+        self.record.stage("memory")
         self._memory()
+        self.record.stage("latency and rates")
         for name in self.names:
             self._compare(name)
 
 
 def run(args: argparse.Namespace, record: Record) -> None:
+    if not record.planning:
+        kernels.make_models(args)
     Story(args, record).run()

@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
 
 from accuracy import case  # noqa: E402
-from gpu import document, parser_onnx, precision, record, reference, served, targets  # noqa: E402
+from gpu import models as many  # noqa: E402
+from gpu import document, parser_onnx, precision, record, reference, served, story, targets  # noqa: E402
 from models import neural_models  # noqa: E402
 
 # Test data, made up: no such run was made.
@@ -42,12 +43,15 @@ def made_up() -> dict[str, dict]:
         "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
         "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
                               "queue": {"p50": 10.004, "p99": 20.0}}}
+    for spin, queue in (("0", 33.0), ("4294967295", 5.0)):
+        kernels[f"served/R4b/phases spin_us {spin}"] = {"compute": timing(50),
+                                                        "queue": timing(queue)}
     for batch in targets.BATCHES:
         kernels[f"verdict/R4b/tf32/{batch}"] = timing(43 + batch) | {"per_s": 1e4}
         kernels[f"torch eager/R4b/{batch}"] = timing(400)
         kernels[f"verdict/R3/tf32/{batch}"] = timing(50) | {"per_s": 1e4}
         kernels[f"served/R9/grpc/{batch}"] = {"per_s": 899.99, "rows_per_s": 899.99 * batch}
-    story = {
+    measured = {
         "machine": MACHINE, "precision": "fp16",
         "story/R4b/python closed": {"per_s": 900.0}, "story/R4b/verdict closed": {"per_s": 1e5},
         "story/R4b/python light": {"mean": 4000.0}, "story/R4b/verdict light": {"mean": 400.2},
@@ -59,7 +63,13 @@ def made_up() -> dict[str, dict]:
     accuracy = {"machine": MACHINE, "cases": {"R6-like": {"what": "LSTM", "source": "rows"}},
                 "score/R6-like/int8": reduced, "score/R6-like/fp16": reduced | {"drop": -0.0009},
                 "time/R6-like/int8/1": timing(90)}
-    return {"kernels": kernels, "story": story, "precision": accuracy}
+    device = {"models": [{"name": f"m{i}", "state": "attached" if i else "refused", "reason": "",
+                          "memory_bytes": 3 << 20} for i in range(16)]}
+    models = {"machine": MACHINE, "models/devices": device, "models/memory_mib": 612.0,
+              "models/answers": {"m1": 2e-4}, "models/figures": {
+                  "nv_gpu_utilization": {"metric": 0.5, "field": "utilization.gpu",
+                                         "nvidia_smi": None}}}
+    return {"kernels": kernels, "models": models, "story": measured, "precision": accuracy}
 
 
 def outcome(name: str, parts: dict[str, dict]) -> tuple[str, str]:
@@ -240,7 +250,123 @@ def test_what_sets_up_several_cells_runs_until_all_are_there(tmp_path: pathlib.P
     assert runs == [{"error": "no"}, 3]
 
 
+def test_without_builds_what_failed_is_not_built_again(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "part.json").write_text('{"build b": {"error": "why"}}')
+    cells = record.Record(tmp_path / "part.json", record.Clock(60), builds=False)
+    assert cells.attempt("build b", lambda: 7, 1, tmp_path / "b.engine") == {"error": "why"}
+    assert cells.attempt("time b", lambda: 7) == 7
+
+
 def test_without_time_nothing_is_tried(tmp_path: pathlib.Path) -> None:
     cells = record.Record(tmp_path / "part.json", record.Clock(0))
     assert cells.attempt("a", lambda: 7) is None
     assert cells.cells["a"] == {"error": record.OUT_OF_TIME}
+
+
+def test_a_rate_that_no_service_reaches_is_none_and_its_ratio_a_bound() -> None:
+    parts = made_up()
+    parts["story"]["story/R4b/python limit"] = {"per_s": None, "none_at": 14.0, "tried": []}
+    assert outcome("R4b: requests/s", parts) == ("over 4,285.71 x", "met")
+    assert "| none: over it from 14.0 on |" in document.write(parts)
+    parts["story"]["story/R4b/verdict limit"] = {"per_s": None, "none_at": 900.0, "tried": []}
+    assert outcome("R4b: requests/s", parts) == ("over 0.00 x", "**MISSED**")
+
+
+def test_the_watching_time_is_a_table_with_the_default_first() -> None:
+    rows = [line for line in document.write(made_up()).splitlines()
+            if line.startswith(("| the default |", "| 0 |", "| for ever |"))]
+    assert [row.split("|")[2].strip() for row in rows] == ["10.0 (20.0)", "33.0 (38.0)",
+                                                           "5.00 (10.0)"]
+
+
+def test_models_that_are_not_on_the_card_do_not_count() -> None:
+    parts = made_up()
+    assert outcome("different reference models", parts) == ("15.00 models", "**MISSED**")
+    text = document.write(parts)
+    assert "| m1 | attached | 3.0 | 2.0e-04 |" in text and "| m0 | refused | 3.0 | – |" in text
+    assert "Together 48 MiB; nvidia-smi sees 612 MiB more" in text
+
+
+def test_a_metric_is_found_by_its_own_label() -> None:
+    text = ('# HELP clock_hertz Clocks\nclock_hertz{gpu_uuid="a",clock="sm"} 198e7\n'
+            'clock_hertz{gpu_uuid="a",clock="memory"} 2\nused{gpu_uuid="a"} 3\n')
+    assert many.metric(text, 'clock_hertz{clock="memory"}') == 2
+    assert many.metric(text, "used") == 3
+    assert many.metric(text, "clock") is None
+
+
+class Service:
+    """Answers within the limit up to a rate; its first stalls are chance."""
+
+    def __init__(self, most: float, stalls: int = 0) -> None:
+        self.most, self.stalls, self.rates = most, stalls, []
+
+    def load(self, rate: float) -> dict:
+        self.rates.append(rate)
+        stalled = self.stalls > 0
+        self.stalls -= stalled
+        return {"rate": rate, "p99": 9e3 if rate <= self.most and not stalled else 5e4,
+                "per_s": rate}
+
+
+@pytest.mark.parametrize("most", [17, 100, 333, 999])
+def test_the_search_comes_near_the_highest_rate_from_below(most: float) -> None:
+    service = Service(most)
+    found = story.search(service.load, 1000 / 64, 1000)
+    assert most / 2 ** 0.25 < found["per_s"] <= most
+    assert len(found["tried"]) == len(service.rates) < 18
+
+
+def test_the_search_ends_at_the_most_that_there_is() -> None:
+    service = Service(5000)
+    assert story.search(service.load, 100, 1000)["per_s"] == 1000
+    assert service.rates == [100, 200, 400, 800, 1000]
+
+
+def test_one_stall_does_not_end_the_search_and_two_do() -> None:
+    assert story.search(Service(500, stalls=1).load, 100, 400)["per_s"] == 400
+    found = story.search(Service(500, stalls=2).load, 100, 400)
+    assert (found["per_s"], found["none_at"], len(found["tried"])) == (None, 100, 2)
+
+
+def test_a_plan_measures_nothing_and_builds_upon_what_it_plans(tmp_path: pathlib.Path) -> None:
+    def fail() -> object:
+        raise AssertionError("measured")
+    made: set[pathlib.Path] = set()
+    earlier = {"took": {"a": 7.5}, "build b": {"seconds": 30}}
+    plan = record.Plan(tmp_path / "part.json", record.Clock(0), earlier, made)
+    plan.stage("build", 2)
+    plan.attempt("a", fail, 1)
+    plan.attempt("build b", fail, 20, tmp_path / "b.engine")
+    plan.attempt("build b", fail, 20, tmp_path / "b.engine")
+    assert plan.has("a") and plan.exists(tmp_path / "b.engine") and not plan.has("c")
+    plan.stage("time")
+    plan.guard("server", ["a", "c"], fail, 4)
+    assert [(s.what, s.cells, s.seconds()) for s in plan.stages] == [
+        ("build", [("a", 7.5), ("build b", 30.0)], 30.0), ("time", [("server", 4.0)], 4.0)]
+    assert not (tmp_path / "part.json").exists() and made == {tmp_path / "b.engine"}
+
+
+def test_what_is_measured_is_not_planned_again_unless_its_file_is_gone(
+        tmp_path: pathlib.Path) -> None:
+    (tmp_path / "part.json").write_text('{"a": 1, "build b": {"seconds": 3}}')
+    plan = record.Plan(tmp_path / "part.json", record.Clock(0), {}, set())
+    plan.stage("all")
+    plan.attempt("a", int)
+    plan.guard("a", ["a"], int)
+    plan.attempt("build b", int, 5, tmp_path / "b.engine")
+    assert plan.stages[0].cells == [("build b", 5.0)]
+
+
+def test_the_script_plans_every_part_without_a_card(tmp_path: pathlib.Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu.py", "--part", "all", "--plan", "--out", tmp_path,
+         "--models", tmp_path, "--budget", "60"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    for cell in ("build verdict/R9/fp16", "compile torch/R5", "served/R4b spin_us 200",
+                 "models build/R4-small", "memory/python 8", "story/R6/verdict", "train"):
+        assert any(line.endswith(f"  {cell}") for line in lines), cell
+    assert re.fullmatch(r"about \d+ s of 60: the last \d+ s are left out", lines[-1])
+    assert [line for line in lines if "story build" in line] == []  # those of the kernels
+    assert subprocess.run([sys.executable, ROOT / "bench" / "gpu.py", "--part", "kernel"],
+                          capture_output=True).returncode == 2

@@ -68,7 +68,7 @@ class DeviceFaultInWorker : public DeviceFault {
     if (IsSkipped()) return;
     DeviceOptions options;
     options.run_timeout_ms = kRunTimeoutMs;
-    auto opened = OpenDeviceInWorker("tensorrt", VERDICT_PLUGIN_FOLDER, options, {});
+    auto opened = OpenDeviceInWorker("tensorrt", "", options, {});
     ASSERT_TRUE(opened.ok()) << opened.status().ToString();
     worker_ = *std::move(opened);
     device_ = worker_.get();

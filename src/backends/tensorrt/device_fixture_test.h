@@ -23,7 +23,8 @@ namespace verdict::tensorrt {
 inline constexpr int64_t kFeatures = 16;
 inline constexpr uint32_t kRunTimeoutMs = 500;
 
-/// One device for all tests of the program: the plugin is opened as the server opens it.
+/// One device for all tests of the program: the plugin is opened as the server opens it, from the
+/// test program's own folder or VERDICT_PLUGIN_PATH.
 class DeviceTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -31,7 +32,7 @@ class DeviceTest : public ::testing::Test {
       DeviceOptions options;
       options.run_timeout_ms = kRunTimeoutMs;
       options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-      return new Result(OpenDevice("tensorrt", VERDICT_PLUGIN_FOLDER, options));
+      return new Result(OpenDevice("tensorrt", "", options));
     }();
     if (!opened->ok()) GTEST_SKIP() << opened->status().ToString();
     device_ = (**opened).get();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <prometheus/text_serializer.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +20,12 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+
+std::string Scrape(const std::vector<GpuSample>& gpus) {
+  std::vector<prometheus::MetricFamily> families;
+  AddGpuFamilies(gpus, &families);
+  return prometheus::TextSerializer().Serialize(families);
+}
 
 /// The fake library of fake_nvml_test.cc, and the file that tells it what to do.
 class GpuSamplerTest : public testing::Test {
@@ -42,12 +49,6 @@ class GpuSamplerTest : public testing::Test {
     options.interval = 5ms;
     options.patience = 50ms;
     return options;
-  }
-
-  static std::string Scrape(const std::vector<GpuSample>& gpus) {
-    std::vector<prometheus::MetricFamily> families;
-    AddGpuFamilies(gpus, &families);
-    return prometheus::TextSerializer().Serialize(families);
   }
 
   /// Samples, once they are as wanted; the last ones if that takes too long.
@@ -161,6 +162,31 @@ TEST_F(GpuSamplerTest, NvmlThatHangsAtItsStartHoldsNobody) {
   const auto begin = std::chrono::steady_clock::now();
   sampler->reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+}
+
+/// The driver's own library. Without it, or without a card, this is skipped.
+TEST(NvmlOnTheCard, TellsWhatItIsAndHowItStands) {
+  auto nvml = Nvml::Open(GpuSamplerOptions().library);
+  if (!nvml.ok()) GTEST_SKIP() << nvml.status().ToString();
+  ASSERT_GT((*nvml)->gpus(), 0U);
+  (*nvml)->Sample();
+  std::this_thread::sleep_for(200ms);
+  const std::vector<GpuSample> gpus = (*nvml)->Sample();
+  std::printf("%s", Scrape(gpus).c_str());
+  for (const GpuSample& gpu : gpus) {
+    EXPECT_THAT(gpu.uuid, testing::StartsWith("GPU-"));
+    EXPECT_GT(gpu.memory_total_bytes.value_or(0), uint64_t{1} << 30U);
+    EXPECT_LE(gpu.memory_used_bytes.value_or(UINT64_MAX), gpu.memory_total_bytes.value_or(0));
+    EXPECT_TRUE(gpu.utilization.value_or(-1) >= 0 && gpu.utilization.value_or(2) <= 1);
+    EXPECT_GT(gpu.power_watts.value_or(0), 1);
+    EXPECT_LT(gpu.power_watts.value_or(0), 2 * gpu.power_limit_watts.value_or(0));
+    EXPECT_GT(gpu.energy_joules.value_or(0), 0);
+    EXPECT_TRUE(gpu.temperature_celsius.value_or(0) > 5 &&
+                gpu.temperature_celsius.value_or(0) < 120);
+    EXPECT_GT(gpu.sm_clock_hertz.value_or(0), 1e8);
+    EXPECT_GT(gpu.memory_clock_hertz.value_or(0), 1e8);
+    EXPECT_TRUE(gpu.throttle_reasons.has_value());
+  }
 }
 
 }  // namespace
