@@ -436,6 +436,7 @@ Clock::time_point ModelQueue::NextExpiry() const {
 /// Lets other threads see what is waiting.
 void ModelQueue::Publish() {
   pending_.Set(queue_.size());
+  active_.Set(static_cast<uint64_t>(running_));
   if (!sequences_) return;
   sequences_held_.Set(sequences_->size());
   sequences_evicted_.Set(sequences_->evicted());

@@ -60,6 +60,8 @@ class ModelQueue {
   Status MeasureDevice(DeviceEngine& device);
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
+  /// True if none waits and none is in a run.
+  bool quiet() const { return pending_.value() == 0 && active_.value() == 0; }
   /// The most rows of one job; 0: whatever the engine takes.
   int64_t max_rows() const { return limits_.combines ? limits_.max_rows : config_.max_batch_size; }
   /// True if a trial gave every row the same bits in a batch as alone; else they agree to rounding.
@@ -172,7 +174,7 @@ class ModelQueue {
   std::atomic<bool> retired_{false};  // nobody holds it but the scheduler
 
   // Written under the scheduler's mutex, read by any thread.
-  LocalCounter pending_, full_, cannot_meet_, expired_, timeout_, cancelled_;
+  LocalCounter pending_, active_, full_, cannot_meet_, expired_, timeout_, cancelled_;
   LocalCounter sequences_held_, sequences_evicted_, sequences_expired_;
   BatchSizes sizes_;
 };

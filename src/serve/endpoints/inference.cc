@@ -15,6 +15,10 @@ using Clock = std::chrono::steady_clock;
 /// so that models whose requests take turns are all seen.
 constexpr uint32_t kObserveOneIn = 17;
 
+/// When this thread was done with the request before, and how many in a row found it idle.
+thread_local Clock::time_point idle_since;
+thread_local int found_idle = 0;
+
 uint64_t Nanoseconds(Clock::duration duration) {
   return static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
@@ -77,8 +81,20 @@ int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs) {
   return inputs[0].shape[0];
 }
 
-bool RunsHere(const LoadedModel& model, int64_t rows) {
-  return !model.always_queued() && model.queue()->cost().Estimate(rows) <= kRunHereAtMost;
+bool RunsHere(const LoadedModel& model, int64_t rows, Clock::time_point begin) {
+  using OwnThread = LoadedModel::OwnThread;
+  const OwnThread own_thread = model.own_thread();
+  const ModelQueue& queue = *model.queue();
+  if (own_thread == OwnThread::kNever || queue.cost().Estimate(rows) > kRunHereAtMost) return false;
+  if (own_thread == OwnThread::kAlways) return true;
+  // What no batch takes is the queue's to refuse.
+  return found_idle + 1 >= kAloneInARow && begin - idle_since >= kBusyWithin &&
+         rows <= queue.max_rows() && queue.quiet();
+}
+
+void EndOfInference(Clock::time_point begin) {
+  found_idle = begin - idle_since < kBusyWithin ? 0 : std::min(found_idle + 1, kAloneInARow);
+  idle_since = Clock::now();
 }
 
 Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point deadline) {
@@ -86,7 +102,10 @@ Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point d
   // The queue refuses a request of a sequence, when it is known which one: a start ends the state
   // before it even if it is refused.
   if (model.config().sequence_batching.has_value()) return OkStatus();
-  if (!RunsHere(model, 1)) return service.scheduler().Foresee(*model.queue(), deadline);
+  if (model.own_thread() != LoadedModel::OwnThread::kAlways ||
+      model.queue()->cost().Estimate(1) > kRunHereAtMost) {
+    return service.scheduler().Foresee(*model.queue(), deadline);
+  }
   if (Clock::now() + model.queue()->cost().Estimate(1) <= deadline) return OkStatus();
   return DeadlineExceeded("the deadline is too near or past: nothing was run");
 }

@@ -23,9 +23,22 @@ inline constexpr std::chrono::microseconds kRunHereAtMost{100};
 /// a sequence, 1.
 int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs);
 
+/// A thread that gets a request so soon after it was done with the one before has more to do:
+/// another client's request was there already. Above the 10 us or so of writing an answer and
+/// reading what waits, below the 35 us or so that a lone client takes to come back.
+inline constexpr std::chrono::microseconds kBusyWithin{20};
+/// So many requests in a row must have found a thread idle before one counts as alone: clients that
+/// are answered together come back together, and the first of them is to wait for the others.
+inline constexpr int kAloneInARow = 4;
+
 /// True if the request is to run on the caller's thread (RunHere), false if it is to be queued
-/// (Scheduler::Submit): batches, sequences and long runs are.
-bool RunsHere(const LoadedModel& model, int64_t rows);
+/// (Scheduler::Submit): sequences and long runs are, and what may share a batch is unless it is
+/// alone, which leaves nothing to combine: no request of the model waits or runs in the scheduler,
+/// and this thread was idle before it and the ones before. begin: when the thread got the request.
+bool RunsHere(const LoadedModel& model, int64_t rows, std::chrono::steady_clock::time_point begin);
+
+/// This thread is done with a request, which it got at `begin`: it answered or queued it.
+void EndOfInference(std::chrono::steady_clock::time_point begin);
 
 /// Whether an answer by this deadline is possible, asked before the tensors are read: under
 /// overload a refusal must cost little. Errors: kDeadlineExceeded, kUnavailable.

@@ -43,6 +43,7 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
     status = ResourceExhausted("no memory to read this request; try again later");
   }
   if (!status.ok()) End(status, {}, worker_);
+  EndOfInference(begin_);
 }
 
 Status InferJob::ReadBytes(const grpc::ByteBuffer& bytes) {
@@ -102,7 +103,7 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
 
 /// Runs the request, or queues it.
 Status InferJob::Run() {
-  if (!RunsHere(*model_, rows)) {
+  if (!RunsHere(*model_, rows, begin_)) {
     queued_model_ = model_->shared_from_this();
     const Status queued = service_.scheduler().Submit(model_->queue(), self());
     if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already

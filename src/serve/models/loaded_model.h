@@ -65,10 +65,17 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   ModelMetrics& metrics() const { return *metrics_; }
   const ModelConfig& config() const { return config_; }
   const std::shared_ptr<ModelQueue>& queue() const { return queue_; }
-  /// True if no request runs on its worker's own thread, however cheap.
-  bool always_queued() const {
-    return config_.dynamic_batching.has_value() || config_.sequence_batching.has_value() ||
-           config_.cpu_instances() > 0;
+  /// Whether a cheap request runs on its worker's own thread.
+  enum class OwnThread { kAlways, kWhenLone, kNever };
+  OwnThread own_thread() const {
+    if (config_.sequence_batching.has_value() || config_.cpu_instances() > 0) {
+      return OwnThread::kNever;
+    }
+    if (!config_.dynamic_batching.has_value()) return OwnThread::kAlways;
+    const DynamicBatching& batching = *config_.dynamic_batching;
+    return batching.preserve_ordering || batching.max_queue_delay_microseconds > 0
+               ? OwnThread::kNever
+               : OwnThread::kWhenLone;
   }
 
   /// Who has answered, for the client: "cpu" or the device's backend; empty where the engine has no

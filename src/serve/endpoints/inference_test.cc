@@ -1,0 +1,98 @@
+#include "serve/endpoints/inference.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "observe/metrics.h"
+#include "serve/batching/scheduler_fixture_test.h"
+
+namespace verdict {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+ModelConfig Batched() {
+  ModelConfig config{.max_batch_size = 8};
+  config.dynamic_batching.emplace();
+  return config;
+}
+
+class RunsHereTest : public SchedulerTest {
+ protected:
+  std::shared_ptr<const LoadedModel> Load(const ModelConfig& config) {
+    ModelHost host;
+    host.metrics = &metrics_;
+    host.scheduler = scheduler_.get();
+    return LoadedModel::FromEngine("m", 1, DoublingEngine(), config, host).value();
+  }
+  /// Of a request that this thread gets after a while without any.
+  static bool AfterAWhile(const LoadedModel& model, int64_t rows = 1) {
+    for (int i = 0; i < kAloneInARow; ++i) EndOfInference(Clock::now() + kBusyWithin);
+    return RunsHere(model, rows, Clock::now() + kBusyWithin);
+  }
+
+  Metrics metrics_{1};
+};
+
+TEST_F(RunsHereTest, ALoneRequestOfABatchedModel) {
+  const auto model = Load(Batched());
+  EXPECT_TRUE(AfterAWhile(*model));
+  EXPECT_TRUE(AfterAWhile(*model, 8));
+  EXPECT_FALSE(AfterAWhile(*model, 9)) << "the queue refuses it in its words";
+}
+
+TEST_F(RunsHereTest, NotWhereAThreadHasMoreToDo) {
+  const auto batched = Load(Batched());
+  const auto single = Load({});
+  EXPECT_TRUE(AfterAWhile(*batched));
+  EXPECT_FALSE(RunsHere(*batched, 1, Clock::now()));
+  EXPECT_TRUE(RunsHere(*single, 1, Clock::now())) << "nothing to combine";
+  EndOfInference(Clock::now());  // it came at once
+  for (int i = 1; i < kAloneInARow; ++i) {
+    const auto begin = Clock::now() + kBusyWithin;
+    EXPECT_FALSE(RunsHere(*batched, 1, begin)) << "the first of some that come together?";
+    EndOfInference(begin);
+  }
+  EXPECT_TRUE(RunsHere(*batched, 1, Clock::now() + kBusyWithin));
+}
+
+TEST_F(RunsHereTest, NotWhileOthersWaitOrRun) {
+  const auto model = Load(Batched());
+  Turnstile turnstile;
+  const auto running = Row(1);
+  running->before_finish = [&] { turnstile.Enter(); };
+  ASSERT_TRUE(Submit(model->queue(), running).ok());
+  turnstile.AwaitEntered();
+  EXPECT_FALSE(AfterAWhile(*model)) << "one runs";
+  const auto waiting = Row(2);
+  ASSERT_TRUE(Submit(model->queue(), waiting).ok());
+  EXPECT_FALSE(AfterAWhile(*model)) << "and one waits";
+  turnstile.Open();
+  ASSERT_TRUE(running->Wait().ok());
+  ASSERT_TRUE(waiting->Wait().ok());
+  while (!model->queue()->quiet()) std::this_thread::yield();
+  EXPECT_TRUE(AfterAWhile(*model));
+
+  Block();  // the only compute thread
+  const auto held = Row(3);
+  ASSERT_TRUE(Submit(model->queue(), held).ok());
+  EXPECT_FALSE(AfterAWhile(*model)) << "one waits";
+}
+
+TEST_F(RunsHereTest, NotWhereTheConfigurationSaysHowToQueue) {
+  ModelConfig config = Batched();
+  config.dynamic_batching->preserve_ordering = true;
+  EXPECT_FALSE(AfterAWhile(*Load(config)));
+  config = Batched();
+  config.dynamic_batching->max_queue_delay_microseconds = 100;
+  EXPECT_FALSE(AfterAWhile(*Load(config))) << "a batch waits for others";
+  config = Batched();
+  config.instance_count = 1;
+  EXPECT_FALSE(AfterAWhile(*Load(config))) << "one run at a time";
+}
+
+}  // namespace
+}  // namespace verdict
