@@ -29,7 +29,7 @@ struct FakeDeviceOptions {
 };
 
 /// A device for tests that computes with the reference kernels and takes faults on demand. Its
-/// programs are a few lines of text: the fingerprint, checksums of the graph and of its weights, so
+/// programs are a few lines of text: the fingerprint, digests of the graph and of its weights, so
 /// that a program of another graph, other weights, or another device is refused as hardware's would
 /// be. Threads: any.
 std::unique_ptr<Device> MakeFakeDevice(const FakeDeviceOptions& options);
