@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,11 +28,6 @@ struct DeviceHostOptions {
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
   /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).
   bool stored_plans = true;
-  /// Makes a plan for this device of one that was made for another. Empty: RebuildDevicePlan, which
-  /// keeps the parts as they are. Called on the host's thread, at the lowest priority.
-  std::function<Result<DevicePlan>(const EngineContents& contents, const DevicePlan& old,
-                                   Device& device)>
-      rebuild_plan;
   /// An engine that has not run for so long may have to make room for another.
   uint32_t idle_ms = 60'000;
   /// Between tries to get a lost device back; doubles up to 32 times as much.
@@ -77,7 +71,6 @@ class DeviceHost {
   ~DeviceHost();
 
   const DeviceInfo& info() const;
-  Device& device();
 
   /// Puts an engine on the device, where it has a plan for it: checks its golden vectors there, and
   /// from then on its sessions run there. Where the plan's fingerprint is another, a new one is
@@ -93,9 +86,6 @@ class DeviceHost {
   DeviceAttachment attachment(const Engine& engine) const;
 
   Totals totals() const;
-  /// Told by whoever found the device lost (sessions tell by themselves). Cost: a lock and a
-  /// wake-up.
-  void ReportLost(const Status& why);
   Status InjectFault(const std::string& kind);
 
   /// Waits until nothing is being built, attached or recovered. For tools and tests.

@@ -36,9 +36,9 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   void Detach(const Engine& engine);
   DeviceAttachment attachment(const Engine& engine) const;
   DeviceHost::Totals totals() const;
-  void ReportLost(const Status& why);
+  Status InjectFault(const std::string& kind);
   void WaitUntilIdle();
-  Device& device() { return *device_; }
+  const DeviceInfo& info() const { return device_->info(); }
 
  private:
   /// An engine that was given to Attach.

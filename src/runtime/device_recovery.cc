@@ -158,8 +158,7 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
     Log("model '" + entry->name + "': its plan is for '" + old->fingerprint +
         "' and is built again");
   }
-  const auto rebuild = options_.rebuild_plan ? options_.rebuild_plan : RebuildDevicePlan;
-  Result<DevicePlan> plan = rebuild(engine->contents(), *old, *device_);
+  Result<DevicePlan> plan = RebuildDevicePlan(engine->contents(), *old, *device_);
   Lock lock(mutex_);
   --operations_;
   if (plan.ok()) {
