@@ -102,6 +102,8 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   void Recover(Lock& lock);
   /// Makes a plan for this device, then as Load.
   void Build(const EntryPtr& entry);
+  /// An engine that is to be loaded again, now that the device is there.
+  EntryPtr NextLostLocked() const;
   EntryPtr NextForLowThreadLocked() const;
   void Log(const std::string& line) const;
 

@@ -275,6 +275,50 @@ TEST(DeviceHost, NoticesALossWithoutARunOfItsOwn) {
   EXPECT_EQ(RunBy(engine), "fake");
 }
 
+/// What is to happen at the end of the first load, when its outcome is written down and the engine
+/// may not be loaded by others yet: the host then lets go of its copy of the options.
+struct AtTheEndOfALoad {
+  std::function<void()> call;
+  std::shared_ptr<std::atomic<int>> loads = std::make_shared<std::atomic<int>>(0);
+  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(false);
+  ~AtTheEndOfALoad() {
+    if (*loads == 1 && !done->exchange(true)) call();
+  }
+};
+
+// The load finds the device lost, which is back before the load has quite ended.
+TEST(DeviceHost, LoadsAgainWhatEndedItsLoadAfterTheDeviceWasBack) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto engine = EngineFor(*device);
+  const auto host = HostOf(device);
+  const auto wait_for_recovery = [&] {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (host->totals().recoveries == 0 && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(host->totals().recoveries, 1U);
+    std::this_thread::sleep_for(milliseconds(50));  // all that was lost has been loaded again
+    EXPECT_EQ(host->attachment(*engine).state, State::kLost);
+  };
+  const AtTheEndOfALoad guard{wait_for_recovery};
+  DeviceEngineOptions options;
+  options.prepare = [&device, guard](DeviceEngine&) {
+    if (++*guard.loads > 1) return OkStatus();
+    EXPECT_TRUE(device->InjectFault("trap").ok());
+    return Unavailable("lost while it was loaded");
+  };
+  host->Attach(engine, "m", options);
+  EXPECT_TRUE(*guard.done);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host->attachment(*engine).state != State::kAttached &&
+         std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_EQ(RunBy(engine), "fake");
+  EXPECT_EQ(*guard.loads, 2);
+  EXPECT_EQ(host->totals().faults, 1U);
+}
+
 TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {
   FakeDeviceOptions fake;
   fake.failing_recoveries = 5;

@@ -24,26 +24,32 @@ void DeviceHostCore::Log(const std::string& line) const {
 
 void DeviceHostCore::RecoveryThread() {
   Lock lock(mutex_);
+  const auto has_work = [this] {
+    return stop_ || state_ == DeviceHost::State::kLost || NextLostLocked() != nullptr;
+  };
   while (true) {
-    const auto has_work = [this] { return stop_ || state_ == DeviceHost::State::kLost; };
     while (!changed_.wait_for(lock, kLookForLoss, has_work)) {
       if (device_->lost()) MarkLostLocked(Unavailable("it was lost while nothing ran on it"));
     }
     if (stop_) return;
-    Recover(lock);
-    if (stop_) return;
-    std::vector<EntryPtr> lost;
-    for (const auto& [engine, entry] : entries_) {
-      if (entry->state == State::kLost && !entry->busy) lost.push_back(entry);
+    if (state_ == DeviceHost::State::kLost) {
+      Recover(lock);
+      continue;
     }
-    for (const EntryPtr& entry : lost) {
-      if (entry->busy || entry->state != State::kLost) continue;
-      entry->busy = true;
-      lock.unlock();
-      Load(entry);
-      lock.lock();
-    }
+    // Also one whose load another thread has begun before the device was back, and ended after.
+    const EntryPtr entry = NextLostLocked();
+    entry->busy = true;
+    lock.unlock();
+    Load(entry);
+    lock.lock();
   }
+}
+
+DeviceHostCore::EntryPtr DeviceHostCore::NextLostLocked() const {
+  for (const auto& [engine, entry] : entries_) {
+    if (entry->state == State::kLost && !entry->busy && !entry->engine.expired()) return entry;
+  }
+  return nullptr;
 }
 
 void DeviceHostCore::Recover(Lock& lock) {
