@@ -23,7 +23,7 @@ struct DeviceHostOptions {
   std::string plugin_folder;  // as PluginFolders
   DeviceIsolation isolation = DeviceIsolation::kProcess;
   WorkerOptions worker;  // of kProcess
-  DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
+  DeviceOptions device;  // its `log` is also told of losses and rebuilds; no lock is held then
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
   /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).

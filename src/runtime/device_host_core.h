@@ -17,9 +17,10 @@ namespace verdict {
 /// What is behind DeviceHost. Owned by it, and kept alive by sessions that are just telling it
 /// something.
 ///
-/// One mutex guards all that is written here; no device call, no run and no wait for runs happens
-/// under it. Two threads: one gets a lost device back and its engines onto it; the other, at the
-/// lowest priority, builds plans again and brings back what had been taken off for room.
+/// One mutex guards all that is written here; no device call but lost(), no run, no wait for runs
+/// and no callback happens under it. Two threads: one gets a lost device back and its engines onto
+/// it; the other, at the lowest priority, builds plans again and brings back what had been taken
+/// off for room.
 class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
  public:
   using State = DeviceAttachment::State;
@@ -106,6 +107,7 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   EntryPtr NextLostLocked() const;
   EntryPtr NextForLowThreadLocked() const;
   void Log(const std::string& line) const;
+  /// Without lock.
 
   const std::shared_ptr<Device> device_;
   const DeviceHostOptions options_;

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include "runtime/allocation_count_test.h"
@@ -27,7 +29,7 @@ void ExpectNothingLeft(const std::string& line) {
 std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
                                    DeviceHostOptions options = {}) {
   options.recovery_interval_ms = 5;
-  options.device.log = ExpectNothingLeft;
+  if (!options.device.log) options.device.log = ExpectNothingLeft;
   return DeviceHost::Create(device, options).value();
 }
 
@@ -317,6 +319,37 @@ TEST(DeviceHost, LoadsAgainWhatEndedItsLoadAfterTheDeviceWasBack) {
   EXPECT_EQ(RunBy(engine), "fake");
   EXPECT_EQ(*guard.loads, 2);
   EXPECT_EQ(host->totals().faults, 1U);
+}
+
+TEST(DeviceHost, HoldsNoLockWhileItLogs) {
+  const std::shared_ptr<Device> old = MakeFakeDevice({});
+  FakeDeviceOptions fake;
+  fake.fingerprint = "fake 2.0";
+  fake.failing_recoveries = 1;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto engine = EngineFor(*old);
+  std::shared_ptr<DeviceHost> host;
+  std::mutex mutex;
+  std::vector<std::future<void>> asked;
+  std::vector<std::string> lines;
+  DeviceHostOptions options;
+  options.device.log = [&](const std::string& line) {
+    const std::scoped_lock lock(mutex);
+    lines.push_back(line);
+    asked.push_back(std::async(std::launch::async, [&] {
+      static_cast<void>(host->totals());
+      static_cast<void>(host->attachment(*engine));
+    }));
+    EXPECT_EQ(asked.back().wait_for(std::chrono::seconds(5)), std::future_status::ready) << line;
+  };
+  host = HostOf(device, options);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kBuilding);
+  host->WaitUntilIdle();
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  host->WaitUntilIdle();
+  host.reset();
+  EXPECT_THAT(lines, ::testing::ElementsAre(HasSubstr("is built again"), HasSubstr("is lost"),
+                                            HasSubstr("does not come back"), HasSubstr("is back")));
 }
 
 TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {

@@ -65,9 +65,10 @@ void DeviceHostCore::Recover(Lock& lock) {
     entry->wants_close = false;
     DepartLocked(*entry);
   }
-  Log("the device is lost: " + totals_.last_fault + "; " + std::to_string(attached.size()) +
-      " engines go on with their CPU plans");
+  const std::string line = "the device is lost: " + totals_.last_fault + "; " +
+                           std::to_string(attached.size()) + " engines go on with their CPU plans";
   lock.unlock();
+  Log(line);
   for (const auto& [entry, link] : attached) TakeOff(entry, link);
   lock.lock();
   // What else is under way there will fail, and lets go of the device; nothing new begins.
@@ -83,9 +84,9 @@ void DeviceHostCore::Recover(Lock& lock) {
     if (stop_) return;
     lock.unlock();
     const Status status = device_->Recover();
+    if (!status.ok()) Log("the device does not come back: " + status.message());
     lock.lock();
     if (status.ok()) break;
-    Log("the device does not come back: " + status.message());
     next = Clock::now() + wait;
     wait = std::min(2 * wait, kLongestBackoff * interval);
   }
@@ -93,8 +94,10 @@ void DeviceHostCore::Recover(Lock& lock) {
   last_recovery_ = Clock::now();
   state_ = DeviceHost::State::kHealthy;
   ++totals_.recoveries;
-  Log("the device is back");
   changed_.notify_all();
+  lock.unlock();
+  Log("the device is back");
+  lock.lock();
 }
 
 DeviceHostCore::EntryPtr DeviceHostCore::NextForLowThreadLocked() const {
@@ -152,6 +155,7 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
   const DevicePlan* old =
       engine == nullptr ? nullptr : ChooseDevicePlan(engine->contents(), device_->info());
   if (old == nullptr) return Load(entry);  // which finds nothing to do
+  std::string model;
   {
     std::lock_guard lock(mutex_);
     if (state_ != DeviceHost::State::kHealthy) {
@@ -161,9 +165,9 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
       return;
     }
     ++operations_;
-    Log("model '" + entry->name + "': its plan is for '" + old->fingerprint +
-        "' and is built again");
+    model = "model '" + entry->name + "': ";
   }
+  Log(model + "its plan is for '" + old->fingerprint + "' and is built again");
   Result<DevicePlan> plan = RebuildDevicePlan(engine->contents(), *old, *device_);
   Lock lock(mutex_);
   --operations_;
@@ -177,12 +181,14 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
     Load(entry);
     return;
   }
-  Log("model '" + entry->name + "': no plan: " + plan.status().message());
   FailedLocked(*entry, plan.status().WithContext("no plan could be built for this device"));
   if (entry->state == State::kLost) {
     entry->state = State::kBuilding;
     entry->wants_build = true;  // once the device is back
   }
+  lock.unlock();
+  Log(model + "no plan: " + plan.status().message());
+  lock.lock();
   entry->busy = false;
   changed_.notify_all();
 }
