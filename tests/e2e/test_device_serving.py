@@ -300,7 +300,8 @@ def test_an_injected_device_fault_costs_no_answer(
 
 def test_while_the_device_is_lost_everything_says_so(models: Models) -> None:
     models.put("fraud", engine())
-    server = models.serve("device.fault_injection=true", failing_recoveries=1_000_000)
+    server = models.serve("device.fault_injection=true", "device.isolation=none",
+                          failing_recoveries=1_000_000)
     assert served_by(server) == "fake"
     assert inject(server, "trap").code == 200
     wait_for(lambda: served_by(server) == "cpu", "the CPU takes over")
