@@ -53,11 +53,14 @@ Status DeviceHostCore::Start() {
 }
 
 void DeviceHostCore::Stop() {
+  bool builds = false;
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
+    builds = building_;
     changed_.notify_all();
   }
+  if (builds) device_->AbandonBuild();
   if (recovery_thread_.joinable()) recovery_thread_.join();
   if (low_thread_.joinable()) low_thread_.join();
   std::map<const Engine*, EntryPtr> entries;

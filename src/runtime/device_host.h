@@ -67,7 +67,8 @@ class DeviceHost {
   /// With a device that is open already, whatever options.backend says.
   static Result<std::shared_ptr<DeviceHost>> Create(std::shared_ptr<Device> device,
                                                     const DeviceHostOptions& options);
-  /// Takes all engines off the device, after the runs that are under way.
+  /// Takes all engines off the device, after the runs that are under way. A build is not waited
+  /// for where the device can end it (Device::AbandonBuild); runs end early with it.
   ~DeviceHost();
 
   const DeviceInfo& info() const;

@@ -100,14 +100,15 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   // device_recovery.cc
   void RecoveryThread();
   void LowThread();
+  /// Gets the device back; takes the lock off meanwhile.
   void Recover(Lock& lock);
-  /// Makes a plan for this device, then as Load.
-  void Build(const EntryPtr& entry);
   /// An engine that is to be loaded again, now that the device is there.
   EntryPtr NextLostLocked() const;
+  /// Makes a plan for this device, then as Load.
+  void Build(const EntryPtr& entry);
   EntryPtr NextForLowThreadLocked() const;
-  void Log(const std::string& line) const;
   /// Without lock.
+  void Log(const std::string& line) const;
 
   const std::shared_ptr<Device> device_;
   const DeviceHostOptions options_;
@@ -117,6 +118,7 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   /// Something has changed; all who wait look again.
   mutable std::condition_variable changed_;
   bool stop_ = false;
+  bool building_ = false;  // the low thread is in a build of the device's
   DeviceHost::State state_ = DeviceHost::State::kHealthy;
   int operations_ = 0;  // loads, builds and evictions that use the device now
   uint64_t used_bytes_ = 0;

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -350,6 +351,57 @@ TEST(DeviceHost, HoldsNoLockWhileItLogs) {
   host.reset();
   EXPECT_THAT(lines, ::testing::ElementsAre(HasSubstr("is built again"), HasSubstr("is lost"),
                                             HasSubstr("does not come back"), HasSubstr("is back")));
+}
+
+/// How long a host takes to end while it builds.
+std::chrono::steady_clock::duration TimeToEnd(std::shared_ptr<DeviceHost> host,
+                                              const std::atomic<bool>& builds) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!builds && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_TRUE(builds);
+  std::this_thread::sleep_for(milliseconds(50));
+  const auto begin = std::chrono::steady_clock::now();
+  host.reset();
+  return std::chrono::steady_clock::now() - begin;
+}
+
+TEST(DeviceHost, DoesNotWaitForABuildOfAWorkersWhenItEnds) {
+  FakeDeviceOptions other;
+  other.fingerprint = "fake 0.9";
+  const auto engine = EngineFor(*MakeFakeDevice(other));
+  std::atomic<bool> builds = false;
+  std::atomic<int> complaints = 0;
+  DeviceHostOptions options;
+  options.backend = "fake";
+  options.plugin_folder = VERDICT_TEST_PLUGINS_FOLDER;
+  options.device.log = [&](const std::string& line) {
+    if (line.find("is built again") != std::string::npos) builds = true;
+    if (line.find("no plan") != std::string::npos) ++complaints;
+  };
+  ::setenv("VERDICT_FAKE_BUILD_MS", "60000", 1);
+  auto host = DeviceHost::Open(options);
+  ::unsetenv("VERDICT_FAKE_BUILD_MS");
+  ASSERT_TRUE(host.ok()) << host.status().ToString();
+  EXPECT_EQ((*host)->Attach(engine, "m", {}).state, State::kBuilding);
+  EXPECT_LT(TimeToEnd(*std::move(host), builds), milliseconds(1000));
+  EXPECT_EQ(complaints, 0);
+  EXPECT_EQ(RunBy(engine), "cpu");
+}
+
+TEST(DeviceHost, WaitsForABuildInItsOwnProcessWhenItEnds) {
+  const auto engine = EngineFor(*MakeFakeDevice({}));
+  FakeDeviceOptions fake;
+  fake.fingerprint = "fake 2.0";
+  fake.build_ms = 600;
+  std::atomic<bool> builds = false;
+  DeviceHostOptions options;
+  options.device.log = [&](const std::string&) { builds = true; };
+  auto host = HostOf(MakeFakeDevice(fake), options);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kBuilding);
+  EXPECT_GT(TimeToEnd(std::move(host), builds), milliseconds(100));
+  EXPECT_EQ(RunBy(engine), "cpu");
 }
 
 TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {

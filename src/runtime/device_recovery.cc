@@ -158,19 +158,21 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
   std::string model;
   {
     std::lock_guard lock(mutex_);
-    if (state_ != DeviceHost::State::kHealthy) {
+    if (state_ != DeviceHost::State::kHealthy || stop_) {
       entry->wants_build = true;
       entry->busy = false;
       changed_.notify_all();
       return;
     }
     ++operations_;
+    building_ = true;
     model = "model '" + entry->name + "': ";
   }
   Log(model + "its plan is for '" + old->fingerprint + "' and is built again");
   Result<DevicePlan> plan = RebuildDevicePlan(engine->contents(), *old, *device_);
   Lock lock(mutex_);
   --operations_;
+  building_ = false;
   if (plan.ok()) {
     entry->plan = std::make_shared<const DevicePlan>(*std::move(plan));
     entry->estimate = ProgramBytes(*entry->plan);
@@ -186,8 +188,9 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
     entry->state = State::kBuilding;
     entry->wants_build = true;  // once the device is back
   }
+  const bool stopped = stop_;
   lock.unlock();
-  Log(model + "no plan: " + plan.status().message());
+  if (!stopped) Log(model + "no plan: " + plan.status().message());
   lock.lock();
   entry->busy = false;
   changed_.notify_all();

@@ -318,6 +318,7 @@ class FakeDevice : public Device {
       if (source == "+FAKE" || source == "-FAKE") continue;
       return InvalidArgument("the fake device has no tactic source '" + source + "'; it has: FAKE");
     }
+    std::this_thread::sleep_for(std::chrono::milliseconds(state_->options.build_ms));
     DeviceBlob blob;
     const bool explicit_int8 = std::ranges::any_of(
         graph.nodes, [](const Node& node) { return node.op == "QuantizeLinear"; });

@@ -18,6 +18,7 @@ struct FakeDeviceOptions {
   /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
   std::set<std::string, std::less<>> unsupported;
   uint32_t latency_us = 0;  // of every run, beside the computation
+  uint32_t build_ms = 0;    // of every build; nothing ends it early
   uint32_t run_timeout_ms = 2000;
   /// How often Recover fails before it succeeds.
   int failing_recoveries = 0;
