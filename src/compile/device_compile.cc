@@ -65,38 +65,32 @@ std::vector<TensorView> Views(std::span<const Constant> tensors) {
   return views;
 }
 
-/// A plan in the making: parts of the graph with their profiles.
+/// A plan in the making.
 class Planner {
  public:
   Planner(const EngineContents& contents, Device& device) : contents_(contents), device_(device) {}
 
   Status Extract(std::vector<Part> parts) {
-    places_ = std::move(parts);
-    VERDICT_ASSIGN_OR_RETURN(parts_, ExtractParts(contents_.graph, places_));
-    for (const PartGraph& part : parts_) {
-      VERDICT_ASSIGN_OR_RETURN(auto profiles,
-                               PartProfiles(contents_.graph, part, contents_.profiles));
-      profiles_.push_back(std::move(profiles));
-    }
+    for (Part& part : parts) plan_.parts.emplace_back().part = std::move(part);
+    VERDICT_ASSIGN_OR_RETURN(sources_, ExtractPlan(contents_.graph, contents_.profiles, plan_));
     plan_.backend = device_.info().backend;
     plan_.fingerprint = device_.info().fingerprint;
     plan_.device = device_.info().name + ", " + device_.info().versions;
-    for (const Part& part : places_) plan_.parts.push_back({part, {}, nullptr});
     return OkStatus();
   }
 
   /// Fills the inputs of each device part from the samples.
   Status RunSamples(std::span<const std::vector<Constant>> samples) {
-    samples_.resize(parts_.size());
+    samples_.resize(sources_.size());
     for (const std::vector<Constant>& sample : samples) {
       const auto run = [&](size_t index, std::span<const TensorView> inputs) {
-        if (places_[index].on_device) {
+        if (on_device(index)) {
           std::vector<Constant>& kept = samples_[index].emplace_back();
           for (const TensorView& input : inputs) kept.push_back(CopyOf(input));
         }
-        return Evaluate(parts_[index].graph, inputs);
+        return Evaluate(sources_[index].part.graph, inputs);
       };
-      VERDICT_RETURN_IF_ERROR(RunParts(contents_.graph, parts_, Views(sample), run).status());
+      VERDICT_RETURN_IF_ERROR(RunParts(contents_.graph, sources_, Views(sample), run).status());
     }
     return OkStatus();
   }
@@ -104,7 +98,7 @@ class Planner {
   /// Builds one part's program. Fills the options' calibration cache, if it made one.
   Status Build(size_t index, DeviceBuildOptions& options) {
     if (!samples_.empty()) options.samples = samples_[index];
-    auto blob = device_.Build(parts_[index].graph, profiles_[index], options);
+    auto blob = device_.Build(graph(index), sources_[index].profiles, options);
     options.samples = {};
     if (!blob.ok()) return blob.status().WithContext("part " + std::to_string(index));
     if (!blob->calibration_cache.empty()) options.calibration_cache = blob->calibration_cache;
@@ -112,16 +106,14 @@ class Planner {
     return OkStatus();
   }
 
-  void Keep(size_t index, std::vector<std::byte> bytes) {
-    auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
-    plan_.parts[index].program = *owner;
-    plan_.parts[index].owner = std::move(owner);
+  void Keep(size_t index, std::vector<std::byte> program) {
+    SetProgram(std::move(program), sources_[index], plan_.parts[index]);
   }
 
   /// Runs the golden vectors on the device, the rest with the reference kernels.
   Status FindTolerance(float least) {
     VERDICT_ASSIGN_OR_RETURN(const auto runner,
-                             PlanRunner::Load(contents_.graph, contents_.profiles, plan_, device_));
+                             PlanRunner::Load(contents_.graph, sources_, plan_, device_));
     plan_.tolerance = least;
     for (size_t i = 0; i < contents_.golden.size(); ++i) {
       const GoldenVector& golden = contents_.golden[i];
@@ -132,8 +124,9 @@ class Planner {
     return OkStatus();
   }
 
-  std::span<const Part> places() const { return places_; }
-  std::span<const PartGraph> parts() const { return parts_; }
+  size_t size() const { return sources_.size(); }
+  bool on_device(size_t index) const { return plan_.parts[index].part.on_device; }
+  const Graph& graph(size_t index) const { return sources_[index].part.graph; }
   DevicePlan& plan() { return plan_; }
 
  private:
@@ -158,9 +151,7 @@ class Planner {
 
   const EngineContents& contents_;
   Device& device_;
-  std::vector<Part> places_;
-  std::vector<PartGraph> parts_;
-  std::vector<std::vector<Profile>> profiles_;               // by part
+  std::vector<PlanPart> sources_;
   std::vector<std::vector<std::vector<Constant>>> samples_;  // by part, of those on the device
   DevicePlan plan_;
 };
@@ -199,8 +190,8 @@ Result<DevicePlan> MakeDevicePlan(const EngineContents& contents, Device& device
   if (calibrates && build.calibration_cache.empty()) {
     VERDICT_RETURN_IF_ERROR(planner.RunSamples(options.samples));
   }
-  for (size_t i = 0; i < planner.parts().size(); ++i) {
-    if (planner.places()[i].on_device) VERDICT_RETURN_IF_ERROR(planner.Build(i, build));
+  for (size_t i = 0; i < planner.size(); ++i) {
+    if (planner.on_device(i)) VERDICT_RETURN_IF_ERROR(planner.Build(i, build));
   }
   planner.plan().options = BuildOptionsText(build);
   planner.plan().rows_independent = options.rows_independent;
@@ -208,8 +199,8 @@ Result<DevicePlan> MakeDevicePlan(const EngineContents& contents, Device& device
   return std::move(planner.plan());
 }
 
-Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const DevicePlan& plan,
-                                   Device& device,
+Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const EngineContents& old,
+                                   const DevicePlan& plan, Device& device,
                                    const std::function<void(const std::string&)>& log) {
   if (plan.fingerprint != device.info().fingerprint) {
     return FailedPrecondition("the engine's plan is for '" + plan.fingerprint +
@@ -221,13 +212,14 @@ Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const DeviceP
     return FailedPrecondition(
         "the engine's int8 was calibrated with its old weights; build it again with --calib");
   }
+  VERDICT_RETURN_IF_ERROR(CheckPrograms(old, plan));
   std::vector<Part> parts;
   for (const DevicePart& part : plan.parts) parts.push_back(part.part);
   Planner planner(contents, device);
   VERDICT_RETURN_IF_ERROR(planner.Extract(std::move(parts)));
-  for (size_t i = 0; i < planner.parts().size(); ++i) {
-    if (!planner.places()[i].on_device) continue;
-    auto bytes = device.Refit(plan.parts[i].program, planner.parts()[i].graph);
+  for (size_t i = 0; i < planner.size(); ++i) {
+    if (!planner.on_device(i)) continue;
+    auto bytes = device.Refit(plan.parts[i].program, planner.graph(i));
     const std::string name = "part " + std::to_string(i);
     if (bytes.ok()) {
       planner.Keep(i, *std::move(bytes));

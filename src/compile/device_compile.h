@@ -33,13 +33,13 @@ struct DeviceCompileOptions {
 Result<DevicePlan> MakeDevicePlan(const EngineContents& contents, Device& device,
                                   const DeviceCompileOptions& options);
 
-/// The plan with the weights of `contents`, whose graph differs from the one that it was made for
-/// in the contents of constants alone: refitted where a program was built so and takes it, else
-/// built again. log: which of both; may be empty. Errors: kFailedPrecondition: the plan is of
-/// another device, calibrated int8 (whose ranges are of the old weights), or as MakeDevicePlan; as
+/// A plan of `old` with the weights of `contents`, whose graph differs in the contents of constants
+/// alone: refitted where a program was built so and takes it, else built again. log: which of both;
+/// may be empty. Errors: kFailedPrecondition: the plan is of another device, calibrated int8 (whose
+/// ranges are of the old weights), or as MakeDevicePlan; kDataLoss: a program is not of `old`; as
 /// Device::Build and Load.
-Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const DevicePlan& plan,
-                                   Device& device,
+Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const EngineContents& old,
+                                   const DevicePlan& plan, Device& device,
                                    const std::function<void(const std::string&)>& log);
 
 }  // namespace verdict

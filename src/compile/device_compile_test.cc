@@ -5,6 +5,7 @@
 
 #include "backends/device/fake_device.h"
 #include "compile/compile.h"
+#include "engine/device_parts.h"
 #include "ir/text.h"
 #include "ops/infer.h"
 #include "plan/profile.h"
@@ -76,6 +77,7 @@ TEST_F(DeviceCompileTest, TheFileHoldsIt) {
   ASSERT_EQ(read->device_plans[0].parts.size(), 3u);
   EXPECT_TRUE(std::ranges::equal(read->device_plans[0].parts[2].program,
                                  contents_.device_plans[0].parts[2].program));
+  EXPECT_TRUE(CheckPrograms(*read, read->device_plans[0]).ok());
 }
 
 TEST_F(DeviceCompileTest, SaysWhatStaysOnTheHost) {
@@ -143,11 +145,22 @@ TEST_F(DeviceCompileTest, RefitsWithOtherWeights) {
   const auto device = MakeFakeDevice(fake_);
   std::vector<std::string> lines;
   const auto log = [&](const std::string& line) { lines.push_back(line); };
-  const auto refitted = RefitDevicePlan(other, plan, *device, log);
+  const auto refitted = RefitDevicePlan(other, contents_, plan, *device, log);
   ASSERT_TRUE(refitted.ok()) << refitted.status().ToString();
   EXPECT_THAT(lines, Contains("part 0 was refitted"));
   EXPECT_EQ(refitted->options, plan.options);
   EXPECT_FALSE(std::ranges::equal(refitted->parts[0].program, plan.parts[0].program));
+  EXPECT_TRUE(CheckPrograms(other, *refitted).ok());
+  EXPECT_EQ(CheckPrograms(contents_, *refitted).code(), StatusCode::kDataLoss);
+}
+
+TEST_F(DeviceCompileTest, DoesNotRefitAProgramOfAnotherGraph) {
+  options_.build.refittable = true;
+  const DevicePlan plan = Make().value();
+  const auto refitted =
+      RefitDevicePlan(contents_, MakeContents("seed(3)"), plan, *MakeFakeDevice(fake_), {});
+  EXPECT_EQ(refitted.status().code(), StatusCode::kDataLoss);
+  EXPECT_THAT(refitted.status().message(), HasSubstr("part 0: its program was not built from"));
 }
 
 TEST_F(DeviceCompileTest, BuildsAgainWhatCannotBeRefitted) {
@@ -155,18 +168,18 @@ TEST_F(DeviceCompileTest, BuildsAgainWhatCannotBeRefitted) {
   const auto device = MakeFakeDevice(fake_);
   std::vector<std::string> lines;
   const auto log = [&](const std::string& line) { lines.push_back(line); };
-  ASSERT_TRUE(RefitDevicePlan(MakeContents("seed(3)"), plan, *device, log).ok());
+  ASSERT_TRUE(RefitDevicePlan(MakeContents("seed(3)"), contents_, plan, *device, log).ok());
   EXPECT_THAT(lines, Contains(HasSubstr("part 0 is built again: the program was not built")));
 }
 
 TEST_F(DeviceCompileTest, RefusesToRefitForAnotherDeviceOrCalibratedInt8) {
   DevicePlan plan = Make().value();
   fake_.fingerprint = "fake 2.0";
-  const auto other = RefitDevicePlan(contents_, plan, *MakeFakeDevice(fake_), {});
+  const auto other = RefitDevicePlan(contents_, contents_, plan, *MakeFakeDevice(fake_), {});
   EXPECT_THAT(other.status().message(), HasSubstr("is for 'fake 1.0', this device is 'fake 2.0'"));
   fake_.fingerprint = "fake 1.0";
   plan.options.emplace("int8", "1");
-  const auto int8 = RefitDevicePlan(contents_, plan, *MakeFakeDevice(fake_), {});
+  const auto int8 = RefitDevicePlan(contents_, contents_, plan, *MakeFakeDevice(fake_), {});
   EXPECT_THAT(int8.status().message(), HasSubstr("calibrated with its old weights"));
 }
 

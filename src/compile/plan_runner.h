@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backends/device/device.h"
-#include "engine/engine_file.h"
+#include "engine/device_parts.h"
 
 namespace verdict {
 
@@ -14,10 +14,10 @@ namespace verdict {
 /// host parts with the reference kernels. What serves is runtime/device_engine.h.
 class PlanRunner {
  public:
-  /// graph and device must outlive it. Errors: as ExtractParts, PartProfiles, Device::Load and
+  /// sources: the parts of `plan`. All but `plan` must outlive it. Errors: as Device::Load and
   /// NewRunner.
   static Result<std::unique_ptr<PlanRunner>> Load(const Graph& graph,
-                                                  std::span<const Profile> profiles,
+                                                  std::span<const PlanPart> sources,
                                                   const DevicePlan& plan, Device& device);
 
   /// inputs: one per graph input, in order; they must outlive what is returned. Errors: as
@@ -25,10 +25,11 @@ class PlanRunner {
   Result<std::vector<Constant>> Run(std::span<const TensorView> inputs);
 
  private:
-  explicit PlanRunner(const Graph& graph) : graph_(graph) {}
+  PlanRunner(const Graph& graph, std::span<const PlanPart> sources)
+      : graph_(graph), sources_(sources) {}
 
   const Graph& graph_;
-  std::vector<PartGraph> parts_;
+  const std::span<const PlanPart> sources_;
   std::vector<std::shared_ptr<DeviceProgram>> programs_;  // by part; null on the host
   std::vector<std::unique_ptr<DeviceRunner>> runners_;    // by part
 };

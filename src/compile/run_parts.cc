@@ -11,7 +11,7 @@ Constant CopyOf(const TensorView& view) {
   return std::move(constant);
 }
 
-Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PartGraph> parts,
+Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PlanPart> parts,
                                        std::span<const TensorView> inputs, const RunPart& run) {
   std::vector<Constant> values(static_cast<size_t>(graph.num_values()));
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -20,13 +20,14 @@ Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PartG
                                                     inputs[i].data, nullptr};
   }
   for (size_t index = 0; index < parts.size(); ++index) {
+    const PartGraph& part = parts[index].part;
     std::vector<TensorView> views;
-    for (const ValueId id : parts[index].inputs) {
+    for (const ValueId id : part.inputs) {
       views.push_back(values[static_cast<size_t>(id)].view());
     }
     VERDICT_ASSIGN_OR_RETURN(std::vector<Constant> outputs, run(index, views));
     for (size_t i = 0; i < outputs.size(); ++i) {
-      values[static_cast<size_t>(parts[index].outputs[i])] = std::move(outputs[i]);
+      values[static_cast<size_t>(part.outputs[i])] = std::move(outputs[i]);
     }
   }
   std::vector<Constant> outputs;

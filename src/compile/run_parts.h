@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "plan/partition.h"
+#include "engine/device_parts.h"
 
 namespace verdict {
 
@@ -18,7 +18,7 @@ using RunPart =
 /// Runs the parts of a graph one after another, for builds, not to serve. inputs: one per graph
 /// input, in order; they must outlive what is returned. Returns: one constant per graph output.
 /// Errors: of `run`.
-Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PartGraph> parts,
+Result<std::vector<Constant>> RunParts(const Graph& graph, std::span<const PlanPart> parts,
                                        std::span<const TensorView> inputs, const RunPart& run);
 
 }  // namespace verdict

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/device_parts.h"
 #include "engine/dump.h"
 #include "engine/engine_test.h"
 
@@ -37,6 +38,7 @@ TEST(DevicePlan, ComesBackAsItWas) {
     EXPECT_EQ(plan.parts[i].part.on_device, expected.parts[i].part.on_device);
     EXPECT_EQ(plan.parts[i].part.nodes, expected.parts[i].part.nodes);
     EXPECT_TRUE(std::ranges::equal(plan.parts[i].program, expected.parts[i].program));
+    EXPECT_EQ(plan.parts[i].digest, expected.parts[i].digest);
   }
 }
 
@@ -113,6 +115,10 @@ TEST(DevicePlan, ThatMakesNoSenseIsRefused) {
       {"program offset past the end", [&](P& p) { part(p, 2)->set_program_offset(1 << 20); },
        "not within section 'programs'"},
       {"program misaligned", [&](P& p) { part(p, 2)->set_program_offset(64); }, "not aligned"},
+      {"no digest", [&](P& p) { part(p, 2)->clear_program_digest(); },
+       "part 2: its program's digest has 0 bytes, not 32"},
+      {"digest too long", [&](P& p) { part(p, 0)->mutable_program_digest()->push_back('x'); },
+       "part 0: its program's digest has 33 bytes, not 32"},
       {"programs overlap", [&](P& p) { part(p, 0)->set_program_bytes(4097); }, "programs overlap"},
       {"programs out of order", [&](P& p) { part(p, 2)->set_program_offset(0); },
        "programs overlap"}};
@@ -139,6 +145,54 @@ TEST(DevicePlan, TruncatedFilesAreRefused) {
     const auto rest = std::span(file).first(file.size() - cut);
     EXPECT_EQ(ParseEngine(rest, nullptr, "m").status().code(), StatusCode::kDataLoss) << cut;
   }
+}
+
+/// The first part's program as a device would just have built it; read back from a file, in which
+/// symbols are numbered anew, what nothing reads is left out, and shapes are inferred.
+EngineContents WithProgramOfFirstPart() {
+  EngineContents contents = MakeTestContents();
+  contents.device_plans = {MakeTestDevicePlan()};
+  DevicePlan& plan = contents.device_plans[0];
+  const auto sources = ExtractPlan(contents.graph, contents.profiles, plan).value();
+  SetProgram(std::vector(100, std::byte{7}), sources[0], plan.parts[0]);
+  const auto bytes = std::make_shared<std::vector<std::byte>>(SerializeEngine(contents).value());
+  return ParseEngine(*bytes, bytes, "m").value();
+}
+
+/// CheckProgram of the first part, after a change.
+Status CheckFirst(const std::function<void(EngineContents&)>& change) {
+  EngineContents contents = WithProgramOfFirstPart();
+  change(contents);
+  DevicePlan& plan = contents.device_plans[0];
+  return CheckProgram(plan.parts[0],
+                      ExtractPlan(contents.graph, contents.profiles, plan).value()[0]);
+}
+
+TEST(DevicePlan, KnowsTheProgramsThatAreOfItsGraphAndWeights) {
+  const auto code = [](const std::function<void(EngineContents&)>& change) {
+    return CheckFirst(change).code();
+  };
+  const Status status = CheckFirst([](EngineContents&) {});
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(code([](EngineContents& c) { c.graph.RenameValue(0, "other"); }), StatusCode::kOk);
+  EXPECT_EQ(
+      code([](EngineContents& c) {
+        const std::vector<float> other = {1, 2, 3, 4, 5, 7};
+        c.graph.value(2).constant = std::make_shared<Constant>(Constant::Of<float>({2, 3}, other));
+      }),
+      StatusCode::kDataLoss);
+  EXPECT_EQ(code([](EngineContents& c) { c.graph.nodes[0].attributes["alpha"] = 2.0F; }),
+            StatusCode::kDataLoss);
+  EXPECT_EQ(code([](EngineContents& c) {
+              c.device_plans[0].parts[0].program = c.device_plans[0].parts[2].program;
+            }),
+            StatusCode::kDataLoss);
+  EXPECT_EQ(code([](EngineContents& c) { c.device_plans[0].parts[0].digest[31] ^= std::byte{1}; }),
+            StatusCode::kDataLoss);
+  // That of part 2 is of nothing.
+  const EngineContents contents = WithProgramOfFirstPart();
+  EXPECT_THAT(CheckPrograms(contents, contents.device_plans[0]).message(),
+              HasSubstr("part 2: its program was not built from this engine's graph"));
 }
 
 TEST(DevicePlan, IsShownWithWhatIsCopied) {

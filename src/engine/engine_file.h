@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sha256.h"
 #include "plan/partition.h"
 #include "plan/plan.h"
 
@@ -27,10 +28,12 @@ struct GoldenVector {
   float tolerance = kMinGoldenTolerance;
 };
 
-/// A part of a device plan, and the device's program of it (none for parts on the host).
+/// A part of a device plan, and the device's program of it (none for parts on the host). See
+/// device_parts.h.
 struct DevicePart {
   Part part;
   std::span<const std::byte> program;
+  Sha256Digest digest{};  // of the program, and of what it was built from
   std::shared_ptr<const void> owner;
 };
 

@@ -86,9 +86,10 @@ inline DevicePlan MakeTestDevicePlan() {
   plan.tolerance = 1e-3F;
   const auto program = std::make_shared<std::vector<std::byte>>(100, std::byte{0x50});
   const auto other = std::make_shared<std::vector<std::byte>>(5000, std::byte{0x51});
-  plan.parts = {{{true, {0, 1}}, *program, program},
-                {{false, {3, 4}}, {}, nullptr},
-                {{true, {2}}, *other, other}};
+  plan.parts = {{{true, {0, 1}}, *program, {}, program},
+                {{false, {3, 4}}, {}, {}, nullptr},
+                {{true, {2}}, *other, {}, other}};
+  for (const size_t i : {0, 2}) plan.parts[i].digest.fill(static_cast<std::byte>(i + 1));
   return plan;
 }
 

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "engine/sections.h"
 
 namespace verdict {
@@ -27,6 +29,12 @@ Result<DevicePart> ReadPart(const proto::DevicePart& message, std::span<const st
                      "' (" + std::to_string(programs.size()) + " bytes)");
   }
   part.program = programs.subspan(offset, bytes);
+  const std::string& digest = message.program_digest();
+  if (digest.size() != part.digest.size()) {
+    return Malformed("its program's digest has " + std::to_string(digest.size()) + " bytes, not " +
+                     std::to_string(part.digest.size()));
+  }
+  std::memcpy(part.digest.data(), digest.data(), digest.size());
   return part;
 }
 

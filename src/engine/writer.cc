@@ -280,6 +280,7 @@ class Writer {
         part_message.set_program_offset(
             Append(part.program, kProgramAlignment, programs_, programs_bytes_));
         part_message.set_program_bytes(part.program.size());
+        part_message.set_program_digest(part.digest.data(), part.digest.size());
       }
     }
     return message;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/device_parts.h"
 #include "ops/infer.h"
 #include "plan/lower.h"
 #include "plan/profile.h"
@@ -110,7 +111,8 @@ struct DeviceEngine::Core {
   explicit Core(size_t lane_count) : pool(lane_count) {}
 
   std::shared_ptr<Device> device;
-  DevicePlan plan;
+  std::string backend;
+  double tolerance = 0;  // of the plan
   std::vector<ValueId> graph_inputs, graph_outputs;
   std::vector<size_t> output_bytes;
   /// One part, with the graph's inputs and outputs in their order: nothing to gather or scatter.
@@ -167,9 +169,7 @@ Result<std::shared_ptr<DeviceEngine>> DeviceEngine::Load(std::shared_ptr<Device>
   if (options.streams < 1) return InvalidArgument("a device engine needs at least one stream");
   const Graph& graph = engine.contents().graph;
   const auto profiles = engine.profiles();
-  std::vector<Part> places;
-  for (const DevicePart& part : plan.parts) places.push_back(part.part);
-  VERDICT_ASSIGN_OR_RETURN(std::vector<PartGraph> part_graphs, ExtractParts(graph, places));
+  VERDICT_ASSIGN_OR_RETURN(std::vector<PlanPart> sources, ExtractPlan(graph, profiles, plan));
   const auto resolved = ResolveAll(graph, ShapesToCapture(graph, profiles));
 
   const auto streams = static_cast<size_t>(options.streams);
@@ -177,29 +177,31 @@ Result<std::shared_ptr<DeviceEngine>> DeviceEngine::Load(std::shared_ptr<Device>
   loaded->core_ = std::make_unique<Core>(streams);
   Core& core = *loaded->core_;
   core.device = std::move(device);
-  core.plan = plan;
+  core.backend = plan.backend;
+  core.tolerance = plan.tolerance;
   core.graph_inputs = graph.inputs;
   core.graph_outputs = graph.outputs;
   VERDICT_ASSIGN_OR_RETURN(core.output_bytes, OutputBytes(graph, profiles));
-  for (size_t i = 0; i < part_graphs.size(); ++i) {
-    PartGraph& part_graph = part_graphs[i];
-    VERDICT_ASSIGN_OR_RETURN(std::vector<Profile> part_profiles,
-                             PartProfiles(graph, part_graph, profiles));
+  for (size_t i = 0; i < sources.size(); ++i) {
+    PlanPart& source = sources[i];
     LoadedPart part;
-    part.inputs = part_graph.inputs;
-    part.outputs = part_graph.outputs;
+    part.inputs = source.part.inputs;
+    part.outputs = source.part.outputs;
     const std::string place = "part " + std::to_string(i);
-    if (places[i].on_device) {
+    if (plan.parts[i].part.on_device) {
+      if (const Status status = CheckProgram(plan.parts[i], source); !status.ok()) {
+        return status.WithContext(place);
+      }
       part.runner_options.captured_shapes = ShapesOf(part.inputs, resolved);
       part.runner_options.rows_independent = plan.rows_independent &&
                                              LeadWithBatch(graph, part.inputs, resolved) &&
                                              LeadWithBatch(graph, part.outputs, resolved);
       part.runner_options.graphs = options.graphs;
-      auto program = core.device->Load(plan.parts[i].program, part_graph.graph, part_profiles);
+      auto program = core.device->Load(plan.parts[i].program, source.part.graph, source.profiles);
       if (!program.ok()) return program.status().WithContext(place);
       part.program = *std::move(program);
     } else {
-      auto host = HostEngine(std::move(part_graph.graph), std::move(part_profiles));
+      auto host = HostEngine(std::move(source.part.graph), std::move(source.profiles));
       if (!host.ok()) return host.status().WithContext(place);
       part.host = *std::move(host);
     }
@@ -299,7 +301,7 @@ Status DeviceEngine::CheckGolden(const Engine& engine) {
     std::vector<TensorView> inputs;
     for (const Constant& input : golden.inputs) inputs.push_back(input.view());
     VERDICT_RETURN_IF_ERROR(Run(inputs, outputs, core_->output_bytes));
-    const double tolerance = std::max(golden.tolerance, core_->plan.tolerance);
+    const double tolerance = std::max<double>(golden.tolerance, core_->tolerance);
     for (size_t i = 0; i < outputs.size(); ++i) {
       VERDICT_RETURN_IF_ERROR(
           CompareGolden(golden.outputs[i].view(), outputs[i], tolerance, engine.outputs()[i].name));
@@ -374,7 +376,6 @@ uint64_t DeviceEngine::device_bytes() const {
   return bytes;
 }
 
-const DevicePlan& DeviceEngine::plan() const { return core_->plan; }
-const std::string& DeviceEngine::backend() const { return core_->plan.backend; }
+const std::string& DeviceEngine::backend() const { return core_->backend; }
 
 }  // namespace verdict

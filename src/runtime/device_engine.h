@@ -29,7 +29,8 @@ struct DeviceEngineOptions {
 class DeviceEngine {
  public:
   /// Errors: as Device::Load and NewRunner; kFailedPrecondition: the plan's fingerprint is not the
-  /// device's; kDataLoss: the parts are not the graph's.
+  /// device's; kDataLoss: the parts are not the graph's, or a program is of another graph or other
+  /// weights.
   static Result<std::shared_ptr<DeviceEngine>> Load(std::shared_ptr<Device> device,
                                                     const Engine& engine, const DevicePlan& plan,
                                                     const DeviceEngineOptions& options);
@@ -63,7 +64,6 @@ class DeviceEngine {
   /// When the last run ended; when it was loaded, before the first.
   std::chrono::steady_clock::time_point last_used() const;
   uint64_t device_bytes() const;
-  const DevicePlan& plan() const;
   const std::string& backend() const;
 
  private:

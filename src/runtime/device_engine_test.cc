@@ -47,6 +47,53 @@ Status RunRows(DeviceEngine& engine, Outputs& outputs, std::vector<float>& rows)
   return engine.Run(std::span(&view, 1), outputs.views, outputs.capacities);
 }
 
+/// A device whose runners have their output ready, and which remembers what it was asked for.
+class StillDevice : public Device {
+ public:
+  struct Runner : DeviceRunner {
+    Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override {
+      view.shape = Shape{inputs[0].shape[0], 3};
+      return std::span<const TensorView>(&view, 1);
+    }
+    Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView>) override {
+      return std::vector<LayerTime>{};
+    }
+    std::vector<float> memory = std::vector<float>(32 * 3, 0.25F);
+    TensorView view{DataType::kFloat32, Shape{1, 3}, memory.data()};
+  };
+  struct Program : DeviceProgram {
+    explicit Program(std::vector<DeviceRunnerOptions>& a) : asked(a) {}
+    Result<std::unique_ptr<DeviceRunner>> NewRunner(const DeviceRunnerOptions& options) override {
+      asked.push_back(options);
+      return std::unique_ptr<DeviceRunner>(std::make_unique<Runner>());
+    }
+    uint64_t device_bytes() const override { return 1; }
+    Result<std::string> LayerInformation() const override { return std::string("{}"); }
+    std::vector<DeviceRunnerOptions>& asked;
+  };
+  const DeviceInfo& info() const override { return info_; }
+  Status Supports(const Graph&, const Node&) const override { return OkStatus(); }
+  Result<DeviceBlob> Build(const Graph&, std::span<const Profile>,
+                           const DeviceBuildOptions&) override {
+    return DeviceBlob{};
+  }
+  Result<std::shared_ptr<DeviceProgram>> Load(std::span<const std::byte>, const Graph&,
+                                              std::span<const Profile>) override {
+    return std::shared_ptr<DeviceProgram>(std::make_shared<Program>(asked));
+  }
+  Result<std::vector<std::byte>> Refit(std::span<const std::byte>, const Graph&) override {
+    return Unimplemented("not here");
+  }
+  Result<DeviceMemory> memory() const override { return DeviceMemory{}; }
+  bool lost() const override { return false; }
+  Status Recover() override { return OkStatus(); }
+  Status InjectFault(const std::string&) override { return OkStatus(); }
+  std::vector<DeviceRunnerOptions> asked;
+
+ private:
+  DeviceInfo info_{"still", "Still device", "still 1.0", "", "", 0, 0};
+};
+
 TEST(DeviceEngine, GivesTheReferencesOutputsOnEveryBatchSize) {
   const auto device = Fake();
   for (const char* text : {kDeviceMlp, kDeviceTrees}) {
@@ -108,6 +155,21 @@ TEST(DeviceEngine, RefusesHostilePlans) {
   EXPECT_EQ(status.code(), StatusCode::kDataLoss);
   EXPECT_THAT(status.message(), HasSubstr("part 2"));
   EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);  // nothing is left there
+}
+
+// The same graph, trained again: whatever the device itself would say of the program.
+TEST(DeviceEngine, GivesNoDeviceAProgramOfOtherWeights) {
+  const auto device = std::make_shared<StillDevice>();
+  std::string other = kDeviceMlp;
+  other.replace(other.find("seed(3)"), 7, "seed(4)");
+  const auto trained = EngineFor(*device), retrained = EngineFor(*device, other.c_str());
+  const DevicePlan& plan = trained->contents().device_plans[0];
+  EXPECT_TRUE(DeviceEngine::Load(device, *trained, plan, {}).ok());
+  const size_t asked = device->asked.size();
+  const Status status = DeviceEngine::Load(device, *retrained, plan, {}).status();
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(status.message(), HasSubstr("part 0: its program was not built from this engine's"));
+  EXPECT_EQ(device->asked.size(), asked);
 }
 
 TEST(DeviceEngine, RefusesInputsOutsideTheProfiles) {
@@ -190,53 +252,6 @@ TEST(DeviceEngine, CloseFreesTheDeviceAfterTheRunsUnderWay) {
   auto x = SomeRows(1, 0);
   EXPECT_EQ(RunRows(*on_device, outputs, x).code(), StatusCode::kCancelled);
 }
-
-/// A device whose runners have their output ready, and which remembers what it was asked for.
-class StillDevice : public Device {
- public:
-  struct Runner : DeviceRunner {
-    Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override {
-      view.shape = Shape{inputs[0].shape[0], 3};
-      return std::span<const TensorView>(&view, 1);
-    }
-    Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView>) override {
-      return std::vector<LayerTime>{};
-    }
-    std::vector<float> memory = std::vector<float>(32 * 3, 0.25F);
-    TensorView view{DataType::kFloat32, Shape{1, 3}, memory.data()};
-  };
-  struct Program : DeviceProgram {
-    explicit Program(std::vector<DeviceRunnerOptions>& a) : asked(a) {}
-    Result<std::unique_ptr<DeviceRunner>> NewRunner(const DeviceRunnerOptions& options) override {
-      asked.push_back(options);
-      return std::unique_ptr<DeviceRunner>(std::make_unique<Runner>());
-    }
-    uint64_t device_bytes() const override { return 1; }
-    Result<std::string> LayerInformation() const override { return std::string("{}"); }
-    std::vector<DeviceRunnerOptions>& asked;
-  };
-  const DeviceInfo& info() const override { return info_; }
-  Status Supports(const Graph&, const Node&) const override { return OkStatus(); }
-  Result<DeviceBlob> Build(const Graph&, std::span<const Profile>,
-                           const DeviceBuildOptions&) override {
-    return DeviceBlob{};
-  }
-  Result<std::shared_ptr<DeviceProgram>> Load(std::span<const std::byte>, const Graph&,
-                                              std::span<const Profile>) override {
-    return std::shared_ptr<DeviceProgram>(std::make_shared<Program>(asked));
-  }
-  Result<std::vector<std::byte>> Refit(std::span<const std::byte>, const Graph&) override {
-    return Unimplemented("not here");
-  }
-  Result<DeviceMemory> memory() const override { return DeviceMemory{}; }
-  bool lost() const override { return false; }
-  Status Recover() override { return OkStatus(); }
-  Status InjectFault(const std::string&) override { return OkStatus(); }
-  std::vector<DeviceRunnerOptions> asked;
-
- private:
-  DeviceInfo info_{"still", "Still device", "still 1.0", "", "", 0, 0};
-};
 
 TEST(DeviceEngine, AllocatesNothingInARun) {
   if (!kCountsAllocations) GTEST_SKIP() << "a sanitizer brings its own malloc";

@@ -53,11 +53,14 @@ Status DeviceHostCore::Start() {
 }
 
 void DeviceHostCore::Stop() {
+  bool builds = false;
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
+    builds = building_;
     changed_.notify_all();
   }
+  if (builds) device_->AbandonBuild();
   if (recovery_thread_.joinable()) recovery_thread_.join();
   if (low_thread_.joinable()) low_thread_.join();
   std::map<const Engine*, EntryPtr> entries;
@@ -180,10 +183,12 @@ void DeviceHostCore::MarkLostLocked(const Status& why) {
   changed_.notify_all();
 }
 
-void DeviceHostCore::ReportLost(const Status& why) {
-  if (!device_->lost()) return;  // it has come back meanwhile
+Status DeviceHostCore::InjectFault(const std::string& kind) {
+  VERDICT_RETURN_IF_ERROR(device_->InjectFault(kind));
+  if (!device_->lost()) return OkStatus();  // not yet, or it has come back meanwhile
   std::lock_guard lock(mutex_);
-  MarkLostLocked(why);
+  MarkLostLocked(Unavailable("a fault was injected: " + kind));
+  return OkStatus();
 }
 
 /// A load or a run has failed so that the engine cannot be on the device.
@@ -254,8 +259,7 @@ Result<std::shared_ptr<DeviceHost>> DeviceHost::Create(std::shared_ptr<Device> d
 DeviceHost::DeviceHost(std::shared_ptr<DeviceHostCore> core) : core_(std::move(core)) {}
 DeviceHost::~DeviceHost() { core_->Stop(); }
 
-const DeviceInfo& DeviceHost::info() const { return core_->device().info(); }
-Device& DeviceHost::device() { return core_->device(); }
+const DeviceInfo& DeviceHost::info() const { return core_->info(); }
 DeviceAttachment DeviceHost::Attach(const std::shared_ptr<const Engine>& engine,
                                     const std::string& name, const DeviceEngineOptions& options) {
   return core_->Attach(engine, name, options);
@@ -265,12 +269,7 @@ DeviceAttachment DeviceHost::attachment(const Engine& engine) const {
   return core_->attachment(engine);
 }
 DeviceHost::Totals DeviceHost::totals() const { return core_->totals(); }
-void DeviceHost::ReportLost(const Status& why) { core_->ReportLost(why); }
-Status DeviceHost::InjectFault(const std::string& kind) {
-  VERDICT_RETURN_IF_ERROR(core_->device().InjectFault(kind));
-  core_->ReportLost(Unavailable("a fault was injected: " + kind));  // if it is lost already
-  return OkStatus();
-}
+Status DeviceHost::InjectFault(const std::string& kind) { return core_->InjectFault(kind); }
 void DeviceHost::WaitUntilIdle() { core_->WaitUntilIdle(); }
 
 }  // namespace verdict

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,16 +23,11 @@ struct DeviceHostOptions {
   std::string plugin_folder;  // as PluginFolders
   DeviceIsolation isolation = DeviceIsolation::kProcess;
   WorkerOptions worker;  // of kProcess
-  DeviceOptions device;  // its `log` is also told of losses and rebuilds; it must not call the host
+  DeviceOptions device;  // its `log` is also told of losses and rebuilds; no lock is held then
   uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
   bool rebuild = true;              // builds plans of another fingerprint again, in the background
   /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).
   bool stored_plans = true;
-  /// Makes a plan for this device of one that was made for another. Empty: RebuildDevicePlan, which
-  /// keeps the parts as they are. Called on the host's thread, at the lowest priority.
-  std::function<Result<DevicePlan>(const EngineContents& contents, const DevicePlan& old,
-                                   Device& device)>
-      rebuild_plan;
   /// An engine that has not run for so long may have to make room for another.
   uint32_t idle_ms = 60'000;
   /// Between tries to get a lost device back; doubles up to 32 times as much.
@@ -73,11 +67,11 @@ class DeviceHost {
   /// With a device that is open already, whatever options.backend says.
   static Result<std::shared_ptr<DeviceHost>> Create(std::shared_ptr<Device> device,
                                                     const DeviceHostOptions& options);
-  /// Takes all engines off the device, after the runs that are under way.
+  /// Takes all engines off the device, after the runs that are under way. A build is not waited
+  /// for where the device can end it (Device::AbandonBuild); runs end early with it.
   ~DeviceHost();
 
   const DeviceInfo& info() const;
-  Device& device();
 
   /// Puts an engine on the device, where it has a plan for it: checks its golden vectors there, and
   /// from then on its sessions run there. Where the plan's fingerprint is another, a new one is
@@ -93,9 +87,6 @@ class DeviceHost {
   DeviceAttachment attachment(const Engine& engine) const;
 
   Totals totals() const;
-  /// Told by whoever found the device lost (sessions tell by themselves). Cost: a lock and a
-  /// wake-up.
-  void ReportLost(const Status& why);
   Status InjectFault(const std::string& kind);
 
   /// Waits until nothing is being built, attached or recovered. For tools and tests.

@@ -17,9 +17,10 @@ namespace verdict {
 /// What is behind DeviceHost. Owned by it, and kept alive by sessions that are just telling it
 /// something.
 ///
-/// One mutex guards all that is written here; no device call, no run and no wait for runs happens
-/// under it. Two threads: one gets a lost device back and its engines onto it; the other, at the
-/// lowest priority, builds plans again and brings back what had been taken off for room.
+/// One mutex guards all that is written here; no device call but lost(), no run, no wait for runs
+/// and no callback happens under it. Two threads: one gets a lost device back and its engines onto
+/// it; the other, at the lowest priority, builds plans again and brings back what had been taken
+/// off for room.
 class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
  public:
   using State = DeviceAttachment::State;
@@ -36,9 +37,9 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   void Detach(const Engine& engine);
   DeviceAttachment attachment(const Engine& engine) const;
   DeviceHost::Totals totals() const;
-  void ReportLost(const Status& why);
+  Status InjectFault(const std::string& kind);
   void WaitUntilIdle();
-  Device& device() { return *device_; }
+  const DeviceInfo& info() const { return device_->info(); }
 
  private:
   /// An engine that was given to Attach.
@@ -99,10 +100,14 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   // device_recovery.cc
   void RecoveryThread();
   void LowThread();
+  /// Gets the device back; takes the lock off meanwhile.
   void Recover(Lock& lock);
+  /// An engine that is to be loaded again, now that the device is there.
+  EntryPtr NextLostLocked() const;
   /// Makes a plan for this device, then as Load.
   void Build(const EntryPtr& entry);
   EntryPtr NextForLowThreadLocked() const;
+  /// Without lock.
   void Log(const std::string& line) const;
 
   const std::shared_ptr<Device> device_;
@@ -113,6 +118,7 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   /// Something has changed; all who wait look again.
   mutable std::condition_variable changed_;
   bool stop_ = false;
+  bool building_ = false;  // the low thread is in a build of the device's
   DeviceHost::State state_ = DeviceHost::State::kHealthy;
   int operations_ = 0;  // loads, builds and evictions that use the device now
   uint64_t used_bytes_ = 0;

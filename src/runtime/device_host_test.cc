@@ -6,6 +6,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include "runtime/allocation_count_test.h"
@@ -27,7 +30,7 @@ void ExpectNothingLeft(const std::string& line) {
 std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
                                    DeviceHostOptions options = {}) {
   options.recovery_interval_ms = 5;
-  options.device.log = ExpectNothingLeft;
+  if (!options.device.log) options.device.log = ExpectNothingLeft;
   return DeviceHost::Create(device, options).value();
 }
 
@@ -273,6 +276,132 @@ TEST(DeviceHost, NoticesALossWithoutARunOfItsOwn) {
   host->WaitUntilIdle();
   EXPECT_EQ(host->totals().faults, 1U);
   EXPECT_EQ(RunBy(engine), "fake");
+}
+
+/// What is to happen at the end of the first load, when its outcome is written down and the engine
+/// may not be loaded by others yet: the host then lets go of its copy of the options.
+struct AtTheEndOfALoad {
+  std::function<void()> call;
+  std::shared_ptr<std::atomic<int>> loads = std::make_shared<std::atomic<int>>(0);
+  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(false);
+  ~AtTheEndOfALoad() {
+    if (*loads == 1 && !done->exchange(true)) call();
+  }
+};
+
+// The load finds the device lost, which is back before the load has quite ended.
+TEST(DeviceHost, LoadsAgainWhatEndedItsLoadAfterTheDeviceWasBack) {
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  const auto engine = EngineFor(*device);
+  const auto host = HostOf(device);
+  const auto wait_for_recovery = [&] {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (host->totals().recoveries == 0 && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(host->totals().recoveries, 1U);
+    std::this_thread::sleep_for(milliseconds(50));  // all that was lost has been loaded again
+    EXPECT_EQ(host->attachment(*engine).state, State::kLost);
+  };
+  const AtTheEndOfALoad guard{wait_for_recovery};
+  DeviceEngineOptions options;
+  options.prepare = [&device, guard](DeviceEngine&) {
+    if (++*guard.loads > 1) return OkStatus();
+    EXPECT_TRUE(device->InjectFault("trap").ok());
+    return Unavailable("lost while it was loaded");
+  };
+  host->Attach(engine, "m", options);
+  EXPECT_TRUE(*guard.done);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host->attachment(*engine).state != State::kAttached &&
+         std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_EQ(RunBy(engine), "fake");
+  EXPECT_EQ(*guard.loads, 2);
+  EXPECT_EQ(host->totals().faults, 1U);
+}
+
+TEST(DeviceHost, HoldsNoLockWhileItLogs) {
+  const std::shared_ptr<Device> old = MakeFakeDevice({});
+  FakeDeviceOptions fake;
+  fake.fingerprint = "fake 2.0";
+  fake.failing_recoveries = 1;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto engine = EngineFor(*old);
+  std::shared_ptr<DeviceHost> host;
+  std::mutex mutex;
+  std::vector<std::future<void>> asked;
+  std::vector<std::string> lines;
+  DeviceHostOptions options;
+  options.device.log = [&](const std::string& line) {
+    const std::scoped_lock lock(mutex);
+    lines.push_back(line);
+    asked.push_back(std::async(std::launch::async, [&] {
+      static_cast<void>(host->totals());
+      static_cast<void>(host->attachment(*engine));
+    }));
+    EXPECT_EQ(asked.back().wait_for(std::chrono::seconds(5)), std::future_status::ready) << line;
+  };
+  host = HostOf(device, options);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kBuilding);
+  host->WaitUntilIdle();
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  host->WaitUntilIdle();
+  host.reset();
+  EXPECT_THAT(lines, ::testing::ElementsAre(HasSubstr("is built again"), HasSubstr("is lost"),
+                                            HasSubstr("does not come back"), HasSubstr("is back")));
+}
+
+/// How long a host takes to end while it builds.
+std::chrono::steady_clock::duration TimeToEnd(std::shared_ptr<DeviceHost> host,
+                                              const std::atomic<bool>& builds) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!builds && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_TRUE(builds);
+  std::this_thread::sleep_for(milliseconds(50));
+  const auto begin = std::chrono::steady_clock::now();
+  host.reset();
+  return std::chrono::steady_clock::now() - begin;
+}
+
+TEST(DeviceHost, DoesNotWaitForABuildOfAWorkersWhenItEnds) {
+  FakeDeviceOptions other;
+  other.fingerprint = "fake 0.9";
+  const auto engine = EngineFor(*MakeFakeDevice(other));
+  std::atomic<bool> builds = false;
+  std::atomic<int> complaints = 0;
+  DeviceHostOptions options;
+  options.backend = "fake";
+  options.plugin_folder = VERDICT_TEST_PLUGINS_FOLDER;
+  options.device.log = [&](const std::string& line) {
+    if (line.find("is built again") != std::string::npos) builds = true;
+    if (line.find("no plan") != std::string::npos) ++complaints;
+  };
+  ::setenv("VERDICT_FAKE_BUILD_MS", "60000", 1);
+  auto host = DeviceHost::Open(options);
+  ::unsetenv("VERDICT_FAKE_BUILD_MS");
+  ASSERT_TRUE(host.ok()) << host.status().ToString();
+  EXPECT_EQ((*host)->Attach(engine, "m", {}).state, State::kBuilding);
+  EXPECT_LT(TimeToEnd(*std::move(host), builds), milliseconds(1000));
+  EXPECT_EQ(complaints, 0);
+  EXPECT_EQ(RunBy(engine), "cpu");
+}
+
+TEST(DeviceHost, WaitsForABuildInItsOwnProcessWhenItEnds) {
+  const auto engine = EngineFor(*MakeFakeDevice({}));
+  FakeDeviceOptions fake;
+  fake.fingerprint = "fake 2.0";
+  fake.build_ms = 600;
+  std::atomic<bool> builds = false;
+  DeviceHostOptions options;
+  options.device.log = [&](const std::string&) { builds = true; };
+  auto host = HostOf(MakeFakeDevice(fake), options);
+  EXPECT_EQ(host->Attach(engine, "m", {}).state, State::kBuilding);
+  EXPECT_GT(TimeToEnd(std::move(host), builds), milliseconds(100));
+  EXPECT_EQ(RunBy(engine), "cpu");
 }
 
 TEST(DeviceHost, TakesEnginesWhileTheDeviceIsLost) {

@@ -24,26 +24,32 @@ void DeviceHostCore::Log(const std::string& line) const {
 
 void DeviceHostCore::RecoveryThread() {
   Lock lock(mutex_);
+  const auto has_work = [this] {
+    return stop_ || state_ == DeviceHost::State::kLost || NextLostLocked() != nullptr;
+  };
   while (true) {
-    const auto has_work = [this] { return stop_ || state_ == DeviceHost::State::kLost; };
     while (!changed_.wait_for(lock, kLookForLoss, has_work)) {
       if (device_->lost()) MarkLostLocked(Unavailable("it was lost while nothing ran on it"));
     }
     if (stop_) return;
-    Recover(lock);
-    if (stop_) return;
-    std::vector<EntryPtr> lost;
-    for (const auto& [engine, entry] : entries_) {
-      if (entry->state == State::kLost && !entry->busy) lost.push_back(entry);
+    if (state_ == DeviceHost::State::kLost) {
+      Recover(lock);
+      continue;
     }
-    for (const EntryPtr& entry : lost) {
-      if (entry->busy || entry->state != State::kLost) continue;
-      entry->busy = true;
-      lock.unlock();
-      Load(entry);
-      lock.lock();
-    }
+    // Also one whose load another thread has begun before the device was back, and ended after.
+    const EntryPtr entry = NextLostLocked();
+    entry->busy = true;
+    lock.unlock();
+    Load(entry);
+    lock.lock();
   }
+}
+
+DeviceHostCore::EntryPtr DeviceHostCore::NextLostLocked() const {
+  for (const auto& [engine, entry] : entries_) {
+    if (entry->state == State::kLost && !entry->busy && !entry->engine.expired()) return entry;
+  }
+  return nullptr;
 }
 
 void DeviceHostCore::Recover(Lock& lock) {
@@ -59,9 +65,10 @@ void DeviceHostCore::Recover(Lock& lock) {
     entry->wants_close = false;
     DepartLocked(*entry);
   }
-  Log("the device is lost: " + totals_.last_fault + "; " + std::to_string(attached.size()) +
-      " engines go on with their CPU plans");
+  const std::string line = "the device is lost: " + totals_.last_fault + "; " +
+                           std::to_string(attached.size()) + " engines go on with their CPU plans";
   lock.unlock();
+  Log(line);
   for (const auto& [entry, link] : attached) TakeOff(entry, link);
   lock.lock();
   // What else is under way there will fail, and lets go of the device; nothing new begins.
@@ -77,9 +84,9 @@ void DeviceHostCore::Recover(Lock& lock) {
     if (stop_) return;
     lock.unlock();
     const Status status = device_->Recover();
+    if (!status.ok()) Log("the device does not come back: " + status.message());
     lock.lock();
     if (status.ok()) break;
-    Log("the device does not come back: " + status.message());
     next = Clock::now() + wait;
     wait = std::min(2 * wait, kLongestBackoff * interval);
   }
@@ -87,8 +94,10 @@ void DeviceHostCore::Recover(Lock& lock) {
   last_recovery_ = Clock::now();
   state_ = DeviceHost::State::kHealthy;
   ++totals_.recoveries;
-  Log("the device is back");
   changed_.notify_all();
+  lock.unlock();
+  Log("the device is back");
+  lock.lock();
 }
 
 DeviceHostCore::EntryPtr DeviceHostCore::NextForLowThreadLocked() const {
@@ -146,22 +155,24 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
   const DevicePlan* old =
       engine == nullptr ? nullptr : ChooseDevicePlan(engine->contents(), device_->info());
   if (old == nullptr) return Load(entry);  // which finds nothing to do
+  std::string model;
   {
     std::lock_guard lock(mutex_);
-    if (state_ != DeviceHost::State::kHealthy) {
+    if (state_ != DeviceHost::State::kHealthy || stop_) {
       entry->wants_build = true;
       entry->busy = false;
       changed_.notify_all();
       return;
     }
     ++operations_;
-    Log("model '" + entry->name + "': its plan is for '" + old->fingerprint +
-        "' and is built again");
+    building_ = true;
+    model = "model '" + entry->name + "': ";
   }
-  const auto rebuild = options_.rebuild_plan ? options_.rebuild_plan : RebuildDevicePlan;
-  Result<DevicePlan> plan = rebuild(engine->contents(), *old, *device_);
+  Log(model + "its plan is for '" + old->fingerprint + "' and is built again");
+  Result<DevicePlan> plan = RebuildDevicePlan(engine->contents(), *old, *device_);
   Lock lock(mutex_);
   --operations_;
+  building_ = false;
   if (plan.ok()) {
     entry->plan = std::make_shared<const DevicePlan>(*std::move(plan));
     entry->estimate = ProgramBytes(*entry->plan);
@@ -172,12 +183,15 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
     Load(entry);
     return;
   }
-  Log("model '" + entry->name + "': no plan: " + plan.status().message());
   FailedLocked(*entry, plan.status().WithContext("no plan could be built for this device"));
   if (entry->state == State::kLost) {
     entry->state = State::kBuilding;
     entry->wants_build = true;  // once the device is back
   }
+  const bool stopped = stop_;
+  lock.unlock();
+  if (!stopped) Log(model + "no plan: " + plan.status().message());
+  lock.lock();
   entry->busy = false;
   changed_.notify_all();
 }

@@ -79,7 +79,7 @@ Status Refit(const Flags& flags) {
     const auto log = [&](const std::string& line) {
       std::printf("%s: %s\n", TerminalText(plan.backend).c_str(), TerminalText(line).c_str());
     };
-    auto refitted = RefitDevicePlan(contents, plan, *device, log);
+    auto refitted = RefitDevicePlan(contents, old, plan, *device, log);
     if (!refitted.ok()) return refitted.status().WithContext(flags.old_engine);
     contents.device_plans.push_back(*std::move(refitted));
   }

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -300,7 +301,8 @@ def test_an_injected_device_fault_costs_no_answer(
 
 def test_while_the_device_is_lost_everything_says_so(models: Models) -> None:
     models.put("fraud", engine())
-    server = models.serve("device.fault_injection=true", failing_recoveries=1_000_000)
+    server = models.serve("device.fault_injection=true", "device.isolation=none",
+                          failing_recoveries=1_000_000)
     assert served_by(server) == "fake"
     assert inject(server, "trap").code == 200
     wait_for(lambda: served_by(server) == "cpu", "the CPU takes over")
@@ -331,6 +333,15 @@ def test_a_plan_for_another_device_may_be_left_aside(models: Models) -> None:
     assert standing(server, "fraud")["state"] == "refused"
     told = reason(server, "fraud")
     assert told.startswith("served by cpu: ") and "fake 0.9" in told and "fake 1.0" in told
+
+
+def test_a_stop_does_not_wait_for_a_plan_that_is_being_built(models: Models) -> None:
+    models.put("fraud", engine(fingerprint="fake 0.9"))
+    server = models.serve(build_ms=60_000)
+    wait_for(lambda: "is built again" in server.log(), "the plan is being built")
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 2
 
 
 def test_plans_of_files_may_be_refused(models: Models) -> None:

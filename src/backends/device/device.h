@@ -122,6 +122,10 @@ class Device {
   virtual Result<DeviceBlob> Build(const Graph& graph, std::span<const Profile> profiles,
                                    const DeviceBuildOptions& options) = 0;
 
+  /// Nobody wants the program any more that another thread builds: that Build fails soon, where it
+  /// can be ended at all, and the device may be lost from then on.
+  virtual void AbandonBuild() {}
+
   /// Loads what Build made of the same graph and profiles. The bytes come from a file: what cannot
   /// be of this graph is refused. Errors: kDataLoss (not such bytes), kFailedPrecondition (of
   /// another version or device), kResourceExhausted (memory).

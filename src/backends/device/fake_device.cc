@@ -3,16 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <mutex>
 #include <thread>
 
-#include "base/crc32c.h"
-#include "ir/text.h"
 #include "ops/evaluate.h"
+#include "plan/graph_digest.h"
 #include "plan/profile.h"
 
 namespace verdict {
@@ -87,64 +85,18 @@ Status OutOfMemory(const State& state, uint64_t bytes) {
                            std::to_string(state.options.memory_bytes) + " are in use");
 }
 
-uint32_t Checksum(std::string_view text, uint32_t previous) {
-  return Crc32c(std::as_bytes(std::span(text)), previous);
-}
-
-/// Of everything but the contents of the constants.
-uint32_t StructureChecksum(const Graph& graph, std::span<const Profile> profiles) {
-  uint32_t sum = 0;
-  const auto add = [&](const std::string& text) { sum = Checksum(text + ";", sum); };
-  const auto add_ids = [&](std::span<const ValueId> ids) {
-    for (const ValueId id : ids) {
-      if (id == kNoValue) {
-        add("_");
-        continue;
-      }
-      const Value& value = graph.value(id);
-      add(std::to_string(id) + std::string(DataTypeName(value.dtype)) + ToString(value.shape));
-    }
-  };
-  add_ids(graph.inputs);
-  add_ids(graph.outputs);
-  for (const Node& node : graph.nodes) {
-    add(node.op + PrintAttributes(node.attributes));
-    add_ids(node.inputs);
-    add_ids(node.outputs);
-  }
-  for (const Profile& profile : profiles) {
-    for (const InputRange& range : profile.inputs) {
-      add(ToString(range.min) + ToString(range.opt) + ToString(range.max));
-    }
-  }
-  return sum;
-}
-
-uint32_t WeightsChecksum(const Graph& graph) {
-  uint32_t sum = 0;
-  for (ValueId id = 0; id < graph.num_values(); ++id) {
-    const Constant* constant = graph.constant(id);
-    if (constant == nullptr || constant->dtype == DataType::kString) continue;
-    const size_t bytes = ByteSize(constant->dtype, constant->shape).value();
-    sum = Crc32c({static_cast<const std::byte*>(constant->data), bytes}, sum);
-  }
-  return sum;
-}
-
 /// What a program's bytes say.
 struct Header {
   std::string fingerprint;
-  std::string precision;  // "float32", "half", "int8"
-  uint32_t structure = 0;
-  uint32_t weights = 0;
+  std::string precision;           // "float32", "half", "int8"
+  std::string structure, weights;  // digests
   bool refittable = false;
 };
 
 std::vector<std::byte> Serialize(const Header& header) {
   const std::string text = std::string(kMagic) + header.fingerprint + "\n" + header.precision +
-                           "\n" + std::to_string(header.structure) + "\n" +
-                           std::to_string(header.weights) + "\n" + (header.refittable ? "1" : "0") +
-                           "\n";
+                           "\n" + header.structure + "\n" + header.weights + "\n" +
+                           (header.refittable ? "1" : "0") + "\n";
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
 }
@@ -165,12 +117,9 @@ Result<Header> ParseHeader(std::span<const std::byte> bytes) {
   Header header;
   header.fingerprint = lines[0];
   header.precision = lines[1];
+  header.structure = lines[2];
+  header.weights = lines[3];
   header.refittable = lines[4] == "1";
-  for (auto [line, number] :
-       {std::pair(lines[2], &header.structure), {lines[3], &header.weights}}) {
-    const auto [stop, error] = std::from_chars(line.data(), line.data() + line.size(), *number);
-    if (error != std::errc() || stop != line.data() + line.size()) return damaged;
-  }
   return header;
 }
 
@@ -369,6 +318,7 @@ class FakeDevice : public Device {
       if (source == "+FAKE" || source == "-FAKE") continue;
       return InvalidArgument("the fake device has no tactic source '" + source + "'; it has: FAKE");
     }
+    std::this_thread::sleep_for(std::chrono::milliseconds(state_->options.build_ms));
     DeviceBlob blob;
     const bool explicit_int8 = std::ranges::any_of(
         graph.nodes, [](const Node& node) { return node.op == "QuantizeLinear"; });
@@ -384,8 +334,8 @@ class FakeDevice : public Device {
     header.precision = options.int8 || explicit_int8  ? "int8"
                        : options.fp16 || options.bf16 ? "half"
                                                       : "float32";
-    header.structure = StructureChecksum(graph, profiles);
-    header.weights = WeightsChecksum(graph);
+    header.structure = ToHex(StructureDigest(graph, profiles));
+    header.weights = ToHex(WeightsDigest(graph));
     header.refittable = options.refittable;
     blob.bytes = Serialize(header);
     if (options.timing_cache != nullptr) options.timing_cache->push_back(std::byte{'t'});
@@ -403,10 +353,10 @@ class FakeDevice : public Device {
       return FailedPrecondition("the program is of '" + header.fingerprint + "', this device is '" +
                                 info_.fingerprint + "'");
     }
-    if (header.structure != StructureChecksum(graph, profiles)) {
+    if (header.structure != ToHex(StructureDigest(graph, profiles))) {
       return DataLoss("the program is of another graph");
     }
-    if (header.weights != WeightsChecksum(graph)) {
+    if (header.weights != ToHex(WeightsDigest(graph))) {
       return DataLoss("the program has other weights than the graph");
     }
     const uint64_t needed = graph.ConstantBytes() + bytes.size();
@@ -430,7 +380,7 @@ class FakeDevice : public Device {
     if (!header.refittable) {
       return FailedPrecondition("the program was not built to be refitted");
     }
-    header.weights = WeightsChecksum(graph);
+    header.weights = ToHex(WeightsDigest(graph));
     return Serialize(header);
   }
 

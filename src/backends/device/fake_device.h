@@ -18,6 +18,7 @@ struct FakeDeviceOptions {
   /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
   std::set<std::string, std::less<>> unsupported;
   uint32_t latency_us = 0;  // of every run, beside the computation
+  uint32_t build_ms = 0;    // of every build; nothing ends it early
   uint32_t run_timeout_ms = 2000;
   /// How often Recover fails before it succeeds.
   int failing_recoveries = 0;
@@ -29,7 +30,7 @@ struct FakeDeviceOptions {
 };
 
 /// A device for tests that computes with the reference kernels and takes faults on demand. Its
-/// programs are a few lines of text: the fingerprint, checksums of the graph and of its weights, so
+/// programs are a few lines of text: the fingerprint, digests of the graph and of its weights, so
 /// that a program of another graph, other weights, or another device is refused as hardware's would
 /// be. Threads: any.
 std::unique_ptr<Device> MakeFakeDevice(const FakeDeviceOptions& options);

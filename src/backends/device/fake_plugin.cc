@@ -9,6 +9,7 @@
 //   VERDICT_FAKE_MEMORY_BYTES=N         (2^30)
 //   VERDICT_FAKE_UNSUPPORTED=OP,OP      operators that it declines
 //   VERDICT_FAKE_LATENCY_US=N           of every run, beside the computation (0)
+//   VERDICT_FAKE_BUILD_MS=N             of every build (0)
 //   VERDICT_FAKE_FAILING_RECOVERIES=N   how often Recover fails before it succeeds (0)
 //   VERDICT_FAKE_FLOAT32_ERROR=X, VERDICT_FAKE_HALF_ERROR=X, VERDICT_FAKE_INT8_ERROR=X
 //                                       how wrong float outputs are, by the precision of the build
@@ -61,6 +62,7 @@ Result<std::unique_ptr<Device>> Open(const DeviceOptions& options) {
     begin = end + 1;
   }
   fake.latency_us = static_cast<uint32_t>(Number("VERDICT_FAKE_LATENCY_US", 0));
+  fake.build_ms = static_cast<uint32_t>(Number("VERDICT_FAKE_BUILD_MS", 0));
   fake.run_timeout_ms = options.run_timeout_ms;
   fake.failing_recoveries = static_cast<int>(Number("VERDICT_FAKE_FAILING_RECOVERIES", 0));
   fake.float32_error = Float("VERDICT_FAKE_FLOAT32_ERROR");

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/crc32c.h"
+#include "plan/graph_digest.h"
 
 namespace verdict::tensorrt {
 namespace {
@@ -38,18 +39,6 @@ Status Damaged(const std::string& what) {
   return DataLoss("device program: " + what + "; build the engine's device plan again");
 }
 
-void AddTensor(const Graph& graph, ValueId id, std::string& text) {
-  const Value& value = graph.value(id);
-  text += std::string(DataTypeName(value.dtype)) + ToString(value.shape) + ",";
-}
-
-/// Against mistakes, not against forgers.
-uint64_t Fnv1a(const std::string& text) {
-  uint64_t hash = 14695981039346656037U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
-  return hash;
-}
-
 }  // namespace
 
 std::string PlanVersionText(uint32_t version) {
@@ -57,25 +46,10 @@ std::string PlanVersionText(uint32_t version) {
          std::to_string(version % 100);
 }
 
-uint64_t GraphHash(const Graph& graph) {
-  std::string text = "in:";
-  for (const ValueId id : graph.inputs) AddTensor(graph, id, text);
-  text += "out:";
-  for (const ValueId id : graph.outputs) AddTensor(graph, id, text);
-  text += "nodes:";
-  for (const Node& node : graph.nodes) text += node.op + ",";
-  return Fnv1a(text);
-}
+uint64_t GraphHash(const Graph& graph) { return At<uint64_t>(StructureDigest(graph, {}), 0); }
 
 uint64_t ProfilesHash(std::span<const Profile> profiles) {
-  std::string text;
-  for (const Profile& profile : profiles) {
-    text += "profile:";
-    for (const InputRange& range : profile.inputs) {
-      text += ToString(range.min) + ToString(range.opt) + ToString(range.max) + ",";
-    }
-  }
-  return Fnv1a(text);
+  return At<uint64_t>(StructureDigest({}, profiles), 0);
 }
 
 std::vector<PlanHeader::ConstantSum> ConstantSums(const Graph& graph) {
@@ -164,7 +138,7 @@ Status CheckPlanHeader(const PlanHeader& program, const PlanHeader& here) {
     return refuse("a card of sm_" + std::to_string(program.sm), "sm_" + std::to_string(here.sm));
   }
   if (program.graph_hash != here.graph_hash) {
-    return refuse("other inputs, outputs or operators", "another graph");
+    return refuse("other inputs, outputs, operators or edges", "another graph");
   }
   if (program.profiles_hash != here.profiles_hash) {
     return refuse("other optimization profiles", "another range of shapes");

@@ -50,8 +50,8 @@ struct PlanFile {
 /// "8.5.3" of 80503.
 std::string PlanVersionText(uint32_t version);
 
-/// Of inputs, outputs and operators: what a program must have been built for. Names and constants'
-/// contents do not count.
+/// Of what a program must have been built for: the beginnings of StructureDigest. Names and what
+/// constants hold do not count.
 uint64_t GraphHash(const Graph& graph);
 uint64_t ProfilesHash(std::span<const Profile> profiles);
 

@@ -136,7 +136,7 @@ void FuzzMailbox(std::span<const uint8_t> bytes) {
                                         {{DataType::kBool, 64}, {DataType::kFloat64, 4096}})
                             .value();
   static const SharedPages pages = SharedPages::Map(created.second, created.first.bytes()).value();
-  const Mailbox& mailbox = created.first;
+  Mailbox& mailbox = created.first;
   const size_t size = std::min(bytes.size(), size_t{4096});
   std::memcpy(pages.data() + 128, bytes.data(), std::min(size, size_t{4096} - 128));
   static_cast<void>(mailbox.ReadAnswer());

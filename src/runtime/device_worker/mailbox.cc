@@ -78,6 +78,15 @@ Result<std::pair<Mailbox, Descriptor>> Mailbox::Create(std::vector<MailboxPlace>
   VERDICT_ASSIGN_OR_RETURN(Mailbox mailbox, LayOut(std::move(inputs), std::move(outputs)));
   VERDICT_ASSIGN_OR_RETURN(auto created, SharedPages::Create(mailbox.bytes_));
   mailbox.pages_ = std::move(created.first);
+  for (const MailboxPlace& place : mailbox.outputs_) {
+    const size_t bytes = AlignUp(std::max<size_t>(place.capacity, 1), kDataAlignment);
+    void* memory = std::aligned_alloc(kDataAlignment, bytes);
+    if (memory == nullptr) {
+      return ResourceExhausted("cannot get " + std::to_string(bytes) +
+                               " bytes of memory for an output of a device's");
+    }
+    mailbox.own_outputs_.emplace_back(static_cast<std::byte*>(memory));
+  }
   return std::pair(std::move(mailbox), std::move(created.second));
 }
 
@@ -134,7 +143,13 @@ Status Mailbox::PutInput(size_t index, const TensorView& tensor) { return Write(
 
 Result<TensorView> Mailbox::Input(size_t index) const { return Read(index); }
 
-Result<TensorView> Mailbox::Output(size_t index) const { return Read(inputs_.size() + index); }
+Result<TensorView> Mailbox::Output(size_t index) {
+  VERDICT_ASSIGN_OR_RETURN(TensorView tensor, Read(inputs_.size() + index));
+  const void* shared = std::exchange(tensor.data, own_outputs_[index].get());
+  const size_t size = ByteSize(tensor.dtype, tensor.shape).value();
+  if (size > 0) std::memcpy(tensor.data, shared, size);
+  return tensor;
+}
 
 Status Mailbox::PutOutput(size_t index, const TensorView& tensor) {
   const Status status = Write(inputs_.size() + index, tensor);

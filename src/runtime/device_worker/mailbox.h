@@ -3,6 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -56,12 +58,13 @@ class Mailbox {
   };
   /// What the worker has said of the run.
   Answer ReadAnswer() const;
-  /// An output where it lies. Errors: kDataLoss: its shape is none, or more than there is room for.
-  Result<TensorView> Output(size_t index) const;
+  /// An output, copied out of what the worker can still write, until the next call for it. Errors:
+  /// kDataLoss: its shape is none, or more than there is room for.
+  Result<TensorView> Output(size_t index);
 
   // The worker's side.
 
-  /// An input where it lies. Errors: as Output.
+  /// An input where it lies: the server is not distrusted. Errors: as Output.
   Result<TensorView> Input(size_t index) const;
   /// Errors: kInternal: another type, or more than there is room for.
   Status PutOutput(size_t index, const TensorView& tensor);
@@ -85,7 +88,11 @@ class Mailbox {
   std::vector<size_t> offsets_;  // one a place
   size_t bytes_ = 0;
   SharedPages pages_;
-  uint32_t run_ = 0;  // the server's own count; even
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+  std::vector<std::unique_ptr<std::byte, Free>> own_outputs_;  // the server's; taken once touched
+  uint32_t run_ = 0;                                           // the server's own count; even
 };
 
 }  // namespace verdict

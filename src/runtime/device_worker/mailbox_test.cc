@@ -51,6 +51,15 @@ TEST(Mailbox, TensorsCrossIt) {
   EXPECT_EQ(ends.ours().Output(0).value().as<const float>()[3], 7);
 }
 
+TEST(Mailbox, AnOutputThatWasTakenCannotBeChangedAnyMore) {
+  BothEnds ends;
+  ASSERT_TRUE(ends.worker.PutOutput(0, Floats({4}, 7).view()).ok());
+  const TensorView output = ends.ours().Output(0).value();
+  ASSERT_TRUE(ends.worker.PutOutput(0, Floats({4}, 8).view()).ok());
+  EXPECT_EQ(output.as<const float>()[3], 7);
+  EXPECT_EQ(ends.ours().Output(0).value().as<const float>()[3], 8);
+}
+
 TEST(Mailbox, ErrorsCrossIt) {
   BothEnds ends;
   ends.ours().StartRun();

@@ -118,6 +118,9 @@ class RemoteDevice : public Device {
     return blob;
   }
 
+  /// With the worker, which builds in a library that cannot be told to stop.
+  void AbandonBuild() override { worker()->Lose("nobody wants what it builds any more"); }
+
   Result<std::shared_ptr<DeviceProgram>> Load(std::span<const std::byte> bytes, const Graph& graph,
                                               std::span<const Profile> profiles) override {
     VERDICT_ASSIGN_OR_RETURN(ProgramInterface interface, ProgramInterface::Of(graph, profiles));
@@ -186,10 +189,6 @@ class RemoteDevice : public Device {
   }
 
  private:
-  /// Builds, loads and refits take turns here, where no clock runs: in the worker one would wait
-  /// for another's minutes, and be taken for a call that is not answered.
-  std::mutex turns_;
-
   std::shared_ptr<WorkerProcess> worker() const {
     const std::scoped_lock lock(mutex_);
     return worker_;
@@ -207,6 +206,9 @@ class RemoteDevice : public Device {
   RemoteTimes times_;
   DeviceInfo info_;
   std::mutex recover_mutex_;  // one recovery at a time
+  /// Builds, loads and refits take turns here, where no clock runs: in the worker one would wait
+  /// for another's minutes, and be taken for a call that is not answered.
+  std::mutex turns_;
 
   mutable std::mutex mutex_;  // guards worker_
   std::shared_ptr<WorkerProcess> worker_;

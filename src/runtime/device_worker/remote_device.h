@@ -32,10 +32,10 @@ struct WorkerOptions {
 /// error that leaves a device's context unusable its libraries cannot be started again in the same
 /// process, and what crashes in a driver does not take the caller along.
 ///
-/// Runs go through shared memory, at a cost of a few microseconds; the views that a run returns lie
-/// there. When the worker ends, for whatever reason, or does not answer in time, the device is
-/// lost: every run and call that waits returns within milliseconds. Recover starts another worker;
-/// what was loaded before can only be let go of, before or after that.
+/// Runs go through shared memory, at a cost of a few microseconds; what a run returns has been
+/// copied out of it. When the worker ends, for whatever reason, or does not answer in time, the
+/// device is lost: every run and call that waits returns within milliseconds. Recover starts
+/// another worker; what was loaded before can only be let go of, before or after that.
 ///
 /// Log callbacks are called by another thread and must not call the device.
 /// Errors: as OpenDevice; kUnavailable also if the worker's program is not there or does not start.

@@ -220,6 +220,25 @@ TEST(WorkerFaults, CallsThatWaitAreTold) {
   EXPECT_TRUE(device->lost());
 }
 
+TEST(WorkerFaults, ABuildThatNobodyWantsIsEnded) {
+  const WorkerModel model;
+  ::setenv("VERDICT_FAKE_BUILD_MS", "60000", 1);
+  const auto device = OpenFake().value();
+  ::unsetenv("VERDICT_FAKE_BUILD_MS");
+  StatusCode code = StatusCode::kOk;
+  std::thread builds(
+      [&] { code = device->Build(model.graph, model.profiles, {}).status().code(); });
+  std::this_thread::sleep_for(milliseconds(100));
+  const auto begin = steady_clock::now();
+  device->AbandonBuild();
+  builds.join();
+  EXPECT_LT(MillisecondsSince(begin), 500);
+  EXPECT_EQ(code, StatusCode::kUnavailable);
+  EXPECT_TRUE(device->lost());
+  ASSERT_TRUE(device->Recover().ok());
+  EXPECT_TRUE(device->Build(model.graph, model.profiles, {}).ok());
+}
+
 TEST(WorkerFaults, DeathIsLoggedWithItsCause) {
   LogLines lines;
   DeviceOptions options;
