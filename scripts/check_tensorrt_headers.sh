@@ -31,7 +31,8 @@ for sdk in "${sdks[@]}"; do
   sources=(src/backends/tensorrt/*.cc)
   if printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$(nproc)" "${CXX:-c++}" -std=c++20 \
     -fsyntax-only -Wall -Wextra -Werror -Wno-missing-field-initializers \
-    -Wno-deprecated-declarations -DVERDICT_PLUGIN_FOLDER='"."' -Isrc -isystem "$sdk" \
+    -Wno-deprecated-declarations -DVERDICT_PLUGIN_FOLDER='"."' \
+    -DVERDICT_SOURCE_DIR='"."' -Isrc -isystem "$sdk" \
     -isystem "$cuda"; then
     echo "ok      $sdk"
   else

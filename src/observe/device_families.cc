@@ -28,6 +28,9 @@ constexpr DeviceMetric kDeviceMetrics[] = {
      MetricType::Counter, &DeviceSample::rebuilds},
     {"verdict_device_memory_limit_bytes", "Memory of the device that models may take, in bytes",
      MetricType::Gauge, &DeviceSample::memory_limit_bytes},
+    {"verdict_device_memory_shared_bytes",
+     "Memory of the device that its models share, and that is no model's own, in bytes",
+     MetricType::Gauge, &DeviceSample::memory_shared_bytes},
 };
 
 constexpr std::pair<DeviceUse, const char*> kFallbacks[] = {

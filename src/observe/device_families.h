@@ -20,6 +20,7 @@ struct DeviceSample {
   uint64_t evictions = 0;
   uint64_t rebuilds = 0;
   uint64_t memory_limit_bytes = 0;
+  uint64_t memory_shared_bytes = 0;
   struct Model {
     std::string model;
     std::string version;

@@ -15,8 +15,9 @@ std::string Megabytes(uint64_t bytes) {
 
 bool DeviceHostCore::ChooseVictimsLocked(uint64_t bytes, std::vector<EntryPtr>& victims) const {
   if (bytes > limit_bytes_) return false;
-  if (used_bytes_ <= limit_bytes_ - bytes) return true;
-  uint64_t missing = used_bytes_ - (limit_bytes_ - bytes);
+  const uint64_t used = used_bytes_ + shared_bytes_;
+  if (used <= limit_bytes_ - bytes) return true;
+  uint64_t missing = used - (limit_bytes_ - bytes);
   const Clock::time_point idle_since = Clock::now() - std::chrono::milliseconds(options_.idle_ms);
   std::vector<std::pair<Clock::time_point, EntryPtr>> idle;
   for (const auto& [engine, entry] : entries_) {
@@ -55,7 +56,16 @@ void DeviceHostCore::TakeOff(const EntryPtr& entry, const LinkPtr& link) {
   if (const std::shared_ptr<const Engine> engine = entry->engine.lock()) {
     engine->device_slot().Detach(link.get());
   }
-  if (link->engine != nullptr) link->engine->Close();
+  if (link->engine == nullptr) return;
+  link->engine->Close();
+  MeasureShared();
+}
+
+void DeviceHostCore::MeasureShared() {
+  const std::lock_guard measuring(measuring_);
+  const Result<DeviceMemory> memory = device_->memory();
+  std::lock_guard lock(mutex_);
+  shared_bytes_ = memory.ok() ? memory->shared_bytes : 0;  // of a lost device nothing is left
 }
 
 void DeviceHostCore::AttachWaitingLinkLocked(const EntryPtr& entry, const Engine& engine) {
@@ -165,7 +175,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
       ReleaseLocked(*entry);
       wait_for_room(came_back ? State::kEvicted : State::kRefused,
                     "no room on the device: it needs about " + Megabytes(estimate) + ", " +
-                        Megabytes(used_bytes_) + " of " + Megabytes(limit_bytes_) +
+                        Megabytes(used_bytes_ + shared_bytes_) + " of " + Megabytes(limit_bytes_) +
                         " are taken by engines in use");
       return;
     }
@@ -174,6 +184,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
       plan ? plan.get() : ChooseDevicePlan(engine->contents(), device_->info());
   Result<std::shared_ptr<DeviceEngine>> loaded = LoadChecked(*engine, *chosen, options);
   const uint64_t measured = loaded.ok() ? (*loaded)->device_bytes() : 0;
+  MeasureShared();
 
   Lock lock(mutex_);
   Status status = loaded.status();
@@ -183,7 +194,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
     entry->charged = measured;
     if (!MakeRoom(lock)) {
       status = ResourceExhausted("no room on the device: it takes " + Megabytes(measured) + ", " +
-                                 Megabytes(used_bytes_ - measured) + " of " +
+                                 Megabytes(used_bytes_ + shared_bytes_ - measured) + " of " +
                                  Megabytes(limit_bytes_) + " are taken by other engines");
     }
   }
@@ -193,6 +204,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
   if (!status.ok()) {
     lock.unlock();
     if (loaded.ok()) (*loaded)->Close();
+    MeasureShared();
     lock.lock();
     ReleaseLocked(*entry);
   }

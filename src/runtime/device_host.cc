@@ -167,6 +167,7 @@ DeviceHost::Totals DeviceHostCore::totals() const {
   DeviceHost::Totals totals = totals_;
   totals.state = state_;
   totals.limit_bytes = limit_bytes_;
+  totals.shared_bytes = shared_bytes_;
   for (const auto& [engine, entry] : entries_) {
     if (entry->state != State::kAttached || entry->engine.expired()) continue;
     ++totals.attached;
@@ -224,6 +225,7 @@ void DeviceHostCore::SessionUsed(const EntryPtr& entry, const DeviceLink* link) 
 }
 
 bool DeviceHostCore::IdleLocked() const {
+  if (gone_) return operations_ == 0;
   if (state_ != DeviceHost::State::kHealthy || operations_ > 0) return false;
   for (const auto& [engine, entry] : entries_) {
     if (entry->engine.expired()) continue;

@@ -24,8 +24,9 @@ struct DeviceHostOptions {
   DeviceIsolation isolation = DeviceIsolation::kProcess;
   WorkerOptions worker;  // of kProcess
   DeviceOptions device;  // its `log` is also told of losses and rebuilds; no lock is held then
-  uint64_t memory_limit_bytes = 0;  // of all engines together; 0: nine tenths of the device's
-  bool rebuild = true;              // builds plans of another fingerprint again, in the background
+  /// Of all engines together and what they share; 0: nine tenths of the device's.
+  uint64_t memory_limit_bytes = 0;
+  bool rebuild = true;  // builds plans of another fingerprint again, in the background
   /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).
   bool stored_plans = true;
   /// An engine that has not run for so long may have to make room for another.
@@ -56,8 +57,9 @@ class DeviceHost {
     uint64_t recoveries = 0;  // times it came back
     uint64_t evictions = 0;
     uint64_t rebuilds = 0;
-    uint64_t attached = 0;    // engines on the device now
-    uint64_t used_bytes = 0;  // by them
+    uint64_t attached = 0;      // engines on the device now
+    uint64_t used_bytes = 0;    // by them
+    uint64_t shared_bytes = 0;  // beside, by what they share
     uint64_t limit_bytes = 0;
     std::string last_fault;  // message of the last one
   };

@@ -83,6 +83,8 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   /// Chooses whom to evict so that `bytes` more fit; nothing if that cannot be.
   bool ChooseVictimsLocked(uint64_t bytes, std::vector<EntryPtr>& victims) const;
   bool MayHaveRoomLocked(const Entry& entry) const;
+  /// Asks the device what its programs share, after one has come or gone. Without lock.
+  void MeasureShared();
   /// Evicts idle engines until what is charged lies within the limit, and lets them wait to be
   /// used; none if that cannot be. Takes the lock off meanwhile; one of operations_ is the
   /// caller's.
@@ -114,15 +116,18 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   const DeviceHostOptions options_;
   const uint64_t limit_bytes_;
 
+  std::mutex measuring_;  // before mutex_: the answer that came last is the one that stays
   mutable std::mutex mutex_;
   /// Something has changed; all who wait look again.
   mutable std::condition_variable changed_;
   bool stop_ = false;
   bool building_ = false;  // the low thread is in a build of the device's
   DeviceHost::State state_ = DeviceHost::State::kHealthy;
-  int operations_ = 0;  // loads, builds and evictions that use the device now
-  uint64_t used_bytes_ = 0;
-  uint64_t departures_ = 0;  // engines that have left the device
+  bool gone_ = false;          // the device is lost, and never comes back in this process
+  int operations_ = 0;         // loads, builds and evictions that use the device now
+  uint64_t used_bytes_ = 0;    // charged to engines
+  uint64_t shared_bytes_ = 0;  // what all programs share, as the device told it last
+  uint64_t departures_ = 0;    // engines that have left the device
   DeviceHost::Totals totals_;
   Clock::time_point last_recovery_;
   std::map<const Engine*, EntryPtr> entries_;

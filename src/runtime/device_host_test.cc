@@ -76,6 +76,52 @@ TEST(DeviceHost, AttachesAnEngineThatIsRightThere) {
   EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
 }
 
+TEST(DeviceHost, WhatEnginesShareIsCountedOnceAndWithinTheLimit) {
+  const uint64_t one = OneEngine();
+  FakeDeviceOptions fake;
+  fake.shared_bytes = one / 2;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  DeviceHostOptions options;
+  options.memory_limit_bytes = 3 * one;  // of three engines there is no room for what they share
+  options.idle_ms = 0;
+  const auto host = HostOf(device, options);
+  const auto a = EngineFor(*device), b = EngineFor(*device), c = EngineFor(*device);
+  EXPECT_EQ(host->totals().shared_bytes, 0U);
+  EXPECT_EQ(host->Attach(a, "a", {}).device_bytes, one);
+  EXPECT_EQ(host->totals().shared_bytes, one / 2);
+  EXPECT_EQ(host->Attach(b, "b", {}).device_bytes, one);
+  EXPECT_EQ(host->totals().used_bytes, 2 * one);
+  EXPECT_EQ(host->totals().shared_bytes, one / 2);
+  EXPECT_EQ(host->Attach(c, "c", {}).state, State::kAttached);
+  EXPECT_EQ(host->attachment(*a).state, State::kEvicted);
+  for (const auto& engine : {a, b, c}) host->Detach(*engine);
+  EXPECT_EQ(host->totals().shared_bytes, 0U);
+  EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+TEST(DeviceHost, ADeviceThatNeverComesBackIsNotWaitedFor) {
+  FakeDeviceOptions fake;
+  fake.recovers = false;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  std::atomic<int> tries = 0;
+  DeviceHostOptions options;
+  options.recovery_interval_ms = 1;
+  options.device.log = [&](const std::string& line) {
+    if (line.find("does not come back") != std::string::npos) ++tries;
+  };
+  const auto host = DeviceHost::Create(device, options).value();
+  const auto engine = EngineFor(*device), late = EngineFor(*device);
+  ASSERT_EQ(host->Attach(engine, "m", {}).state, State::kAttached);
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(engine), "cpu");
+  EXPECT_EQ(host->totals().state, DeviceHost::State::kLost);
+  EXPECT_EQ(host->attachment(*engine).state, State::kLost);
+  EXPECT_EQ(host->Attach(late, "late", {}).state, State::kLost);
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(tries, 1);
+}
+
 TEST(DeviceHost, RefusesAnEngineThatIsWrongThere) {
   FakeDeviceOptions options;
   options.float32_error = 0.01F;
@@ -162,7 +208,7 @@ TEST(DeviceHost, EvictsWhoWasIdleLongestAndBringsItBack) {
   const std::shared_ptr<Device> device = MakeFakeDevice({});
   DeviceHostOptions options;
   options.memory_limit_bytes = 2 * OneEngine() + 100;
-  options.idle_ms = 40;
+  options.idle_ms = 300;
   const auto host = HostOf(device, options);
   const auto a = EngineFor(*device), b = EngineFor(*device), c = EngineFor(*device);
   EXPECT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
@@ -187,7 +233,7 @@ TEST(DeviceHost, EvictsWhoWasIdleLongestAndBringsItBack) {
   EXPECT_EQ(host->totals().attached, 2U);
   EXPECT_LE(host->totals().used_bytes, options.memory_limit_bytes);
   // And back, when it is used and another is idle.
-  std::this_thread::sleep_for(milliseconds(50));
+  std::this_thread::sleep_for(milliseconds(320));
   EXPECT_EQ(RunBy(a), "fake");
   EXPECT_EQ(RunBy(b), "cpu");
   while (host->attachment(*b).state != State::kAttached &&

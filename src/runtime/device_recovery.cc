@@ -87,6 +87,14 @@ void DeviceHostCore::Recover(Lock& lock) {
     if (!status.ok()) Log("the device does not come back: " + status.message());
     lock.lock();
     if (status.ok()) break;
+    if (status.code() == StatusCode::kUnimplemented) {
+      // Nor will it; all go on with their CPU plans.
+      state_ = DeviceHost::State::kLost;
+      gone_ = true;
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return stop_; });
+      return;
+    }
     next = Clock::now() + wait;
     wait = std::min(2 * wait, kLongestBackoff * interval);
   }

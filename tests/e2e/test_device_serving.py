@@ -173,6 +173,7 @@ def test_the_devices_endpoint_tells_what_there_is(models: Models) -> None:
     assert found["backend"] == "fake" and found["state"] == "healthy" and found["reason"] == ""
     assert found["name"] == "Fake device" and found["fingerprint"] == "fake 1.0"
     assert found["memory_limit_bytes"] == 500_000_000
+    assert found["memory_shared_bytes"] == 0
     assert {m["name"] for m in found["models"]} == {"fraud", "kept"}
     fraud = standing(server, "fraud")
     assert fraud["state"] == "attached" and fraud["reason"] == ""

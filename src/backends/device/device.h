@@ -85,6 +85,9 @@ struct DeviceRunnerOptions {
   bool rows_independent = false;
   /// false: as the device's own interface has it, no captured graphs at all (for comparison).
   bool graphs = true;
+  /// Where inputs of runs will lie, if that is always the same memory: the runner may pin it, and
+  /// read large inputs where they are. Outlives the runner. May be empty.
+  std::span<std::byte> caller_memory;
 };
 
 /// A program on the device, with its weights: shared by its runners. Threads: any.
@@ -92,7 +95,8 @@ class DeviceProgram {
  public:
   virtual ~DeviceProgram() = default;
   virtual Result<std::unique_ptr<DeviceRunner>> NewRunner(const DeviceRunnerOptions& options) = 0;
-  /// Device memory that this program and its runners hold now, as far as it can be told.
+  /// Device memory that this program and its runners hold now, as far as it can be told; without
+  /// what programs share (DeviceMemory).
   virtual uint64_t device_bytes() const = 0;
   /// A JSON text that lists the program's layers, as the device's own inspector writes it.
   virtual Result<std::string> LayerInformation() const = 0;
@@ -101,6 +105,7 @@ class DeviceProgram {
 struct DeviceMemory {
   uint64_t free_bytes = 0;
   uint64_t total_bytes = 0;
+  uint64_t shared_bytes = 0;  // what all programs share, as scratch: of no program's device_bytes
 };
 
 /// One device, opened. Threads: any; builds and loads of one device take turns.
@@ -142,8 +147,8 @@ class Device {
   virtual Result<DeviceMemory> memory() const = 0;
   virtual bool lost() const = 0;
 
-  /// Ends the lost context and begins a new one. All programs and runners must be gone. Errors:
-  /// kUnavailable: the device does not come back.
+  /// Begins anew after a loss. All programs and runners must be gone. Errors: kUnavailable: the
+  /// device does not come back, or not yet; kUnimplemented: it never does in this process.
   virtual Status Recover() = 0;
 
   /// For drills: makes the device fail as hardware does, at once. kind: "trap" (a kernel that

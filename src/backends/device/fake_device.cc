@@ -387,7 +387,9 @@ class FakeDevice : public Device {
   Result<DeviceMemory> memory() const override {
     VERDICT_RETURN_IF_ERROR(state_->Check());
     const uint64_t total = state_->options.memory_bytes;
-    return DeviceMemory{total - std::min<uint64_t>(total, state_->used_bytes), total};
+    const uint64_t shared = state_->live > 0 ? state_->options.shared_bytes : 0;
+    return DeviceMemory{total - std::min<uint64_t>(total, state_->used_bytes + shared), total,
+                        shared};
   }
   bool lost() const override { return state_->lost(); }
 
@@ -395,6 +397,9 @@ class FakeDevice : public Device {
     if (state_->live > 0) {
       return FailedPrecondition(std::to_string(state_->live) +
                                 " programs and runners of the lost device are still there");
+    }
+    if (!state_->options.recovers) {
+      return Unimplemented("the fake device does not come back in this process");
     }
     if (state_->failing_recoveries > 0) {
       --state_->failing_recoveries;

@@ -15,6 +15,7 @@ struct FakeDeviceOptions {
   std::string fingerprint = "fake 1.0";
   int index = 0;
   uint64_t memory_bytes = uint64_t{1} << 30;
+  uint64_t shared_bytes = 0;  // that its programs share, while there is one
   /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
   std::set<std::string, std::less<>> unsupported;
   uint32_t latency_us = 0;  // of every run, beside the computation
@@ -22,6 +23,7 @@ struct FakeDeviceOptions {
   uint32_t run_timeout_ms = 2000;
   /// How often Recover fails before it succeeds.
   int failing_recoveries = 0;
+  bool recovers = true;  // false: never in this process
   /// How wrong float outputs are, relative plus absolute, by the precision of the build; the same
   /// value gets the same error always.
   float float32_error = 0;

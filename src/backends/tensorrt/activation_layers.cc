@@ -12,14 +12,22 @@ using nvinfer1::UnaryOperation;
 /// x / 2 * (1 + s).
 Result<ITensor*> HalfTimesOnePlus(NetworkContext& context, ITensor* x, ITensor* s) {
   VERDICT_ASSIGN_OR_RETURN(ITensor * sum, context.Elementwise(s, 1.0, ElementWiseOperation::kSUM));
+  if (context.options().parser_forms) {
+    VERDICT_ASSIGN_OR_RETURN(ITensor * whole,
+                             context.Elementwise(x, sum, ElementWiseOperation::kPROD));
+    return context.Elementwise(whole, 0.5, ElementWiseOperation::kPROD);
+  }
   VERDICT_ASSIGN_OR_RETURN(ITensor * half,
                            context.Elementwise(x, 0.5, ElementWiseOperation::kPROD));
   return context.Elementwise(half, sum, ElementWiseOperation::kPROD);
 }
 
 Result<ITensor*> Gelu(NetworkContext& context, ITensor* x) {
-  VERDICT_ASSIGN_OR_RETURN(ITensor * scaled, context.Elementwise(x, 1 / std::numbers::sqrt2,
-                                                                 ElementWiseOperation::kPROD));
+  VERDICT_ASSIGN_OR_RETURN(
+      ITensor * scaled,
+      context.options().parser_forms
+          ? context.Elementwise(x, std::numbers::sqrt2, ElementWiseOperation::kDIV)
+          : context.Elementwise(x, 1 / std::numbers::sqrt2, ElementWiseOperation::kPROD));
   VERDICT_ASSIGN_OR_RETURN(ITensor * erf, context.Unary(scaled, UnaryOperation::kERF));
   return HalfTimesOnePlus(context, x, erf);
 }

@@ -49,14 +49,16 @@ Status Supports(const Graph& graph, const Node& node) {
   return OkStatus();
 }
 
-/// As [batch, heads, length, size].
-Result<ITensor*> HeadsFirst(NetworkContext& context, size_t input, const AttentionHeads& heads) {
+/// As [batch, heads, length, size], or with the last two turned.
+Result<ITensor*> HeadsFirst(NetworkContext& context, size_t input, const AttentionHeads& heads,
+                            bool turned = false) {
   VERDICT_ASSIGN_OR_RETURN(ITensor * x, context.Input(input));
   if (!heads.heads_inside) return x;
   const int64_t dims[] = {0, 0, heads.heads, heads.size};
   VERDICT_ASSIGN_OR_RETURN(x, context.Reshape(x, dims));
-  constexpr int kPermutation[] = {0, 2, 1, 3};
-  return context.Transpose(x, kPermutation);
+  constexpr int kFirst[] = {0, 2, 1, 3};
+  constexpr int kTurned[] = {0, 2, 3, 1};
+  return context.Transpose(x, turned ? kTurned : kFirst);
 }
 
 /// [batch, heads, length, …] as [batch, to, …, …], rows of heads that come after each other put
@@ -119,13 +121,14 @@ Result<ITensor*> AttentionOf(NetworkContext& context, const Node& node) {
   const AttentionProblem problem = ProblemOf(context.graph(), node);
   const bool shares_keys = problem.q.heads != problem.k.heads;
   VERDICT_ASSIGN_OR_RETURN(ITensor * q, HeadsFirst(context, kQ, problem.q));
-  VERDICT_ASSIGN_OR_RETURN(ITensor * k, HeadsFirst(context, kK, problem.k));
+  const bool turned = context.options().parser_forms && problem.k.heads_inside;
+  VERDICT_ASSIGN_OR_RETURN(ITensor * k, HeadsFirst(context, kK, problem.k, turned));
   VERDICT_ASSIGN_OR_RETURN(ITensor * v, HeadsFirst(context, kV, problem.v));
   // The queries of heads that share a key head are as many more queries of that head.
   if (shares_keys) {
     VERDICT_ASSIGN_OR_RETURN(q, Regroup(context, q, problem.k.heads));
   }
-  VERDICT_ASSIGN_OR_RETURN(ITensor * scores, MatrixProduct(context, q, false, k, true));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * scores, MatrixProduct(context, q, false, k, !turned));
   if (shares_keys) {
     VERDICT_ASSIGN_OR_RETURN(scores, Regroup(context, scores, problem.q.heads));
   }

@@ -32,7 +32,10 @@ Result<Normalized> Normalize(NetworkContext& context, ITensor* x, uint32_t axes,
     VERDICT_ASSIGN_OR_RETURN(result.mean, context.Reduce(x, ReduceOperation::kAVG, axes, true));
     VERDICT_ASSIGN_OR_RETURN(x, context.Elementwise(x, result.mean, ElementWiseOperation::kSUB));
   }
-  VERDICT_ASSIGN_OR_RETURN(ITensor * squares, Multiply(context, x, x));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * squares,
+                           context.options().parser_forms
+                               ? context.Elementwise(x, 2.0, ElementWiseOperation::kPOW)
+                               : Multiply(context, x, x));
   VERDICT_ASSIGN_OR_RETURN(ITensor * variance,
                            context.Reduce(squares, ReduceOperation::kAVG, axes, true));
   VERDICT_ASSIGN_OR_RETURN(variance, context.Elementwise(variance, static_cast<double>(epsilon),

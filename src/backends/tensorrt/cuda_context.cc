@@ -16,7 +16,8 @@ constexpr size_t kLeastBytes = 256;
 
 }  // namespace
 
-Result<std::unique_ptr<CudaContext>> CudaContext::Open(const CudaDriver& driver, int index) {
+Result<std::unique_ptr<CudaContext>> CudaContext::Open(const CudaDriver& driver, int index,
+                                                       uint64_t stack_bytes) {
   int count = 0;
   VERDICT_RETURN_IF_ERROR(CudaStatus(driver.cuDeviceGetCount(&count), "counting devices", &driver));
   if (count == 0) return Unavailable("the CUDA driver finds no device; see that `nvidia-smi` does");
@@ -30,13 +31,16 @@ Result<std::unique_ptr<CudaContext>> CudaContext::Open(const CudaDriver& driver,
   std::unique_ptr<CudaContext> context(new CudaContext(driver, device));
   context->sm_ = context->Attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
                  context->Attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-  VERDICT_RETURN_IF_ERROR(context->Create());
+  VERDICT_RETURN_IF_ERROR(context->Create(stack_bytes));
   return context;
 }
 
 CudaContext::~CudaContext() {
   if (hang_flag_ != nullptr) *hang_flag_ = 1;
-  Destroy();
+  if (context_ == nullptr) return;
+  driver_.cuCtxSetCurrent(context_);
+  driver_.cuCtxDestroy_v2(context_);  // of a lost context it says so again, and ends it
+  driver_.cuCtxSetCurrent(nullptr);
 }
 
 int CudaContext::Attribute(CUdevice_attribute attribute) const {
@@ -95,73 +99,19 @@ void CudaContext::MarkLost(const Status& why) {
 
 Status CudaContext::LostStatus() const {
   const std::lock_guard lock(mutex_);
-  return Unavailable("the device is lost until it has been recovered; it was lost by: " +
-                     why_.message());
+  return Unavailable("the device is lost for this process; it was lost by: " + why_.message());
 }
 
-Status CudaContext::Create() {
+Status CudaContext::Create(uint64_t stack_bytes) {
   // Spinning is ours to decide, run by run; blocking waits sleep.
   VERDICT_RETURN_IF_ERROR(CudaStatus(
       driver_.cuCtxCreate_v2(&context_, CU_CTX_SCHED_BLOCKING_SYNC | CU_CTX_MAP_HOST, device_),
       "making a context", &driver_));
-  return CudaStatus(driver_.cuCtxSetCurrent(context_), "making the context current", &driver_);
-}
-
-void CudaContext::Destroy() {
-  if (context_ == nullptr) return;
-  driver_.cuCtxSetCurrent(context_);
-  driver_.cuCtxDestroy_v2(context_);  // of a lost context it says so again, and ends it
-  driver_.cuCtxSetCurrent(nullptr);
-  context_ = nullptr;
-  drill_module_ = nullptr;
-  hang_flag_ = nullptr;
-}
-
-Status CudaContext::Recreate() {
-  Destroy();
-  Status status = Create();
-  if (status.ok()) status = Probe();
-  if (!status.ok()) {
-    const Status why = Unavailable("the device does not come back: " + status.message() +
-                                   "; restart the process, and see what `nvidia-smi` says");
-    MarkLost(why);
-    return why;
-  }
-  const std::lock_guard lock(mutex_);
-  why_ = OkStatus();
-  lost_.store(false, std::memory_order_release);
-  return OkStatus();
-}
-
-Status CudaContext::Probe() {
-  const auto check = [&](CUresult result, const char* what) {
-    return CudaStatus(result, what, &driver_);
-  };
-  CUdeviceptr address = 0;
-  VERDICT_RETURN_IF_ERROR(check(driver_.cuMemAlloc_v2(&address, kLeastBytes), "allocating"));
-  const uint32_t sent = 41;
-  uint32_t received = 0;
-  Status status = check(driver_.cuMemcpyHtoD_v2(address, &sent, sizeof(sent)), "copying there");
-  if (status.ok()) {
-    auto kernel = DrillKernel("verdict_probe");
-    status = kernel.status();
-    if (kernel.ok()) {
-      void* arguments[] = {&address};
-      status =
-          check(driver_.cuLaunchKernel(*kernel, 1, 1, 1, 1, 1, 1, 0, nullptr, arguments, nullptr),
-                "launching a kernel");
-    }
-  }
-  if (status.ok()) {
-    status = check(driver_.cuMemcpyDtoHAsync_v2(&received, address, sizeof(received), nullptr),
-                   "copying back");
-  }
-  if (status.ok()) status = check(driver_.cuStreamSynchronize(nullptr), "waiting for a kernel");
-  driver_.cuMemFree_v2(address);
-  if (status.ok() && received != sent + 1) {
-    status = Unavailable("a kernel was to make 42 of 41 and made " + std::to_string(received));
-  }
-  return status;
+  VERDICT_RETURN_IF_ERROR(
+      CudaStatus(driver_.cuCtxSetCurrent(context_), "making the context current", &driver_));
+  if (stack_bytes == 0) return OkStatus();
+  return CudaStatus(driver_.cuCtxSetLimit(CU_LIMIT_STACK_SIZE, stack_bytes),
+                    "setting the size of stacks", &driver_);
 }
 
 Result<CUfunction> CudaContext::DrillKernel(const char* name) {
@@ -264,6 +214,35 @@ PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
 PinnedBuffer::~PinnedBuffer() {
   if (context_ == nullptr || !context_->MakeCurrent().ok()) return;
   context_->driver().cuMemFreeHost(data_);
+}
+
+Result<PinnedRange> PinnedRange::Pin(CudaContext& context, std::span<std::byte> memory) {
+  VERDICT_RETURN_IF_ERROR(
+      context.Check(context.driver().cuMemHostRegister_v2(memory.data(), memory.size(),
+                                                          CU_MEMHOSTREGISTER_PORTABLE),
+                    "pinning the caller's memory"));
+  PinnedRange range;
+  range.context_ = &context;
+  range.memory_ = memory;
+  return range;
+}
+
+PinnedRange& PinnedRange::operator=(PinnedRange&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(memory_, other.memory_);
+  return *this;
+}
+
+PinnedRange::~PinnedRange() {
+  if (context_ == nullptr || !context_->MakeCurrent().ok()) return;
+  context_->driver().cuMemHostUnregister(memory_.data());
+}
+
+bool PinnedRange::Holds(const void* data, size_t bytes) const {
+  const auto from = reinterpret_cast<uintptr_t>(data);
+  const auto begin = reinterpret_cast<uintptr_t>(memory_.data());
+  return from >= begin && from - begin <= memory_.size() &&
+         bytes <= memory_.size() - (from - begin);
 }
 
 }  // namespace verdict::tensorrt

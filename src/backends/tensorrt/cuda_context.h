@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "backends/device/device.h"
 #include "backends/tensorrt/cuda_driver.h"
@@ -13,11 +15,14 @@ namespace verdict::tensorrt {
 
 /// A CUDA context of our own on one card, and whether it is lost. TensorRT's runtime API works in
 /// whichever context the thread has made current, so that ending this one ends all that TensorRT
-/// has on the card. Threads: any.
+/// has on the card. TensorRT does not outlive it: a lost one comes back with a new process alone.
+/// Threads: any.
 class CudaContext {
  public:
-  /// Errors: kNotFound: no device of that index; kUnavailable; kResourceExhausted.
-  static Result<std::unique_ptr<CudaContext>> Open(const CudaDriver& driver, int index);
+  /// stack_bytes: of each of the card's threads; 0: the driver's own. Errors: kNotFound: no device
+  /// of that index; kUnavailable; kResourceExhausted.
+  static Result<std::unique_ptr<CudaContext>> Open(const CudaDriver& driver, int index,
+                                                   uint64_t stack_bytes = 0);
   ~CudaContext();
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
@@ -25,6 +30,7 @@ class CudaContext {
   const CudaDriver& driver() const { return driver_; }
   /// Values of CU_DEVICE_ATTRIBUTE_…; 0 where the driver does not know it.
   int Attribute(CUdevice_attribute attribute) const;
+  CUdevice device() const { return device_; }
   int sm() const { return sm_; }  // 90 for compute capability 9.0
   std::string Name() const;
   std::string Uuid() const;  // "GPU-…"; empty if it cannot be told
@@ -44,19 +50,13 @@ class CudaContext {
   bool lost() const { return lost_.load(std::memory_order_acquire); }
   Status LostStatus() const;
 
-  /// Ends the context and begins a new one, proven by a copy and a kernel. Nothing may use the old
-  /// one meanwhile. Errors: kUnavailable: the card does not come back.
-  Status Recreate();
-
   /// For drills; the card fails as soon as this returns. Errors: as CUDA's.
   Status Trap();
   Status Hang();
 
  private:
   CudaContext(const CudaDriver& driver, CUdevice device) : driver_(driver), device_(device) {}
-  Status Create();
-  Status Probe();
-  void Destroy();
+  Status Create(uint64_t stack_bytes);
   Result<CUfunction> DrillKernel(const char* name);
   Status Failed(CUresult result, const char* what);
 
@@ -108,6 +108,23 @@ class PinnedBuffer {
   std::byte* data_ = nullptr;
   CUdeviceptr address_ = 0;
   size_t bytes_ = 0;
+};
+
+/// Memory of somebody else, page-locked for as long as this lives: the card reads it where it is.
+class PinnedRange {
+ public:
+  PinnedRange() = default;
+  /// Errors: as CUDA's, which takes not every kind of memory.
+  static Result<PinnedRange> Pin(CudaContext& context, std::span<std::byte> memory);
+  PinnedRange(PinnedRange&& other) noexcept { *this = std::move(other); }
+  PinnedRange& operator=(PinnedRange&& other) noexcept;
+  ~PinnedRange();
+
+  bool Holds(const void* data, size_t bytes) const;
+
+ private:
+  CudaContext* context_ = nullptr;
+  std::span<std::byte> memory_;
 };
 
 }  // namespace verdict::tensorrt

@@ -1,13 +1,14 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 
 #include "backends/device/device.h"
 #include "backends/tensorrt/cuda_context.h"
 #include "backends/tensorrt/plan_file.h"
+#include "backends/tensorrt/scratch.h"
 #include "backends/tensorrt/tensorrt_library.h"
+#include "backends/tensorrt/trials.h"
 
 namespace verdict::tensorrt {
 
@@ -36,12 +37,13 @@ struct DeviceCore {
 
   const TensorRtLibrary& library;
   const DeviceOptions options;
+  Trials trials;
   Logger logger;
   std::unique_ptr<CudaContext> context;
+  std::unique_ptr<ScratchLanes> lanes;
   TensorRtPointer<nvinfer1::IBuilder> builder;  // made by the first build
   std::mutex turns;                             // builds and loads
   std::mutex measuring;                         // whoever compares free memory before and after
-  std::atomic<int> programs = 0;
 
   void Log(const std::string& message) const {
     if (options.log) options.log(message);

@@ -1,4 +1,6 @@
 // Running programs: batches, captured graphs, wrong inputs, threads.
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -243,10 +245,26 @@ TEST_F(DeviceRun, MemoryIsReported) {
   const uint64_t one = program_->device_bytes();
   const auto second = NewRunner({.captured_shapes = Captured({1, 8, 32})});
   const uint64_t two = program_->device_bytes();
-  std::printf("with one runner %.2f MiB, with two %.2f MiB\n", static_cast<double>(one) / 1048576,
-              static_cast<double>(two) / 1048576);
+  std::printf("with one runner %.2f MiB, with two %.2f MiB, shared %.2f MiB\n",
+              static_cast<double>(one) / 1048576, static_cast<double>(two) / 1048576,
+              static_cast<double>(device_->memory()->shared_bytes) / 1048576);
   EXPECT_GT(one, 0U);
   EXPECT_GE(two, one);
+}
+
+/// Whoever calls CUDA's runtime without our context would make another, of hundreds of MiB.
+TEST_F(DeviceRun, NothingMakesThePrimaryContext) {
+  ASSERT_NE(NewRunner({.captured_shapes = Captured({1})}), nullptr);
+  void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  ASSERT_NE(library, nullptr);
+  auto* const state = reinterpret_cast<int (*)(int device, unsigned* flags, int* active)>(
+      dlsym(library, "cuDevicePrimaryCtxGetState"));
+  ASSERT_NE(state, nullptr);
+  unsigned flags = 0;
+  int active = -1;
+  ASSERT_EQ(state(0, &flags, &active), 0);
+  EXPECT_EQ(active, 0);
+  dlclose(library);
 }
 
 TEST_F(DeviceRun, LatencyOfOneRow) {

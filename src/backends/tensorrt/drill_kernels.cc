@@ -8,18 +8,6 @@ const char kDrillKernels[] = R"(.version 6.0
 .target sm_70
 .address_size 64
 
-.visible .entry verdict_probe(.param .u64 address)
-{
-  .reg .b32 %r<3>;
-  .reg .b64 %rd<3>;
-  ld.param.u64 %rd1, [address];
-  cvta.to.global.u64 %rd2, %rd1;
-  ld.global.u32 %r1, [%rd2];
-  add.u32 %r2, %r1, 1;
-  st.global.u32 [%rd2], %r2;
-  ret;
-}
-
 .visible .entry verdict_trap()
 {
   trap;

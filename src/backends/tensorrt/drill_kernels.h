@@ -5,8 +5,7 @@
 namespace verdict::tensorrt {
 
 /// PTX text (a null-terminated string for cuModuleLoadData, which compiles it for the card at hand)
-/// of three kernels:
-///   verdict_probe(address)             adds 1 to the 32 bits there
+/// of two kernels:
 ///   verdict_trap()                     traps: its context is lost
 ///   verdict_hang(flag, nanoseconds)    spins until the 32 bits at `flag` are not 0, or so long
 extern const char kDrillKernels[];

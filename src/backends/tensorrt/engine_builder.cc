@@ -106,28 +106,26 @@ Status SetConfig(const Graph& graph, const DeviceBuildOptions& options,
 
 /// The builder owns its profiles. Returns the first one.
 Result<nvinfer1::IOptimizationProfile*> AddProfiles(std::span<const Profile> profiles,
-                                                    uint32_t copies, nvinfer1::IBuilder& builder,
+                                                    nvinfer1::IBuilder& builder,
                                                     nvinfer1::IBuilderConfig& config,
                                                     Logger& logger) {
   nvinfer1::IOptimizationProfile* first = nullptr;
-  for (uint32_t copy = 0; copy < copies; ++copy) {
-    for (const Profile& ours : profiles) {
-      nvinfer1::IOptimizationProfile* profile = builder.createOptimizationProfile();
-      if (profile == nullptr) return TensorRtError("making an optimization profile", logger);
-      if (first == nullptr) first = profile;
-      for (size_t i = 0; i < ours.inputs.size(); ++i) {
-        const std::string name = InputName(i);
-        const InputRange& range = ours.inputs[i];
-        using Corner = nvinfer1::OptProfileSelector;
-        if (!profile->setDimensions(name.c_str(), Corner::kMIN, ToDims(range.min)) ||
-            !profile->setDimensions(name.c_str(), Corner::kOPT, ToDims(range.opt)) ||
-            !profile->setDimensions(name.c_str(), Corner::kMAX, ToDims(range.max))) {
-          return TensorRtError("an optimization profile, input '" + range.name + "'", logger);
-        }
+  for (const Profile& ours : profiles) {
+    nvinfer1::IOptimizationProfile* profile = builder.createOptimizationProfile();
+    if (profile == nullptr) return TensorRtError("making an optimization profile", logger);
+    if (first == nullptr) first = profile;
+    for (size_t i = 0; i < ours.inputs.size(); ++i) {
+      const std::string name = InputName(i);
+      const InputRange& range = ours.inputs[i];
+      using Corner = nvinfer1::OptProfileSelector;
+      if (!profile->setDimensions(name.c_str(), Corner::kMIN, ToDims(range.min)) ||
+          !profile->setDimensions(name.c_str(), Corner::kOPT, ToDims(range.opt)) ||
+          !profile->setDimensions(name.c_str(), Corner::kMAX, ToDims(range.max))) {
+        return TensorRtError("an optimization profile, input '" + range.name + "'", logger);
       }
-      if (config.addOptimizationProfile(profile) < 0) {
-        return TensorRtError("adding an optimization profile", logger);
-      }
+    }
+    if (config.addOptimizationProfile(profile) < 0) {
+      return TensorRtError("adding an optimization profile", logger);
     }
   }
   return first;
@@ -182,6 +180,7 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   VERDICT_RETURN_IF_ERROR(SetConfig(graph, options, *config));
   NetworkOptions network_options;
   network_options.name_weights = options.refittable;
+  network_options.parser_forms = core.trials.parser_forms != 0;
   VERDICT_RETURN_IF_ERROR(BuildNetwork(graph, network_options, *network, storage));
 
   PlanHeader header = core.HeaderHere();
@@ -191,9 +190,7 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   if (options.refittable) header.constants = ConstantSums(graph);
   nvinfer1::IOptimizationProfile* first_profile = nullptr;
   if (HasOpenShapes(graph)) {
-    header.profile_copies = kProfileCopies;
-    VERDICT_ASSIGN_OR_RETURN(first_profile,
-                             AddProfiles(profiles, kProfileCopies, *builder, *config, logger));
+    VERDICT_ASSIGN_OR_RETURN(first_profile, AddProfiles(profiles, *builder, *config, logger));
   }
   DeviceBlob blob;
 #if NV_TENSORRT_MAJOR < 11

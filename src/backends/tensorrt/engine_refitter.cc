@@ -75,7 +75,6 @@ Result<std::vector<std::byte>> RefitEngine(DeviceCore& core, std::span<const std
     return FailedPrecondition("refit: the program was not built as refittable");
   }
   header.refittable = true;
-  header.profile_copies = file.header.profile_copies;
   header.constants = ConstantSums(graph);
   if (header.constants.size() != file.header.constants.size()) {
     return FailedPrecondition("refit: the graph has other constants than the program");

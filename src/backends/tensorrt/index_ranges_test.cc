@@ -22,6 +22,12 @@ Graph Parse(std::string_view text) {
 /// The reason why the last node is not supported; empty if it is.
 std::string Reason(const Graph& graph) { return SupportsNode(graph, graph.nodes.back()).message(); }
 
+void ExpectAllSupported(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    EXPECT_EQ(SupportsNode(graph, node).ToString(), "OK") << Graph::Describe(node);
+  }
+}
+
 TEST(IndexRanges, IndicesThatAreAnInputLieWithinTheTable) {
   const Graph graph = Parse(R"(graph "g" {
     input %ids: i64[N,4]
@@ -71,9 +77,7 @@ TEST(IndexRanges, ColumnsHaveTablesOfTheirOwn) {
     output %x
     output %y
   })");
-  for (const Node& node : graph.nodes) {
-    EXPECT_EQ(SupportsNode(graph, node).ToString(), "OK") << Graph::Describe(node);
-  }
+  ExpectAllSupported(graph);
   const auto ranges = IndexRanges(graph);
   ASSERT_EQ(ranges.size(), 2);
   EXPECT_EQ(ranges[0].axis, 1);
@@ -94,9 +98,7 @@ TEST(IndexRanges, OffsetsOfColumnsShiftWhatTheyMustLieIn) {
     %y: f32[N,2,2] = Gather(%table, %rows) {axis=0}
     output %y
   })");
-  for (const Node& node : graph.nodes) {
-    EXPECT_EQ(SupportsNode(graph, node).ToString(), "OK") << Graph::Describe(node);
-  }
+  ExpectAllSupported(graph);
   const auto ranges = IndexRanges(graph);
   ASSERT_EQ(ranges.size(), 2);
   EXPECT_EQ(ranges[0].begin, 0);

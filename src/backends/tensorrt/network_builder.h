@@ -16,6 +16,8 @@ Status SupportsNode(const Graph& graph, const Node& node);
 struct NetworkOptions {
   /// Names each constant's weights ("value:<id>") so that they can be refitted.
   bool name_weights = false;
+  /// As Trials::parser_forms.
+  bool parser_forms = false;
 };
 
 /// Memory that must live until the network has been built: converted weights.

@@ -45,6 +45,7 @@ class NetworkContext {
       : graph_(graph), options_(options), network_(network), storage_(storage) {}
 
   const Graph& graph() const { return graph_; }
+  const NetworkOptions& options() const { return options_; }
   nvinfer1::INetworkDefinition& network() { return network_; }
 
   /// Whose layers are added from now on (BuildNetwork calls it); null: none's.

@@ -119,7 +119,6 @@ Result<Profile> ProfileAround(const Graph& graph, std::span<const TensorView> in
 /// The program's outputs for the inputs, copied.
 Result<std::vector<Constant>> RunOnDevice(const Graph& graph, std::span<const TensorView> inputs) {
   Device& device = **TheDevice();
-  if (device.lost()) VERDICT_RETURN_IF_ERROR(device.Recover());
   VERDICT_ASSIGN_OR_RETURN(const Profile profile, ProfileAround(graph, inputs));
   DeviceBuildOptions options;
   options.tf32 = false;

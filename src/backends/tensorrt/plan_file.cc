@@ -10,8 +10,9 @@
 namespace verdict::tensorrt {
 namespace {
 
-constexpr char kMagic[] = "VDTRTP1\n";
+constexpr char kMagic[] = "VDTRTP2\n";
 constexpr size_t kMagicBytes = 8;
+constexpr char kOlderMagic[] = "VDTRTP1\n";  // each profile several times
 constexpr size_t kCrcOffset = 8;
 constexpr size_t kCheckedFrom = 12;
 constexpr size_t kFixedBytes = 56;
@@ -31,9 +32,6 @@ T At(std::span<const std::byte> bytes, size_t offset) {
   std::memcpy(&value, bytes.data() + offset, sizeof(value));
   return value;
 }
-
-/// More than any build makes; a file's number is not believed.
-constexpr uint32_t kMostProfileCopies = 64;
 
 Status Damaged(const std::string& what) {
   return DataLoss("device program: " + what + "; build the engine's device plan again");
@@ -74,7 +72,7 @@ std::vector<std::byte> WritePlanFile(const PlanHeader& header, std::span<const s
   Append<uint32_t>(bytes, 0);
   Append(bytes, header.tensorrt_version);
   Append(bytes, header.sm);
-  Append(bytes, header.profile_copies);
+  Append<uint32_t>(bytes, 0);
   Append(bytes, header.graph_hash);
   Append(bytes, header.profiles_hash);
   Append<uint64_t>(bytes, plan.size());
@@ -91,6 +89,10 @@ std::vector<std::byte> WritePlanFile(const PlanHeader& header, std::span<const s
 }
 
 Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes) {
+  if (bytes.size() >= kFixedBytes && std::memcmp(bytes.data(), kOlderMagic, kMagicBytes) == 0) {
+    return FailedPrecondition(
+        "device program: an older Verdict wrote it; build the engine's device plan again");
+  }
   if (bytes.size() < kFixedBytes || std::memcmp(bytes.data(), kMagic, kMagicBytes) != 0) {
     return Damaged("these are not its bytes");
   }
@@ -101,7 +103,6 @@ Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes) {
   PlanHeader& header = file.header;
   header.tensorrt_version = At<uint32_t>(bytes, 12);
   header.sm = At<uint32_t>(bytes, 16);
-  header.profile_copies = At<uint32_t>(bytes, 20);
   header.graph_hash = At<uint64_t>(bytes, 24);
   header.profiles_hash = At<uint64_t>(bytes, 32);
   const auto plan_bytes = At<uint64_t>(bytes, 40);
@@ -110,8 +111,7 @@ Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes) {
   std::span<const std::byte> rest = bytes.subspan(kFixedBytes);
   if (rest.size() / kConstantBytes < constants ||
       rest.size() - constants * kConstantBytes != plan_bytes || plan_bytes == 0 ||
-      flags > kRefittable || header.profile_copies == 0 ||
-      header.profile_copies > kMostProfileCopies) {
+      flags > kRefittable) {
     return Damaged("its header contradicts its size");
   }
   header.refittable = flags == kRefittable;

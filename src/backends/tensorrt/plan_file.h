@@ -14,11 +14,11 @@ namespace verdict::tensorrt {
 // are not what this machine made are refused before TensorRT, which trusts its plans, sees them.
 //
 //   bytes  what
-//   0-7    "VDTRTP1\n"
+//   0-7    "VDTRTP2\n"
 //   8-11   CRC32C of everything from byte 12 on
 //   12-15  TensorRT's version: 80503 is 8.5.3
 //   16-19  compute capability: 90 is 9.0
-//   20-23  copies of each profile (see kProfileCopies)
+//   20-23  0
 //   24-31  hash of the graph; 32-39 of the profiles
 //   40-47  bytes of the serialized plan
 //   48-51  number n of constants; 52-55 flags: 1: refittable
@@ -29,7 +29,6 @@ namespace verdict::tensorrt {
 struct PlanHeader {
   uint32_t tensorrt_version = 0;
   uint32_t sm = 0;
-  uint32_t profile_copies = 1;
   uint64_t graph_hash = 0;
   uint64_t profiles_hash = 0;
   bool refittable = false;
@@ -60,7 +59,8 @@ std::vector<PlanHeader::ConstantSum> ConstantSums(const Graph& graph);
 
 std::vector<std::byte> WritePlanFile(const PlanHeader& header, std::span<const std::byte> plan);
 
-/// Errors: kDataLoss: not such bytes, truncated, or any bit of them changed. Cost: O(bytes).
+/// Errors: kDataLoss: not such bytes, truncated, or any bit of them changed; kFailedPrecondition:
+/// as an older Verdict wrote them. Cost: O(bytes).
 Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes);
 
 /// OK if a program with header `program` runs where one would be built with header `here`. Errors:

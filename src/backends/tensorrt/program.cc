@@ -30,15 +30,7 @@ bool HasOpenShapes(const Graph& graph) {
 }
 
 Program::Program(std::shared_ptr<DeviceCore> core)
-    : core_(std::move(core)), allocator_(*core_->context) {
-  ++core_->programs;
-}
-
-Program::~Program() {
-  engine_.reset();
-  runtime_.reset();
-  --core_->programs;
-}
+    : core_(std::move(core)), allocator_(*core_->context) {}
 
 Result<std::shared_ptr<Program>> Program::Load(std::shared_ptr<DeviceCore> core,
                                                const PlanFile& file, const Graph& graph,
@@ -50,28 +42,32 @@ Result<std::shared_ptr<Program>> Program::Load(std::shared_ptr<DeviceCore> core,
   program->open_shapes_ = HasOpenShapes(graph);
   program->index_ranges_ = IndexRanges(graph);
   program->plan_bytes_ = file.plan.size();
-  program->copies_in_use_.resize(file.header.profile_copies);
   CudaContext& context = *program->core_->context;
   const std::lock_guard lock(program->core_->measuring);
   VERDICT_ASSIGN_OR_RETURN(const DeviceMemory before, context.Memory());
-  VERDICT_RETURN_IF_ERROR(program->Deserialize(file));
+  VERDICT_RETURN_IF_ERROR(program->MakeRuntime());
+  VERDICT_ASSIGN_OR_RETURN(program->engine_, program->Deserialize(file.plan));
   VERDICT_RETURN_IF_ERROR(program->CheckTensors(graph));
-  VERDICT_RETURN_IF_ERROR(program->CheckProfiles(file.header));
+  VERDICT_RETURN_IF_ERROR(program->CheckProfiles());
   VERDICT_ASSIGN_OR_RETURN(const DeviceMemory after, context.Memory());
   program->measured_bytes_ = std::max<int64_t>(
       0, static_cast<int64_t>(before.free_bytes) - static_cast<int64_t>(after.free_bytes));
   return program;
 }
 
-Status Program::Deserialize(const PlanFile& file) {
-  CudaContext& context = *core_->context;
-  VERDICT_RETURN_IF_ERROR(context.MakeCurrent());
+Status Program::MakeRuntime() {
+  VERDICT_RETURN_IF_ERROR(core_->context->MakeCurrent());
   core_->logger.TakeErrors();  // older ones
-  runtime_ = Own(core_->library.NewRuntime(core_->logger), context);
+  runtime_ = Own(core_->library.NewRuntime(core_->logger), *core_->context);
   if (runtime_ == nullptr) return TensorRtError("making a runtime", core_->logger);
   runtime_->setGpuAllocator(&allocator_);
-  engine_ = Own(runtime_->deserializeCudaEngine(file.plan.data(), file.plan.size()), context);
-  if (engine_ != nullptr) return OkStatus();
+  return OkStatus();
+}
+
+Result<Program::Engine> Program::Deserialize(std::span<const std::byte> plan) {
+  CudaContext& context = *core_->context;
+  Engine engine = Own(runtime_->deserializeCudaEngine(plan.data(), plan.size()), context);
+  if (engine != nullptr) return engine;
   Status status = TensorRtError("loading a device program", core_->logger);
   if (context.lost()) return context.LostStatus();
   if (allocator_.failed() && status.code() != StatusCode::kResourceExhausted) {
@@ -101,13 +97,14 @@ Status Program::CheckTensors(const Graph& graph) {
     }
     const auto conversion = ConversionOf(value.dtype, engine_->getTensorDataType(name.c_str()));
     if (!conversion.ok()) return Foreign(conversion.status().message());
-    tensors.push_back({std::move(name), value.dtype, *conversion});
+    tensors.push_back({std::move(name), value.name, value.dtype, *conversion});
     return OkStatus();
   };
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     VERDICT_RETURN_IF_ERROR(
         check(graph.inputs[i], InputName(i), nvinfer1::TensorIOMode::kINPUT, inputs_));
   }
+  for (const IndexRange& range : index_ranges_) inputs_[range.input].indexes = true;
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     VERDICT_RETURN_IF_ERROR(
         check(graph.outputs[i], OutputName(i), nvinfer1::TensorIOMode::kOUTPUT, outputs_));
@@ -115,47 +112,52 @@ Status Program::CheckTensors(const Graph& graph) {
   return OkStatus();
 }
 
-Status Program::CheckProfiles(const PlanHeader& header) {
+Status Program::CheckProfiles() {
   if (!open_shapes_) return OkStatus();
-  const auto count = static_cast<uint64_t>(std::max(0, engine_->getNbOptimizationProfiles()));
-  if (count != uint64_t{header.profile_copies} * profiles_.size()) {
+  const auto count = static_cast<size_t>(std::max(0, engine_->getNbOptimizationProfiles()));
+  if (count != profiles_.size()) {
     return Foreign("it has " + std::to_string(count) + " optimization profiles");
   }
-  for (uint32_t copy = 0; copy < header.profile_copies; ++copy) {
-    for (size_t p = 0; p < profiles_.size(); ++p) {
-      for (size_t i = 0; i < inputs_.size(); ++i) {
-        const auto shape = [&](nvinfer1::OptProfileSelector corner) {
-          return ToShape(
-              engine_->getProfileShape(inputs_[i].name.c_str(), ProfileIndex(copy, p), corner));
-        };
-        const auto min = shape(nvinfer1::OptProfileSelector::kMIN);
-        const auto max = shape(nvinfer1::OptProfileSelector::kMAX);
-        const InputRange& range = profiles_[p].inputs[i];
-        if (!min.ok() || !max.ok() || *min != range.min || *max != range.max) {
-          return Foreign("an optimization profile has other shapes");
-        }
+  for (size_t p = 0; p < profiles_.size(); ++p) {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const auto shape = [&](nvinfer1::OptProfileSelector corner) {
+        return ToShape(
+            engine_->getProfileShape(inputs_[i].name.c_str(), static_cast<int32_t>(p), corner));
+      };
+      const auto min = shape(nvinfer1::OptProfileSelector::kMIN);
+      const auto max = shape(nvinfer1::OptProfileSelector::kMAX);
+      const InputRange& range = profiles_[p].inputs[i];
+      if (!min.ok() || !max.ok() || *min != range.min || *max != range.max) {
+        return Foreign("an optimization profile has other shapes");
       }
     }
   }
   return OkStatus();
 }
 
-Result<uint32_t> Program::TakeProfileCopy() {
-  if (kProfilesAreShared || !open_shapes_) return 0U;
+Result<Program::Seat> Program::TakeSeat() {
   const std::lock_guard lock(mutex_);
-  const auto free = std::ranges::find(copies_in_use_, false);
-  if (free == copies_in_use_.end()) {
-    return ResourceExhausted("this TensorRT runs a program on " +
-                             std::to_string(copies_in_use_.size()) +
-                             " streams at most; use fewer streams, or TensorRT 8.6 or newer");
+  const auto number = static_cast<size_t>(std::ranges::find(taken_, false) - taken_.begin());
+  Engine copy;
+  if (number > 0 && open_shapes_ && !kContextsShareProfiles) {
+    const auto plan = Own(engine_->serialize(), *core_->context);
+    if (plan == nullptr) return TensorRtError("copying a device program", core_->logger);
+    VERDICT_ASSIGN_OR_RETURN(
+        copy, Deserialize({static_cast<const std::byte*>(plan->data()), plan->size()}));
   }
-  *free = true;
-  return static_cast<uint32_t>(free - copies_in_use_.begin());
+  if (number == taken_.size()) {
+    taken_.push_back(true);
+    copies_.emplace_back();
+  }
+  taken_[number] = true;
+  copies_[number] = std::move(copy);
+  return Seat{number, copies_[number] == nullptr ? engine_.get() : copies_[number].get()};
 }
 
-void Program::ReturnProfileCopy(uint32_t copy) {
+void Program::ReturnSeat(size_t number) {
   const std::lock_guard lock(mutex_);
-  copies_in_use_[copy] = false;
+  taken_[number] = false;
+  copies_[number].reset();
 }
 
 void Program::AddRunnerBytes(int64_t measured, int64_t asked) {

@@ -14,23 +14,16 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr size_t kAlignment = 256;  // what TensorRT's vectorized formats may want
+/// Large inputs that are not pinned are copied in pieces of this.
+constexpr size_t kPieceBytes = size_t{256} << 10U;
 /// Between two questions to the driver whether the stream still works, while spinning.
 constexpr auto kQueryInterval = std::chrono::microseconds(50);
 constexpr long kSleepNanoseconds = 20'000;
-
-size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 void Relax() {
 #ifdef __x86_64__
   __builtin_ia32_pause();
 #endif
-}
-
-int64_t Elements(const Shape& shape) {
-  int64_t elements = 1;
-  for (const Dim extent : shape.dims()) elements *= extent;
-  return elements;
 }
 
 /// Collects what TensorRT reports while it runs with a clock around each layer.
@@ -46,37 +39,6 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   std::vector<LayerTime> layers;
 };
 
-/// Calls visit(first element, count) for each run of elements that the range speaks of, of a dense
-/// tensor of this shape.
-template <typename Visit>
-void VisitRange(const IndexRange& range, const Shape& shape, const Visit& visit) {
-  if (range.axis < 0 || range.axis >= shape.rank()) {
-    visit(int64_t{0}, Elements(shape));
-    return;
-  }
-  int64_t outer = 1, inner = 1;
-  for (int axis = 0; axis < range.axis; ++axis) outer *= shape[axis];
-  for (int axis = range.axis + 1; axis < shape.rank(); ++axis) inner *= shape[axis];
-  const int64_t extent = shape[range.axis];
-  const int64_t begin = std::clamp<int64_t>(range.begin, 0, extent);
-  const int64_t end = std::clamp<int64_t>(range.end, begin, extent);
-  for (int64_t i = 0; i < outer; ++i) {
-    visit((i * extent + begin) * inner, (end - begin) * inner);
-  }
-}
-
-template <typename T>
-bool WithinRange(const TensorView& tensor, const IndexRange& range) {
-  const auto* values = static_cast<const T*>(tensor.data);
-  bool within = true;
-  VisitRange(range, tensor.shape, [&](int64_t first, int64_t count) {
-    for (int64_t i = first; i < first + count; ++i) {
-      within &= int64_t{values[i]} >= range.least && int64_t{values[i]} <= range.greatest;
-    }
-  });
-  return within;
-}
-
 }  // namespace
 
 Runner::Runner(std::shared_ptr<Program> program, const DeviceRunnerOptions& options)
@@ -87,13 +49,19 @@ Result<std::unique_ptr<DeviceRunner>> Runner::Create(std::shared_ptr<Program> pr
   std::unique_ptr<Runner> runner(new Runner(std::move(program), options));
   DeviceCore& core = runner->program_->core();
   const std::lock_guard lock(core.measuring);
-  VERDICT_ASSIGN_OR_RETURN(const DeviceMemory before, runner->cuda_.Memory());
+  // What is shared is not the runner's, whoever makes it grow.
+  const auto taken = [&]() -> Result<int64_t> {
+    VERDICT_ASSIGN_OR_RETURN(const DeviceMemory memory, runner->cuda_.Memory());
+    return static_cast<int64_t>(memory.total_bytes - memory.free_bytes) -
+           static_cast<int64_t>(core.lanes->bytes());
+  };
+  VERDICT_ASSIGN_OR_RETURN(const int64_t before, taken());
   VERDICT_RETURN_IF_ERROR(runner->Prepare());
-  VERDICT_ASSIGN_OR_RETURN(const DeviceMemory after, runner->cuda_.Memory());
-  runner->measured_bytes_ = std::max<int64_t>(
-      0, static_cast<int64_t>(before.free_bytes) - static_cast<int64_t>(after.free_bytes));
-  runner->asked_bytes_ = static_cast<int64_t>(
-      runner->scratch_.bytes() + runner->device_inputs_.bytes() + runner->device_outputs_.bytes());
+  VERDICT_ASSIGN_OR_RETURN(const int64_t after, taken());
+  runner->measured_bytes_ = std::max<int64_t>(0, after - before);
+  runner->asked_bytes_ =
+      static_cast<int64_t>(runner->scratch_.own_bytes() + runner->device_inputs_.bytes() +
+                           runner->device_outputs_.bytes());
   runner->program_->AddRunnerBytes(runner->measured_bytes_, runner->asked_bytes_);
   return std::unique_ptr<DeviceRunner>(std::move(runner));
 }
@@ -108,15 +76,14 @@ Runner::~Runner() {
     if (stream_ != nullptr) driver.cuStreamDestroy_v2(stream_);
   }
   contexts_.clear();
-  if (has_profile_copy_) program_->ReturnProfileCopy(profile_copy_);
+  if (seat_.engine != nullptr) program_->ReturnSeat(seat_.number);
   program_->AddRunnerBytes(-measured_bytes_, -asked_bytes_);
 }
 
 Status Runner::Prepare() {
   VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
   program_->core().logger.TakeErrors();  // older ones
-  VERDICT_ASSIGN_OR_RETURN(profile_copy_, program_->TakeProfileCopy());
-  has_profile_copy_ = true;
+  VERDICT_ASSIGN_OR_RETURN(seat_, program_->TakeSeat());
   VERDICT_RETURN_IF_ERROR(cuda_.Check(
       cuda_.driver().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "making a stream"));
   VERDICT_RETURN_IF_ERROR(MakeContexts());
@@ -133,14 +100,17 @@ Status Runner::Prepare() {
 }
 
 Status Runner::MakeContexts() {
-  nvinfer1::ICudaEngine& engine = program_->engine();
+  nvinfer1::ICudaEngine& engine = *seat_.engine;
 #if NV_TENSORRT_MAJOR * 100 + NV_TENSORRT_MINOR >= 1001
-  const auto scratch_bytes = static_cast<size_t>(engine.getDeviceMemorySizeV2());
+  const auto scratch_bytes = static_cast<uint64_t>(engine.getDeviceMemorySizeV2());
 #else
-  const auto scratch_bytes = static_cast<size_t>(engine.getDeviceMemorySize());
+  const auto scratch_bytes = static_cast<uint64_t>(engine.getDeviceMemorySize());
 #endif
   // One scratch for the contexts of all profiles: they run on one stream.
-  VERDICT_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Allocate(cuda_, scratch_bytes));
+  DeviceCore& core = program_->core();
+  VERDICT_ASSIGN_OR_RETURN(scratch_,
+                           Scratch::Allocate(cuda_, *core.lanes, seat_.number, scratch_bytes,
+                                             core.trials.shared_scratch_bytes));
   const size_t profiles = program_->profiles().size();
   for (size_t p = 0; p < profiles; ++p) {
 #if NV_TENSORRT_MAJOR >= 10
@@ -159,7 +129,7 @@ Status Runner::MakeContexts() {
 #endif
     // Fixed shapes have no profile to choose: any number of contexts share the one there is.
     if (program_->open_shapes() &&
-        !context->setOptimizationProfileAsync(program_->ProfileIndex(profile_copy_, p), stream_)) {
+        !context->setOptimizationProfileAsync(static_cast<int32_t>(p), stream_)) {
       return EnqueueError("choosing an optimization profile");
     }
     VERDICT_RETURN_IF_ERROR(
@@ -172,16 +142,14 @@ Status Runner::MakeContexts() {
 Status Runner::Allocate() {
   const size_t num_inputs = program_->inputs().size();
   const size_t num_outputs = program_->outputs().size();
-  layout_.inputs.resize(num_inputs);
-  layout_.outputs.resize(num_outputs);
-  layout_.input_offsets.resize(num_inputs);
-  layout_.output_offsets.resize(num_outputs);
+  layout_ = MakeRunLayout(num_inputs, num_outputs);
   shapes_.resize(num_inputs);
   views_.resize(num_outputs);
   converted_.resize(num_outputs);
   size_t input_bytes = 0, output_bytes = 0;
+  bool has_large = false;
   for (size_t p = 0; p < contexts_.size(); ++p) {
-    Layout layout = layout_;
+    RunLayout layout = layout_;
     for (size_t i = 0; i < num_inputs; ++i) {
       layout.inputs[i] = program_->profiles()[p].inputs[i].max;
       if (!contexts_[p]->setInputShape(program_->inputs()[i].name.c_str(),
@@ -190,7 +158,8 @@ Status Runner::Allocate() {
       }
     }
     VERDICT_RETURN_IF_ERROR(ReadOutputShapes(*contexts_[p], layout));
-    PlaceTensors(layout);
+    Place(layout);
+    has_large = has_large || std::ranges::count(layout.is_large, true) > 0;
     input_bytes = std::max(input_bytes, layout.input_bytes);
     output_bytes = std::max(output_bytes, layout.output_bytes);
     for (size_t o = 0; o < num_outputs; ++o) {
@@ -204,6 +173,16 @@ Status Runner::Allocate() {
   VERDICT_ASSIGN_OR_RETURN(host_inputs_, PinnedBuffer::Allocate(cuda_, input_bytes));
   VERDICT_ASSIGN_OR_RETURN(host_outputs_, PinnedBuffer::Allocate(cuda_, output_bytes));
   VERDICT_ASSIGN_OR_RETURN(done_, PinnedBuffer::Allocate(cuda_, sizeof(uint32_t)));
+  if (has_large && !options_.caller_memory.empty()) {
+    auto pinned = PinnedRange::Pin(cuda_, options_.caller_memory);
+    if (pinned.ok()) {
+      caller_memory_ = *std::move(pinned);
+    } else if (cuda_.lost()) {
+      return pinned.status();
+    } else {
+      program_->core().Log("inputs are copied once more: " + pinned.status().message());
+    }
+  }
   // Some drivers have the call and refuse it; then the stream is asked instead.
   const CudaDriver& driver = cuda_.driver();
   writes_done_ = driver.cuStreamWriteValue32_v2 != nullptr &&
@@ -211,32 +190,20 @@ Status Runner::Allocate() {
   return cuda_.Check(driver.cuStreamSynchronize(stream_), "preparing a runner");
 }
 
-Status Runner::ReadOutputShapes(nvinfer1::IExecutionContext& context, Layout& layout) const {
+Status Runner::ReadOutputShapes(nvinfer1::IExecutionContext& context, RunLayout& layout) const {
   for (size_t o = 0; o < layout.outputs.size(); ++o) {
     const char* name = program_->outputs()[o].name.c_str();
     VERDICT_ASSIGN_OR_RETURN(layout.outputs[o], ToShape(context.getTensorShape(name)));
     if (!layout.outputs[o].IsStatic()) {
-      return InvalidArgument("the shape of output " + std::to_string(o) +
-                             " depends on the inputs' contents; run it on the CPU");
+      return InvalidArgument("the shape of output '" + program_->outputs()[o].label +
+                             "' depends on the inputs' contents; run it on the CPU");
     }
   }
   return OkStatus();
 }
 
-void Runner::PlaceTensors(Layout& layout) const {
-  const auto place = [](const std::vector<EngineTensor>& tensors, const std::vector<Shape>& shapes,
-                        std::vector<size_t>& offsets) {
-    size_t end = 0, used = 0;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      offsets[i] = end;
-      used = end + static_cast<size_t>(Elements(shapes[i])) *
-                       DeviceElementSize(tensors[i].dtype, tensors[i].conversion);
-      end = Aligned(used);
-    }
-    return used;
-  };
-  layout.input_bytes = place(program_->inputs(), layout.inputs, layout.input_offsets);
-  layout.output_bytes = place(program_->outputs(), layout.outputs, layout.output_offsets);
+void Runner::Place(RunLayout& layout) const {
+  PlaceTensors(program_->inputs(), program_->outputs(), program_->core().trials, layout);
 }
 
 Status Runner::SetShapes(std::span<const Shape> shapes) {
@@ -259,7 +226,7 @@ Status Runner::SetShapes(std::span<const Shape> shapes) {
     }
   }
   VERDICT_RETURN_IF_ERROR(ReadOutputShapes(context, layout_));
-  PlaceTensors(layout_);
+  Place(layout_);
   bool fits =
       layout_.input_bytes <= host_inputs_.bytes() && layout_.output_bytes <= host_outputs_.bytes();
   for (size_t o = 0; o < converted_.size(); ++o) {
@@ -271,19 +238,28 @@ Status Runner::SetShapes(std::span<const Shape> shapes) {
         "these shapes need more memory than the profile's largest ones; run them "
         "on the CPU");
   }
-  const auto set = [&](const std::vector<EngineTensor>& tensors, const DeviceBuffer& block,
-                       const std::vector<size_t>& offsets) {
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      void* address = reinterpret_cast<void*>(block.address() + offsets[i]);
-      if (!context.setTensorAddress(tensors[i].name.c_str(), address)) return false;
-    }
-    return true;
-  };
-  if (!set(program_->inputs(), device_inputs_, layout_.input_offsets) ||
-      !set(program_->outputs(), device_outputs_, layout_.output_offsets)) {
-    return EnqueueError("setting addresses");
-  }
+  VERDICT_RETURN_IF_ERROR(SetAddresses(context));
   current_ = &context;
+  return OkStatus();
+}
+
+Status Runner::SetAddresses(nvinfer1::IExecutionContext& context) {
+  const auto set = [&](const EngineTensor& tensor, CUdeviceptr block, size_t offset) -> Status {
+    void* address = reinterpret_cast<void*>(block + offset);
+    if (context.setTensorAddress(tensor.name.c_str(), address)) return OkStatus();
+    return EnqueueError("setting addresses");
+  };
+  for (size_t i = 0; i < layout_.inputs.size(); ++i) {
+    const bool in_place = layout_.reads_pinned && !layout_.is_large[i];
+    VERDICT_RETURN_IF_ERROR(set(program_->inputs()[i],
+                                in_place ? host_inputs_.address() : device_inputs_.address(),
+                                layout_.input_offsets[i]));
+  }
+  const CUdeviceptr outputs =
+      layout_.writes_pinned ? host_outputs_.address() : device_outputs_.address();
+  for (size_t o = 0; o < layout_.outputs.size(); ++o) {
+    VERDICT_RETURN_IF_ERROR(set(program_->outputs()[o], outputs, layout_.output_offsets[o]));
+  }
   return OkStatus();
 }
 
@@ -293,9 +269,9 @@ Status Runner::Capture(std::vector<Shape> shapes) {
                            " inputs, the program has " + std::to_string(program_->inputs().size()));
   }
   VERDICT_RETURN_IF_ERROR(SetShapes(shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) FillPadding(i, layout_, 0);
+  VERDICT_RETURN_IF_ERROR(FillWithPadding(layout_));
   // Once plainly: what is made on first use must not be made while capturing.
-  VERDICT_RETURN_IF_ERROR(Enqueue());
+  VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] { return Enqueue(); }));
   VERDICT_RETURN_IF_ERROR(Wait());
   const CudaDriver& driver = cuda_.driver();
   // Other threads may allocate meanwhile: only what this one does counts.
@@ -321,8 +297,13 @@ Status Runner::Capture(std::vector<Shape> shapes) {
   captured.layout = layout_;
   captured_.push_back(std::move(captured));
   // The first launch uploads the graph, which no request is to wait for.
-  VERDICT_RETURN_IF_ERROR(
-      cuda_.Check(driver.cuGraphLaunch(captured_.back().graph, stream_), "launching a graph"));
+  return Launch(captured_.back());
+}
+
+Status Runner::Launch(const Captured& captured) {
+  VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] {
+    return cuda_.Check(cuda_.driver().cuGraphLaunch(captured.graph, stream_), "launching a graph");
+  }));
   return Wait();
 }
 
@@ -334,13 +315,13 @@ Status Runner::CheckInputs(std::span<const TensorView> inputs) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const EngineTensor& tensor = program_->inputs()[i];
     if (inputs[i].dtype != tensor.dtype) {
-      return InvalidArgument("input " + std::to_string(i) + " is of type " +
-                             std::string(DataTypeName(tensor.dtype)) + ", not " +
-                             std::string(DataTypeName(inputs[i].dtype)));
+      return InvalidArgument("input '" + tensor.label + "' is of type " +
+                             std::string(DataTypeName(inputs[i].dtype)) + ", the program takes " +
+                             std::string(DataTypeName(tensor.dtype)));
     }
     for (const Dim extent : inputs[i].shape.dims()) {
       if (extent <= 0) {
-        return InvalidArgument("input " + std::to_string(i) + " is empty; run it on the CPU");
+        return InvalidArgument("input '" + tensor.label + "' is empty; run it on the CPU");
       }
     }
   }
@@ -371,78 +352,79 @@ const Runner::Captured* Runner::FindCaptured(std::span<const TensorView> inputs)
   return found == captured_.end() ? nullptr : &*found;
 }
 
-Status Runner::CheckIndices(size_t input, const TensorView& tensor) const {
+Status Runner::FillInputs(std::span<const TensorView> inputs, const RunLayout& layout) {
   for (const IndexRange& range : program_->index_ranges()) {
-    if (range.input != input) continue;
-    bool within = true;
-    switch (tensor.dtype) {
-      case DataType::kInt64:
-        within = WithinRange<int64_t>(tensor, range);
-        break;
-      case DataType::kInt32:
-        within = WithinRange<int32_t>(tensor, range);
-        break;
-      case DataType::kInt8:
-        within = WithinRange<int8_t>(tensor, range);
-        break;
-      case DataType::kUInt8:
-        within = WithinRange<uint8_t>(tensor, range);
-        break;
-      default:
-        break;
-    }
-    if (!within) {
-      return InvalidArgument("input " + std::to_string(input) + " has an index outside [" +
-                             std::to_string(range.least) + ", " + std::to_string(range.greatest) +
-                             "]");
-    }
+    VERDICT_RETURN_IF_ERROR(
+        CheckIndices(range, program_->inputs()[range.input], inputs[range.input]));
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (layout.is_large[i]) continue;
+    const EngineTensor& tensor = program_->inputs()[i];
+    std::byte* to = host_inputs_.data() + layout.input_offsets[i];
+    const int64_t given = inputs[i].size();
+    VERDICT_RETURN_IF_ERROR(
+        CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
+            .WithContext("input '" + tensor.label + "'"));
+    if (Elements(layout.inputs[i]) == given) continue;
+    FillPadding(program_->index_ranges(), i, tensor, layout.inputs[i], given, to);
+  }
+  // Last: nothing is on its way when an input above is refused.
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!layout.is_large[i]) continue;
+    const size_t size = ElementSize(inputs[i].dtype);
+    const size_t given = static_cast<size_t>(inputs[i].size()) * size;
+    const size_t wanted = static_cast<size_t>(Elements(layout.inputs[i])) * size;
+    const size_t offset = layout.input_offsets[i];
+    VERDICT_RETURN_IF_ERROR(SendLarge(inputs[i].data, given, offset));
+    if (given == wanted) continue;
+    VERDICT_RETURN_IF_ERROR(
+        cuda_.Check(cuda_.driver().cuMemsetD8Async(device_inputs_.address() + offset + given, 0,
+                                                   wanted - given, stream_),
+                    "padding an input"));
   }
   return OkStatus();
 }
 
-void Runner::FillPadding(size_t input, const Layout& layout, int64_t first) {
-  const EngineTensor& tensor = program_->inputs()[input];
-  const Shape& shape = layout.inputs[input];
-  std::byte* data = host_inputs_.data() + layout.input_offsets[input];
-  const size_t size = DeviceElementSize(tensor.dtype, tensor.conversion);
-  std::memset(data + static_cast<size_t>(first) * size, 0,
-              static_cast<size_t>(Elements(shape) - first) * size);
-  for (const IndexRange& range : program_->index_ranges()) {
-    if (range.input != input || (range.least <= 0 && range.greatest >= 0)) continue;
-    VisitRange(range, shape, [&](int64_t begin, int64_t count) {
-      // Little-endian: the first bytes of a wider integer are the narrower one.
-      for (int64_t i = std::max(begin, first); i < begin + count; ++i) {
-        std::memcpy(data + static_cast<size_t>(i) * size, &range.least, size);
-      }
-    });
+Status Runner::SendLarge(const void* from, size_t bytes, size_t offset) {
+  const CUdeviceptr to = device_inputs_.address() + offset;
+  const auto send = [&](const void* pinned, size_t begin, size_t count) {
+    return cuda_.Check(cuda_.driver().cuMemcpyHtoDAsync_v2(to + begin, pinned, count, stream_),
+                       "copying inputs");
+  };
+  if (caller_memory_.Holds(from, bytes)) return send(from, 0, bytes);
+  const auto* source = static_cast<const std::byte*>(from);
+  for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
+    std::byte* piece = host_inputs_.data() + offset + begin;
+    const size_t count = std::min(kPieceBytes, bytes - begin);
+    std::memcpy(piece, source + begin, count);
+    VERDICT_RETURN_IF_ERROR(send(piece, begin, count));
   }
+  return OkStatus();
 }
 
-Status Runner::FillInputs(std::span<const TensorView> inputs, const Layout& layout) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    VERDICT_RETURN_IF_ERROR(CheckIndices(i, inputs[i]));
+Status Runner::FillWithPadding(const RunLayout& layout) {
+  for (size_t i = 0; i < layout.inputs.size(); ++i) {
     const EngineTensor& tensor = program_->inputs()[i];
-    std::byte* to = host_inputs_.data() + layout.input_offsets[i];
-    const int64_t given = inputs[i].size();
-    const int64_t wanted = Elements(layout.inputs[i]);
+    std::byte* const data = host_inputs_.data() + layout.input_offsets[i];
+    FillPadding(program_->index_ranges(), i, tensor, layout.inputs[i], 0, data);
+    if (!layout.is_large[i]) continue;
+    const auto elements = static_cast<size_t>(Elements(layout.inputs[i]));
     VERDICT_RETURN_IF_ERROR(
-        CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
-            .WithContext(tensor.name));
-    if (wanted > given) FillPadding(i, layout, given);
+        SendLarge(data, elements * ElementSize(tensor.dtype), layout.input_offsets[i]));
   }
   return OkStatus();
 }
 
 Status Runner::Enqueue() {
   const CudaDriver& driver = cuda_.driver();
-  if (layout_.input_bytes > 0) {
+  if (layout_.small_bytes > 0 && !layout_.reads_pinned) {
     VERDICT_RETURN_IF_ERROR(
         cuda_.Check(driver.cuMemcpyHtoDAsync_v2(device_inputs_.address(), host_inputs_.data(),
-                                                layout_.input_bytes, stream_),
+                                                layout_.small_bytes, stream_),
                     "copying inputs"));
   }
   if (!current_->enqueueV3(stream_)) return EnqueueError("running");
-  if (layout_.output_bytes == 0) return OkStatus();
+  if (layout_.output_bytes == 0 || layout_.writes_pinned) return OkStatus();
   return cuda_.Check(driver.cuMemcpyDtoHAsync_v2(host_outputs_.data(), device_outputs_.address(),
                                                  layout_.output_bytes, stream_),
                      "copying outputs");
@@ -503,7 +485,7 @@ Status Runner::Wait() {
   }
 }
 
-std::span<const TensorView> Runner::Outputs(const Layout& layout, int64_t rows) {
+std::span<const TensorView> Runner::Outputs(const RunLayout& layout, int64_t rows) {
   for (size_t o = 0; o < views_.size(); ++o) {
     const EngineTensor& tensor = program_->outputs()[o];
     Shape shape = layout.outputs[o];
@@ -525,9 +507,7 @@ Result<std::span<const TensorView>> Runner::Run(std::span<const TensorView> inpu
   VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
   if (const Captured* captured = FindCaptured(inputs); captured != nullptr) {
     VERDICT_RETURN_IF_ERROR(FillInputs(inputs, captured->layout));
-    VERDICT_RETURN_IF_ERROR(
-        cuda_.Check(cuda_.driver().cuGraphLaunch(captured->graph, stream_), "launching a graph"));
-    VERDICT_RETURN_IF_ERROR(Wait());
+    VERDICT_RETURN_IF_ERROR(Launch(*captured));
     const bool padded = !inputs.empty() && inputs[0].shape != captured->layout.inputs[0];
     return Outputs(captured->layout, padded ? inputs[0].shape[0] : -1);
   }
@@ -539,7 +519,7 @@ Status Runner::RunPlainly(std::span<const TensorView> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) shapes_[i] = inputs[i].shape;
   VERDICT_RETURN_IF_ERROR(SetShapes(shapes_));
   VERDICT_RETURN_IF_ERROR(FillInputs(inputs, layout_));
-  VERDICT_RETURN_IF_ERROR(Enqueue());
+  VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] { return Enqueue(); }));
   return Wait();
 }
 

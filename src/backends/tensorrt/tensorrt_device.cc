@@ -1,5 +1,6 @@
 #include "backends/tensorrt/tensorrt_device.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "backends/tensorrt/engine_builder.h"
@@ -12,7 +13,11 @@ Result<std::unique_ptr<Device>> TensorRtDevice::Open(const DeviceOptions& option
   VERDICT_ASSIGN_OR_RETURN(const CudaDriver* driver, OpenCudaDriver());
   VERDICT_ASSIGN_OR_RETURN(const TensorRtLibrary* library, TensorRtLibrary::Open());
   auto core = std::make_shared<DeviceCore>(*library, options);
-  VERDICT_ASSIGN_OR_RETURN(core->context, CudaContext::Open(*driver, options.index));
+  const char* const trials = std::getenv("VERDICT_TENSORRT_TRIALS");
+  VERDICT_ASSIGN_OR_RETURN(core->trials, ParseTrials(trials == nullptr ? "" : trials));
+  VERDICT_ASSIGN_OR_RETURN(core->context,
+                           CudaContext::Open(*driver, options.index, core->trials.stack_bytes));
+  core->lanes = std::make_unique<ScratchLanes>(*core->context);
   VERDICT_ASSIGN_OR_RETURN(const DeviceMemory memory, core->context->Memory());
   std::unique_ptr<TensorRtDevice> device(new TensorRtDevice(std::move(core)));
   const CudaContext& context = *device->core_->context;
@@ -61,14 +66,18 @@ Result<std::vector<std::byte>> TensorRtDevice::Refit(std::span<const std::byte> 
   return RefitEngine(*core_, bytes, graph);
 }
 
+Result<DeviceMemory> TensorRtDevice::memory() const {
+  VERDICT_ASSIGN_OR_RETURN(DeviceMemory memory, core_->context->Memory());
+  memory.shared_bytes = core_->lanes->bytes();
+  return memory;
+}
+
 Status TensorRtDevice::Recover() {
-  const std::lock_guard lock(core_->turns);
-  if (const int programs = core_->programs; programs > 0) {
-    return FailedPrecondition("recovering the device: " + std::to_string(programs) +
-                              " programs are still held; let go of them first");
-  }
-  static_cast<void>(core_->builder.release());  // see DeleteInContext
-  return core_->context->Recreate();
+  // Measured with 8.5.3: whoever loads TensorRT's programs again after a loss, in another context
+  // of the same process, crashes within its libraries.
+  return Unimplemented(
+      "TensorRT does not come back in a process whose device was lost: start the process again, or "
+      "have the device in a worker process (device.isolation: process)");
 }
 
 Status TensorRtDevice::InjectFault(const std::string& kind) {

@@ -22,7 +22,7 @@ class TensorRtDevice final : public Device {
                                               std::span<const Profile> profiles) override;
   Result<std::vector<std::byte>> Refit(std::span<const std::byte> bytes,
                                        const Graph& graph) override;
-  Result<DeviceMemory> memory() const override { return core_->context->Memory(); }
+  Result<DeviceMemory> memory() const override;
   bool lost() const override { return core_->context->lost(); }
   Status Recover() override;
   Status InjectFault(const std::string& kind) override;

@@ -34,6 +34,7 @@ std::optional<DeviceSample> SampleDevice(const ServingDevice& device, const Mode
     sample.evictions = totals.evictions;
     sample.rebuilds = totals.rebuilds;
     sample.memory_limit_bytes = totals.limit_bytes;
+    sample.memory_shared_bytes = totals.shared_bytes;
   }
   for (const auto& [name, versions] : models.models()) {
     for (const ModelVersion& version : versions) {

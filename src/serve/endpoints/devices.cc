@@ -68,6 +68,7 @@ Status HandleDevices(Service& service, const Call& call, Reply* reply) {
       AppendField(&body, "memory_bytes", info.memory_bytes);
       AppendField(&body, "memory_limit_bytes", totals.limit_bytes);
       AppendField(&body, "memory_used_bytes", totals.used_bytes);
+      AppendField(&body, "memory_shared_bytes", totals.shared_bytes);
       AppendField(&body, "faults", totals.faults);
       AppendField(&body, "recoveries", totals.recoveries);
       AppendField(&body, "evictions", totals.evictions);

@@ -1,0 +1,148 @@
+// Runs with other numbers than those that are built in (trials.h): the same scores, and how fast.
+// Each device is in a worker process, which reads them when it opens it.
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "backends/tensorrt/device_fixture_test.h"
+#include "runtime/device_worker/remote_device.h"
+
+namespace verdict::tensorrt {
+namespace {
+
+class DeviceTrials : public DeviceTest {
+ protected:
+  std::unique_ptr<Device> OpenWith(const char* trials) {
+    ::setenv("VERDICT_TENSORRT_TRIALS", trials, 1);
+    DeviceOptions options;
+    options.run_timeout_ms = kRunTimeoutMs;
+    options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    auto opened = OpenDeviceInWorker("tensorrt", VERDICT_PLUGIN_FOLDER, options, {});
+    ::unsetenv("VERDICT_TENSORRT_TRIALS");
+    EXPECT_TRUE(opened.ok()) << opened.status().ToString();
+    return opened.ok() ? *std::move(opened) : nullptr;
+  }
+  /// "" or what is wrong, of batches that are captured, padded and neither.
+  std::string Compare3(DeviceRunner& runner, uint32_t seed) {
+    for (const int64_t rows : {8, 3, 20}) {
+      std::string wrong = Compare(runner, graph_, rows, seed, 1e-5);
+      if (!wrong.empty()) return std::to_string(rows) + " rows: " + wrong;
+    }
+    return "";
+  }
+
+  const Graph graph_ = Mlp();
+  const DeviceRunnerOptions options_{.captured_shapes = Captured({1, 8}), .rows_independent = true};
+};
+
+TEST_F(DeviceTrials, HowInputsAndOutputsTravelChangesNoScore) {
+  // 0 and huge: never and always.
+  for (const char* trials :
+       {"zero_copy_bytes=0", "zero_copy_bytes=1000000000", "zero_copy_bytes=0,large_input_bytes=1",
+        "zero_copy_bytes=1000000000,large_input_bytes=1", ""}) {
+    const auto device = OpenWith(trials);
+    ASSERT_NE(device, nullptr);
+    const auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
+    ASSERT_TRUE(program.ok()) << program.status().ToString();
+    const auto runner = (*program)->NewRunner(options_);
+    ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+    for (uint32_t seed = 0; seed < 20; ++seed) EXPECT_EQ(Compare3(**runner, seed), "") << trials;
+    for (const int64_t rows : {1, 8}) {
+      const Constant x = RandomRows(rows, 7);
+      const std::vector<TensorView> inputs = {x.view()};
+      std::vector<double> micros;
+      for (int i = 0; i < 2000; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        ASSERT_TRUE((*runner)->Run(inputs).ok());
+        micros.push_back(1e6 * SecondsSince(start));
+      }
+      std::ranges::sort(micros);
+      std::printf("'%s', %d rows: p50 %.1f us, p99 %.1f us\n", trials, static_cast<int>(rows),
+                  micros[micros.size() / 2], micros[micros.size() * 99 / 100]);
+    }
+  }
+}
+
+TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
+  const auto device = OpenWith("shared_scratch_bytes=1");
+  ASSERT_NE(device, nullptr);
+  const auto report = [&](const char* when) {
+    const auto memory = device->memory();
+    ASSERT_TRUE(memory.ok()) << memory.status().ToString();
+    std::printf("%s: shared %.1f MiB, free %.1f MiB\n", when,
+                static_cast<double>(memory->shared_bytes) / 1048576,
+                static_cast<double>(memory->free_bytes) / 1048576);
+  };
+  // Another program, which needs more scratch: it comes and goes while the others run.
+  const std::vector<Profile> wide = {Rows(graph_, 1, 8192, 32768)};
+  const auto wide_blob = device_->Build(graph_, wide, Exact());
+  ASSERT_TRUE(wide_blob.ok()) << wide_blob.status().ToString();
+  std::vector<std::shared_ptr<DeviceProgram>> programs;
+  std::vector<std::unique_ptr<DeviceRunner>> runners;
+  for (int p = 0; p < 3; ++p) {
+    auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
+    ASSERT_TRUE(program.ok()) << program.status().ToString();
+    programs.push_back(*std::move(program));
+    for (int r = 0; r < 2; ++r) {
+      auto runner = programs.back()->NewRunner(options_);
+      ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+      runners.push_back(*std::move(runner));
+    }
+  }
+  report("three programs, two runners each");
+  std::atomic<bool> stop = false;
+  std::vector<std::string> wrong(runners.size());
+  std::vector<int> runs(runners.size());
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < runners.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (uint32_t seed = 0; !stop && wrong[t].empty(); ++seed, ++runs[t]) {
+        wrong[t] = Compare3(*runners[t], static_cast<uint32_t>(t) * 1000 + seed);
+      }
+    });
+  }
+  for (int i = 0; i < 5; ++i) {
+    const auto program = device->Load(wide_blob->bytes, graph_, wide);
+    EXPECT_TRUE(program.ok()) << program.status().ToString();
+    if (!program.ok()) break;
+    DeviceRunnerOptions options = options_;
+    options.captured_shapes = Captured({32768});
+    const auto runner = (*program)->NewRunner(options);
+    EXPECT_TRUE(runner.ok()) << runner.status().ToString();
+    if (!runner.ok()) break;
+    EXPECT_EQ(Compare(**runner, graph_, 32768, 7, 1e-5), "");
+    if (i == 0) report("and one of 32,768 rows");
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  for (size_t t = 0; t < runners.size(); ++t) {
+    EXPECT_EQ(wrong[t], "");
+    EXPECT_GT(runs[t], 0);
+  }
+  report("without it");
+}
+
+TEST_F(DeviceTrials, SmallerStacksChangeNoScore) {
+  for (const char* trials : {"", "stack_bytes=512", "stack_bytes=256", "stack_bytes=128"}) {
+    const auto before = device_->memory();
+    const auto device = OpenWith(trials);
+    ASSERT_NE(device, nullptr);
+    const auto opened = device_->memory();
+    const auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
+    ASSERT_TRUE(program.ok()) << program.status().ToString();
+    const auto runner = (*program)->NewRunner(options_);
+    ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+    EXPECT_EQ(Compare3(**runner, 3), "");
+    const auto loaded = device_->memory();
+    ASSERT_TRUE(before.ok() && opened.ok() && loaded.ok());
+    std::printf(
+        "'%s': the process takes %.0f MiB, with a program and its runner %.0f MiB\n", trials,
+        (static_cast<double>(before->free_bytes) - static_cast<double>(opened->free_bytes)) /
+            1048576,
+        (static_cast<double>(before->free_bytes) - static_cast<double>(loaded->free_bytes)) /
+            1048576);
+  }
+}
+
+}  // namespace
+}  // namespace verdict::tensorrt

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace verdict::tensorrt {
+
+/// Numbers that have been reasoned and not yet measured on every kind of card: to try others there
+/// without a build, and not for users. VERDICT_TENSORRT_TRIALS="zero_copy_bytes=0,stack_bytes=256"
+/// is read when a device is opened.
+struct Trials {
+  /// Inputs of a run that are together no more than this are read where they lie in pinned memory,
+  /// and outputs written there, without copies.
+  uint64_t zero_copy_bytes = 4096;
+  /// An input of at least this goes to the card by copies of its own: in pieces, or straight from
+  /// memory of the caller's that is pinned.
+  uint64_t large_input_bytes = uint64_t{64} << 10U;
+  /// Scratch of at least this is shared, and its users take turns.
+  uint64_t shared_scratch_bytes = uint64_t{4} << 20U;
+  /// Stack of each of the card's threads, which the driver keeps memory for; 0: the driver's own.
+  uint64_t stack_bytes = 0;
+  /// 1: layers in the form in which TensorRT's ONNX parser has them, where there are several.
+  uint64_t parser_forms = 0;
+};
+
+/// Errors: kInvalidArgument: not a list of name=number, or no such name.
+Result<Trials> ParseTrials(std::string_view text);
+
+}  // namespace verdict::tensorrt
