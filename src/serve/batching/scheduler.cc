@@ -1,6 +1,7 @@
 #include "serve/batching/scheduler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -82,7 +83,7 @@ struct Scheduler::Core {
   std::mutex mutex;
   std::condition_variable work_ready, expiry_changed;
   bool stopping = false;
-  int idle = 0;                             // compute threads that wait for work
+  std::atomic<int> idle{0};                 // compute threads that wait for work; read by anyone
   Clock::time_point armed_work = kNever;    // a compute thread looks again then
   Clock::time_point armed_expiry = kNever;  // the watching thread does
   std::vector<std::shared_ptr<ModelQueue>> queues;
@@ -457,6 +458,8 @@ Status Scheduler::Foresee(ModelQueue& queue, Clock::time_point deadline) {
   const Clock::time_point now = Clock::now();
   return queue.CheckTime(job, now, core_->UntilFree(queue, now));
 }
+
+bool Scheduler::has_idle_thread() const { return core_->idle.load(std::memory_order_relaxed) > 0; }
 
 void Scheduler::Hurry(const ModelQueue* queue) {
   {

@@ -57,6 +57,9 @@ class Scheduler {
   /// scheduler holds it no more. Cost: O(1), amortized.
   bool Cancel(ModelQueue& queue, Job& job);
 
+  /// True if a compute thread waits for work. Threads: any.
+  bool has_idle_thread() const;
+
   /// From now on no request of the model (null: of any) waits for others to share its batch: none
   /// will come, or there is no time.
   void Hurry(const ModelQueue* queue = nullptr);

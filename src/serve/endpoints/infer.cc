@@ -119,7 +119,7 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
       service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed);
   reply->retry_after = refusal.retry_after;
   VERDICT_RETURN_IF_ERROR(refusal.status);
-  if (!RunsHere(model, record->rows, record->phases.begin)) {
+  if (!RunsHere(service, model, record->rows, record->phases.begin)) {
     const Status queued = Queue(service, call, *record);
     reply->retry_after = RetryAfter(queued);
     VERDICT_RETURN_IF_ERROR(queued);

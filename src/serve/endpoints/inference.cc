@@ -81,7 +81,8 @@ int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs) {
   return inputs[0].shape[0];
 }
 
-bool RunsHere(const LoadedModel& model, int64_t rows, Clock::time_point begin) {
+bool RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
+              Clock::time_point begin) {
   using OwnThread = LoadedModel::OwnThread;
   const OwnThread own_thread = model.own_thread();
   const ModelQueue& queue = *model.queue();
@@ -89,7 +90,7 @@ bool RunsHere(const LoadedModel& model, int64_t rows, Clock::time_point begin) {
   if (own_thread == OwnThread::kAlways) return true;
   // What no batch takes is the queue's to refuse.
   return found_idle + 1 >= kAloneInARow && begin - idle_since >= kBusyWithin &&
-         rows <= queue.max_rows() && queue.quiet();
+         rows <= queue.max_rows() && queue.quiet() && service.scheduler().has_idle_thread();
 }
 
 void EndOfInference(Clock::time_point begin) {

@@ -34,8 +34,10 @@ inline constexpr int kAloneInARow = 4;
 /// True if the request is to run on the caller's thread (RunHere), false if it is to be queued
 /// (Scheduler::Submit): sequences and long runs are, and what may share a batch is unless it is
 /// alone, which leaves nothing to combine: no request of the model waits or runs in the scheduler,
-/// and this thread was idle before it and the ones before. begin: when the thread got the request.
-bool RunsHere(const LoadedModel& model, int64_t rows, std::chrono::steady_clock::time_point begin);
+/// a compute thread would take this one at once, and this thread was idle before it and the ones
+/// before. begin: when the thread got the request.
+bool RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
+              std::chrono::steady_clock::time_point begin);
 
 /// This thread is done with a request, which it got at `begin`: it answered or queued it.
 void EndOfInference(std::chrono::steady_clock::time_point begin);

@@ -6,8 +6,8 @@
 #include <memory>
 #include <thread>
 
-#include "observe/metrics.h"
 #include "serve/batching/scheduler_fixture_test.h"
+#include "serve/endpoints/service.h"
 
 namespace verdict {
 namespace {
@@ -22,19 +22,25 @@ ModelConfig Batched() {
 
 class RunsHereTest : public SchedulerTest {
  protected:
+  RunsHereTest() { service_.SetScheduler(scheduler_.get()); }
   std::shared_ptr<const LoadedModel> Load(const ModelConfig& config) {
     ModelHost host;
-    host.metrics = &metrics_;
+    host.metrics = &service_.metrics();
     host.scheduler = scheduler_.get();
-    return LoadedModel::FromEngine("m", 1, DoublingEngine(), config, host).value();
+    auto model = LoadedModel::FromEngine("m", 1, DoublingEngine(), config, host).value();
+    Settle(*model);
+    return model;
+  }
+  void Settle(const LoadedModel& model) {
+    while (!model.queue()->quiet() || !scheduler_->has_idle_thread()) std::this_thread::yield();
   }
   /// Of a request that this thread gets after a while without any.
-  static bool AfterAWhile(const LoadedModel& model, int64_t rows = 1) {
+  bool AfterAWhile(const LoadedModel& model, int64_t rows = 1) {
     for (int i = 0; i < kAloneInARow; ++i) EndOfInference(Clock::now() + kBusyWithin);
-    return RunsHere(model, rows, Clock::now() + kBusyWithin);
+    return RunsHere(service_, model, rows, Clock::now() + kBusyWithin);
   }
 
-  Metrics metrics_{1};
+  Service service_{1, 1};
 };
 
 TEST_F(RunsHereTest, ALoneRequestOfABatchedModel) {
@@ -48,15 +54,15 @@ TEST_F(RunsHereTest, NotWhereAThreadHasMoreToDo) {
   const auto batched = Load(Batched());
   const auto single = Load({});
   EXPECT_TRUE(AfterAWhile(*batched));
-  EXPECT_FALSE(RunsHere(*batched, 1, Clock::now()));
-  EXPECT_TRUE(RunsHere(*single, 1, Clock::now())) << "nothing to combine";
+  EXPECT_FALSE(RunsHere(service_, *batched, 1, Clock::now()));
+  EXPECT_TRUE(RunsHere(service_, *single, 1, Clock::now())) << "nothing to combine";
   EndOfInference(Clock::now());  // it came at once
   for (int i = 1; i < kAloneInARow; ++i) {
     const auto begin = Clock::now() + kBusyWithin;
-    EXPECT_FALSE(RunsHere(*batched, 1, begin)) << "the first of some that come together?";
+    EXPECT_FALSE(RunsHere(service_, *batched, 1, begin)) << "the first of some that come together?";
     EndOfInference(begin);
   }
-  EXPECT_TRUE(RunsHere(*batched, 1, Clock::now() + kBusyWithin));
+  EXPECT_TRUE(RunsHere(service_, *batched, 1, Clock::now() + kBusyWithin));
 }
 
 TEST_F(RunsHereTest, NotWhileOthersWaitOrRun) {
@@ -73,13 +79,11 @@ TEST_F(RunsHereTest, NotWhileOthersWaitOrRun) {
   turnstile.Open();
   ASSERT_TRUE(running->Wait().ok());
   ASSERT_TRUE(waiting->Wait().ok());
-  while (!model->queue()->quiet()) std::this_thread::yield();
+  Settle(*model);
   EXPECT_TRUE(AfterAWhile(*model));
 
-  Block();  // the only compute thread
-  const auto held = Row(3);
-  ASSERT_TRUE(Submit(model->queue(), held).ok());
-  EXPECT_FALSE(AfterAWhile(*model)) << "one waits";
+  Block();
+  EXPECT_FALSE(AfterAWhile(*model)) << "the only compute thread has another model's run";
 }
 
 TEST_F(RunsHereTest, NotWhereTheConfigurationSaysHowToQueue) {

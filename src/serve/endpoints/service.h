@@ -65,7 +65,7 @@ class Service {
   int workers() const { return workers_; }
   /// Set before any request, and until the last one is answered.
   void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
-  Scheduler& scheduler() { return *scheduler_; }
+  Scheduler& scheduler() const { return *scheduler_; }
   /// Set before any request.
   void SetDeadlines(const DeadlineOptions& deadlines) { deadlines_ = deadlines; }
   /// The deadline of a request that came in then, of which its client asks for `asked`.

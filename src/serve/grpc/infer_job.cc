@@ -103,7 +103,7 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
 
 /// Runs the request, or queues it.
 Status InferJob::Run() {
-  if (!RunsHere(*model_, rows, begin_)) {
+  if (!RunsHere(service_, *model_, rows, begin_)) {
     queued_model_ = model_->shared_from_this();
     const Status queued = service_.scheduler().Submit(model_->queue(), self());
     if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already
