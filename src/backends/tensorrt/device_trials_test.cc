@@ -17,7 +17,7 @@ class DeviceTrials : public DeviceTest {
     DeviceOptions options;
     options.run_timeout_ms = kRunTimeoutMs;
     options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-    auto opened = OpenDeviceInWorker("tensorrt", VERDICT_PLUGIN_FOLDER, options, {});
+    auto opened = OpenDeviceInWorker("tensorrt", "", options, {});
     ::unsetenv("VERDICT_TENSORRT_TRIALS");
     EXPECT_TRUE(opened.ok()) << opened.status().ToString();
     return opened.ok() ? *std::move(opened) : nullptr;
