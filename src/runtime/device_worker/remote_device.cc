@@ -185,7 +185,11 @@ class RemoteDevice : public Device {
   Status InjectFault(const std::string& kind) override {
     proto::WorkerRequest request;
     request.set_inject_fault(kind);
-    return worker()->Call(std::move(request), {}, times_.call_timeout).status();
+    const std::shared_ptr<WorkerProcess> worker = this->worker();
+    const bool was_lost = worker->lost();
+    const Status status = worker->Call(std::move(request), {}, times_.call_timeout).status();
+    // A fault may end the worker before it has answered: then it has done what it was asked for.
+    return !was_lost && worker->lost() ? OkStatus() : status;
   }
 
  private:
