@@ -54,9 +54,10 @@ TEST_F(RunsHereTest, NotWhereAThreadHasMoreToDo) {
   const auto batched = Load(Batched());
   const auto single = Load({});
   EXPECT_TRUE(AfterAWhile(*batched));
-  EXPECT_FALSE(RunsHere(service_, *batched, 1, Clock::now()));
-  EXPECT_TRUE(RunsHere(service_, *single, 1, Clock::now())) << "nothing to combine";
-  EndOfInference(Clock::now());  // it came at once
+  constexpr Clock::time_point kBefore;  // it was there while the thread was busy
+  EXPECT_FALSE(RunsHere(service_, *batched, 1, kBefore));
+  EXPECT_TRUE(RunsHere(service_, *single, 1, kBefore)) << "nothing to combine";
+  EndOfInference(kBefore);
   for (int i = 1; i < kAloneInARow; ++i) {
     const auto begin = Clock::now() + kBusyWithin;
     EXPECT_FALSE(RunsHere(service_, *batched, 1, begin)) << "the first of some that come together?";
