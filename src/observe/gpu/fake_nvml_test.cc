@@ -3,6 +3,7 @@
 // query of a GPU fails), "no_power" (this one is not supported), "hang" (queries do not return
 // while the word is there), "hang_init"; without the file it does well.
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -89,9 +90,8 @@ int nvmlDeviceGetPowerManagementLimit(void*, unsigned* milliwatts) {
   return Answer(milliwatts, 700'000U);
 }
 int nvmlDeviceGetTotalEnergyConsumption(void*, unsigned long long* millijoules) {
-  static unsigned long long energy = 5'000'000;
-  energy += 250;
-  return Answer(millijoules, energy);
+  static std::atomic<unsigned long long> energy{5'000'000};
+  return Answer(millijoules, energy += 250);
 }
 int nvmlDeviceGetTemperature(void*, int sensor, unsigned* celsius) {
   return sensor == 0 ? Answer(celsius, 61U) : kNotSupported;

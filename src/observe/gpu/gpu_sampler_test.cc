@@ -1,8 +1,10 @@
 #include "observe/gpu/gpu_sampler.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <prometheus/text_serializer.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -30,17 +32,14 @@ std::string Scrape(const std::vector<GpuSample>& gpus) {
 /// The fake library of fake_nvml_test.cc, and the file that tells it what to do.
 class GpuSamplerTest : public testing::Test {
  protected:
-  void SetUp() override {
-    path_ = testing::TempDir() + "/fake_nvml." +
-            testing::UnitTest::GetInstance()->current_test_info()->name();
-    Tell("");
-    setenv("FAKE_NVML", path_.c_str(), 1);
-  }
+  // Once for all tests: a thread that a test has left hanging may be asking for it.
+  static void SetUpTestSuite() { setenv("FAKE_NVML", Path().c_str(), 1); }
+  void SetUp() override { Tell(""); }
   void TearDown() override { Tell(""); }
 
   void Tell(const std::string& words) {
-    std::ofstream(path_ + ".new") << words;
-    std::filesystem::rename(path_ + ".new", path_);
+    std::ofstream(Path() + ".new") << words;
+    std::filesystem::rename(Path() + ".new", Path());
   }
 
   static GpuSamplerOptions Fast() {
@@ -58,7 +57,10 @@ class GpuSamplerTest : public testing::Test {
     return sampler.Last();
   }
 
-  std::string path_;
+ private:
+  static std::string Path() {
+    return testing::TempDir() + "/fake_nvml." + std::to_string(getpid());
+  }
 };
 
 TEST_F(GpuSamplerTest, TellsWhatNvmlTellsInTritonsUnits) {
@@ -166,6 +168,9 @@ TEST_F(GpuSamplerTest, NvmlThatHangsAtItsStartHoldsNobody) {
 
 /// The driver's own library. Without it, or without a card, this is skipped.
 TEST(NvmlOnTheCard, TellsWhatItIsAndHowItStands) {
+  if (dlopen(VERDICT_FAKE_NVML, RTLD_LAZY | RTLD_NOLOAD) != nullptr) {
+    GTEST_SKIP() << "the fake library has the name already in this process: run this test alone";
+  }
   auto nvml = Nvml::Open(GpuSamplerOptions().library);
   if (!nvml.ok()) GTEST_SKIP() << nvml.status().ToString();
   ASSERT_GT((*nvml)->gpus(), 0U);
