@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "runtime/device_worker/remote_device_test.h"
@@ -35,7 +36,9 @@ double MillisecondsSince(steady_clock::time_point begin) {
 
 std::string ReadText(const fs::path& path) {
   std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream text;
+  text << file.rdbuf();  // of a process that ends meanwhile: nothing, and no exception
+  return text.str();
 }
 
 /// Processes whose parent is `parent`, with their state ('Z': a zombie).
@@ -182,6 +185,7 @@ TEST(WorkerFaults, HangOfTheWholeWorkerEndsInTime) {
   std::atomic<int> lost = 0;
   for (auto& runner : runners) runner = program->NewRunner({}).value();
   ::kill(WorkerPid(), SIGSTOP);
+  while (Children(::getpid())[0].second != 'T') std::this_thread::sleep_for(milliseconds(1));
   const Constant input = WorkerInput(1, 1);
   const auto begin = steady_clock::now();
   for (auto& runner : runners) {
