@@ -19,6 +19,12 @@ constexpr uint32_t kObserveOneIn = 17;
 thread_local Clock::time_point idle_since;
 thread_local int found_idle = 0;
 
+bool WasIdle(Clock::time_point begin) { return begin - idle_since >= kBusyWithin; }
+
+bool IsCheap(const LoadedModel& model, int64_t rows) {
+  return model.queue()->cost().Estimate(rows) <= kRunHereAtMost;
+}
+
 uint64_t Nanoseconds(Clock::duration duration) {
   return static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
@@ -85,16 +91,16 @@ bool RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
               Clock::time_point begin) {
   using OwnThread = LoadedModel::OwnThread;
   const OwnThread own_thread = model.own_thread();
-  const ModelQueue& queue = *model.queue();
-  if (own_thread == OwnThread::kNever || queue.cost().Estimate(rows) > kRunHereAtMost) return false;
+  if (own_thread == OwnThread::kNever || !IsCheap(model, rows)) return false;
   if (own_thread == OwnThread::kAlways) return true;
   // What no batch takes is the queue's to refuse.
-  return found_idle + 1 >= kAloneInARow && begin - idle_since >= kBusyWithin &&
-         rows <= queue.max_rows() && queue.quiet() && service.scheduler().has_idle_thread();
+  const ModelQueue& queue = *model.queue();
+  return found_idle + 1 >= kAloneInARow && WasIdle(begin) && rows <= queue.max_rows() &&
+         queue.quiet() && service.scheduler().has_idle_thread();
 }
 
 void EndOfInference(Clock::time_point begin) {
-  found_idle = begin - idle_since < kBusyWithin ? 0 : std::min(found_idle + 1, kAloneInARow);
+  found_idle = WasIdle(begin) ? std::min(found_idle + 1, kAloneInARow) : 0;
   idle_since = Clock::now();
 }
 
@@ -103,8 +109,7 @@ Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point d
   // The queue refuses a request of a sequence, when it is known which one: a start ends the state
   // before it even if it is refused.
   if (model.config().sequence_batching.has_value()) return OkStatus();
-  if (model.own_thread() != LoadedModel::OwnThread::kAlways ||
-      model.queue()->cost().Estimate(1) > kRunHereAtMost) {
+  if (model.own_thread() != LoadedModel::OwnThread::kAlways || !IsCheap(model, 1)) {
     return service.scheduler().Foresee(*model.queue(), deadline);
   }
   if (Clock::now() + model.queue()->cost().Estimate(1) <= deadline) return OkStatus();
