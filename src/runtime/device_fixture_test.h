@@ -13,6 +13,7 @@
 #include "ops/infer.h"
 #include "runtime/engine.h"
 #include "runtime/rebuild_plan.h"
+#include "runtime/session.h"
 
 namespace verdict {
 
@@ -123,6 +124,20 @@ inline double Error(const Engine& engine, const TensorView& input,
     }
   }
   return error;
+}
+
+/// Runs once; the backend that has answered rightly, else what is wrong.
+inline std::string RunBy(Session& session, int64_t rows = 3) {
+  auto x = SomeRows(rows, static_cast<float>(rows));
+  const TensorView view = RowsView(x);
+  const auto outputs = session.Run(std::span(&view, 1));
+  if (!outputs.ok()) return outputs.status().ToString();
+  if (!(Error(session.engine(), view, *outputs) <= 1e-5)) return "a wrong answer";
+  return std::string(session.last_backend());
+}
+
+inline std::string RunBy(const std::shared_ptr<const Engine>& engine) {
+  return RunBy(*Session::Create(engine).value());
 }
 
 }  // namespace verdict

@@ -34,20 +34,6 @@ std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
   return DeviceHost::Create(device, options).value();
 }
 
-/// Runs once; the backend that has answered rightly, else what is wrong.
-std::string RunBy(Session& session, int64_t rows = 3) {
-  auto x = SomeRows(rows, static_cast<float>(rows));
-  const TensorView view = RowsView(x);
-  const auto outputs = session.Run(std::span(&view, 1));
-  if (!outputs.ok()) return outputs.status().ToString();
-  if (!(Error(session.engine(), view, *outputs) <= 1e-5)) return "a wrong answer";
-  return std::string(session.last_backend());
-}
-
-std::string RunBy(const std::shared_ptr<const Engine>& engine) {
-  return RunBy(*Session::Create(engine).value());
-}
-
 /// Bytes that an engine of the fixture takes on the device, with two streams.
 uint64_t OneEngine() {
   const std::shared_ptr<Device> device = MakeFakeDevice({});

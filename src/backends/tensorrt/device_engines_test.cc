@@ -82,19 +82,6 @@ class DeviceEngines : public DeviceTest {
     // Not this object's to end: all tests share it.
     return DeviceHost::Create(std::shared_ptr<Device>(device_, [](Device*) {}), options).value();
   }
-
-  /// Runs once; the backend that has answered rightly, else what is wrong.
-  static std::string RunBy(Session& session, int64_t rows = 3) {
-    auto x = SomeRows(rows, static_cast<float>(rows));
-    const TensorView view = RowsView(x);
-    const auto outputs = session.Run(std::span(&view, 1));
-    if (!outputs.ok()) return outputs.status().ToString();
-    if (!(Error(session.engine(), view, *outputs) <= 1e-5)) return "a wrong answer";
-    return std::string(session.last_backend());
-  }
-  static std::string RunBy(const std::shared_ptr<const Engine>& engine) {
-    return RunBy(*Session::Create(engine).value());
-  }
 };
 
 TEST_F(DeviceEngines, TreesRunOnTheHostBetweenLayersOnTheCard) {
