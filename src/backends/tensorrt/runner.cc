@@ -386,20 +386,21 @@ Status Runner::FillInputs(std::span<const TensorView> inputs, const RunLayout& l
 }
 
 Status Runner::SendLarge(const void* from, size_t bytes, size_t offset) {
-  const CUdeviceptr to = device_inputs_.address() + offset;
-  const auto send = [&](const void* pinned, size_t begin, size_t count) {
-    return cuda_.Check(cuda_.driver().cuMemcpyHtoDAsync_v2(to + begin, pinned, count, stream_),
-                       "copying inputs");
-  };
-  if (caller_memory_.Holds(from, bytes)) return send(from, 0, bytes);
+  if (caller_memory_.Holds(from, bytes)) return CopyToCard(from, offset, bytes);
   const auto* source = static_cast<const std::byte*>(from);
   for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
     std::byte* piece = host_inputs_.data() + offset + begin;
     const size_t count = std::min(kPieceBytes, bytes - begin);
     std::memcpy(piece, source + begin, count);
-    VERDICT_RETURN_IF_ERROR(send(piece, begin, count));
+    VERDICT_RETURN_IF_ERROR(CopyToCard(piece, offset + begin, count));
   }
   return OkStatus();
+}
+
+Status Runner::CopyToCard(const void* pinned, size_t offset, size_t bytes) {
+  return cuda_.Check(cuda_.driver().cuMemcpyHtoDAsync_v2(device_inputs_.address() + offset, pinned,
+                                                         bytes, stream_),
+                     "copying inputs");
 }
 
 Status Runner::FillWithPadding(const RunLayout& layout) {
@@ -410,7 +411,7 @@ Status Runner::FillWithPadding(const RunLayout& layout) {
     if (!layout.is_large[i]) continue;
     const auto elements = static_cast<size_t>(Elements(layout.inputs[i]));
     VERDICT_RETURN_IF_ERROR(
-        SendLarge(data, elements * ElementSize(tensor.dtype), layout.input_offsets[i]));
+        CopyToCard(data, layout.input_offsets[i], elements * ElementSize(tensor.dtype)));
   }
   return OkStatus();
 }
@@ -418,10 +419,7 @@ Status Runner::FillWithPadding(const RunLayout& layout) {
 Status Runner::Enqueue() {
   const CudaDriver& driver = cuda_.driver();
   if (layout_.small_bytes > 0 && !layout_.reads_pinned) {
-    VERDICT_RETURN_IF_ERROR(
-        cuda_.Check(driver.cuMemcpyHtoDAsync_v2(device_inputs_.address(), host_inputs_.data(),
-                                                layout_.small_bytes, stream_),
-                    "copying inputs"));
+    VERDICT_RETURN_IF_ERROR(CopyToCard(host_inputs_.data(), 0, layout_.small_bytes));
   }
   if (!current_->enqueueV3(stream_)) return EnqueueError("running");
   if (layout_.output_bytes == 0 || layout_.writes_pinned) return OkStatus();

@@ -48,6 +48,8 @@ class Runner final : public DeviceRunner {
   /// Puts the small ones into pinned memory, and the large ones on the way to the card.
   Status FillInputs(std::span<const TensorView> inputs, const RunLayout& layout);
   Status SendLarge(const void* from, size_t bytes, size_t offset);
+  /// To this place of the block of inputs there.
+  Status CopyToCard(const void* pinned, size_t offset, size_t bytes);
   /// What a captured shape is first run with: what padding holds.
   Status FillWithPadding(const RunLayout& layout);
   /// Copy, compute, copy; into a graph while the stream captures.
