@@ -123,7 +123,8 @@ TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
 }
 
 TEST_F(DeviceTrials, SmallerStacksChangeNoScore) {
-  for (const char* trials : {"", "stack_bytes=512", "stack_bytes=256", "stack_bytes=128"}) {
+  for (const char* trials :
+       {"stack_bytes=0", "stack_bytes=512", "stack_bytes=256", "stack_bytes=128"}) {
     const auto before = device_->memory();
     const auto device = OpenWith(trials);
     ASSERT_NE(device, nullptr);
