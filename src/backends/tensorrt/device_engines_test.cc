@@ -1,10 +1,12 @@
 // Whole engines on the card as servers hold them: divided between card and host, more than fit,
 // built for another TensorRT, taken along by a fault.
 #include <thread>
+#include <utility>
 
 #include "backends/device/build_options.h"
 #include "backends/tensorrt/cuda_context.h"
 #include "backends/tensorrt/device_fixture_test.h"
+#include "engine/device_parts.h"
 #include "runtime/device_fixture_test.h"
 #include "runtime/device_host.h"
 #include "runtime/session.h"
@@ -210,22 +212,32 @@ TEST_F(DeviceEngines, APlanOfAnotherTensorRtIsBuiltAgainWhileTheCpuAnswers) {
 }
 
 TEST_F(DeviceEngines, ADamagedProgramIsRefusedAndTheCpuAnswers) {
-  EngineContents contents = Built(kDeviceMlp);
-  ASSERT_FALSE(contents.device_plans.empty());
-  for (DevicePart& part : contents.device_plans[0].parts) {
-    auto damaged =
-        std::make_shared<std::vector<std::byte>>(part.program.begin(), part.program.end());
-    if (damaged->empty()) continue;
-    (*damaged)[damaged->size() / 2] ^= std::byte{1};
-    part.program = *damaged;
-    part.owner = std::move(damaged);
+  const EngineContents good = Built(kDeviceMlp);
+  ASSERT_FALSE(good.device_plans.empty());
+  const auto sources = ExtractPlan(good.graph, good.profiles, good.device_plans[0]).value();
+  // By its digest; and, where that is of the damaged bytes, by the checksum within them.
+  for (const auto& [new_digest, reason] :
+       {std::pair(false, "its program was not built from this engine's graph and weights"),
+        std::pair(true, "device program: its checksum does not fit")}) {
+    EngineContents contents = good;
+    for (size_t i = 0; i < sources.size(); ++i) {
+      DevicePart& part = contents.device_plans[0].parts[i];
+      if (part.program.empty()) continue;
+      std::vector<std::byte> damaged(part.program.begin(), part.program.end());
+      damaged[damaged.size() / 2] ^= std::byte{1};
+      const Sha256Digest digest = part.digest;
+      SetProgram(std::move(damaged), sources[i], part);
+      if (!new_digest) part.digest = digest;
+    }
+    const auto engine = Engine::FromContents(contents).value();
+    DeviceHostOptions options;
+    options.rebuild = false;
+    const auto host = Host(options);
+    const DeviceAttachment attachment = host->Attach(engine, "m", {});
+    EXPECT_EQ(attachment.state, State::kRefused);
+    EXPECT_THAT(attachment.reason, HasSubstr(reason));
+    EXPECT_EQ(RunBy(engine), "cpu");
   }
-  const auto engine = Engine::FromContents(contents).value();
-  const auto host = Host();
-  const DeviceAttachment attachment = host->Attach(engine, "m", {});
-  EXPECT_EQ(attachment.state, State::kRefused);
-  EXPECT_THAT(attachment.reason, HasSubstr("device program"));
-  EXPECT_EQ(RunBy(engine), "cpu");
 }
 
 /// With the device in a worker, as servers have it.
