@@ -49,6 +49,7 @@ ALONE = (
     "DeviceFault*",  # hangs and traps, and counts of memory
     "DeviceRun.LatencyOfOneRow",
     "DeviceRun.MemoryIsReported",
+    "DeviceTrials.*",  # set the environment and compare times
 )
 # Building, running, captured graphs, refitting: under compute-sanitizer.
 SANITIZED = (
@@ -60,6 +61,7 @@ SANITIZED = (
 SANITIZER_FOLDERS = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 STAGES = ("together", "alone", "memcheck")
 OUT_OF_TIME = "not run: the time was over"
+BESIDE_OTHERS = "failed beside others"
 # Kernels are loaded when they are first used: the CUDA driver's own default for newer toolkits.
 ENVIRONMENT = {"CUDA_MODULE_LOADING": "LAZY"}
 
@@ -131,6 +133,11 @@ def run_limited(command: Sequence[object], log: Path, limit_s: float) -> tuple[i
     return status, log.read_text(errors="replace")
 
 
+def printable_end(output: str) -> str:
+    """What XML can hold of it, without what is far from its end."""
+    return re.sub(r"[^\t\n -~]", "?", output[-4000:])
+
+
 class Run:
     """One run of the script: tests are run by several threads, their outcomes gathered here."""
 
@@ -143,6 +150,7 @@ class Run:
         self._log = (results / "gpu-tests.log").open("w")
         self.scratch = Path(tempfile.mkdtemp(prefix="gpu-tests."))
         self.seconds: dict[str, float] = {}
+        self._first: dict[str, str] = {}  # what a test printed that failed beside others, by title
 
     def _left(self) -> float:
         return self._end - time.monotonic()
@@ -159,9 +167,18 @@ class Run:
             for reason in tally.skipped:
                 ElementTree.SubElement(case, "skipped", message=reason)
             for _ in tally.failed:
-                ElementTree.SubElement(case, "failure").text = re.sub(
-                    r"[^\t\n -~]", "?", output[-4000:])
+                ElementTree.SubElement(case, "failure").text = printable_end(output)
+            if title in self._first:
+                ElementTree.SubElement(case, "system-out").text = (
+                    f"{BESIDE_OTHERS}:\n{printable_end(self._first[title])}")
             self._log.write(f"===== {title}: {tally}, {seconds:.1f} s\n{output}\n")
+            self._log.flush()
+
+    def _add_disturbed(self, title: str, tally: Tally, output: str, seconds: float) -> None:
+        """A failure beside others: kept, whatever comes of the test alone."""
+        with self._lock:
+            self._first[title] = output
+            self._log.write(f"===== {title}: {BESIDE_OTHERS}: {tally}, {seconds:.1f} s\n{output}\n")
             self._log.flush()
 
     def skip(self, title: str, reason: str) -> None:
@@ -183,10 +200,12 @@ class Run:
         tally = from_junit(test.program.name, report, status, end)
         if status == 124:
             tally = Tally(failed=[f"{test.title}: not ended in {limit_s:.0f} s"])
+        seconds = time.monotonic() - start
         if tally.failed and disturbed is not None:
+            self._add_disturbed(test.title, tally, output, seconds)
             disturbed.append(test)
             return
-        self._add(test.title, tally, output, time.monotonic() - start)
+        self._add(test.title, tally, output, seconds)
 
     def sanitized(self, sanitizer: str, test: Test) -> None:
         """Passes where the test does and not one error was found."""

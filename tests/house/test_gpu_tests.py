@@ -27,6 +27,8 @@ DeviceEngines.
   One
 DeviceFault.
   Two
+DeviceTrials.
+  Three
 Cases/TensorRtNetwork.
   ComputesTheSame/Layers0  # GetParam() = Layers0
 Golden/TensorRtNetworkModel.
@@ -69,7 +71,7 @@ while [ "${1#--}" != "$1" ]; do shift 2; done
 echo "========= ERROR SUMMARY: ${FAKE_ERRORS:-0} errors"
 [ "${FAKE_ERRORS:-0}" = 0 ] || exit 99
 """
-CARD_TESTS = 12
+CARD_TESTS = 13
 
 
 def script(path: Path, text: str) -> None:
@@ -122,8 +124,23 @@ def test_what_fails_beside_others_is_run_again_alone(
         build: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_FAIL_ONCE", str(build / "DeviceRun.IndicesOutsideTheTableAreRefused"))
     status, lines = run(build, capsys, "--stages", "together")
-    assert (status, lines[-1]) == (0, f"{CARD_TESTS - 5} passed, 0 failed, 0 skipped")
+    assert (status, lines[-1]) == (0, f"{CARD_TESTS - 6} passed, 0 failed, 0 skipped")
     assert any("again, alone: 1 in" in line for line in lines)
+    # What it printed at first is kept.
+    title = "verdict_tensorrt_test: DeviceRun.IndicesOutsideTheTableAreRefused"
+    assert f"FAILED: {title}" not in lines
+    log = (build / "results/gpu-tests.log").read_text()
+    assert f"{title}: failed beside others: 0 passed, 1 failed" in log
+    assert log.count("runs DeviceRun.IndicesOutsideTheTableAreRefused") == 2
+    (kept,) = ElementTree.parse(build / "results/gpu-tests.xml").iter("system-out")
+    assert "runs DeviceRun.IndicesOutsideTheTableAreRefused" in (kept.text or "")
+
+
+def test_what_measures_runs_alone(build: Path, capsys: pytest.CaptureFixture) -> None:
+    status, lines = run(build, capsys, "--list", "--stages", "alone")
+    assert status == 0
+    for name in ("DeviceTrials.Three", "DeviceEngines.One", "DeviceRun.LatencyOfOneRow"):
+        assert f"  verdict_tensorrt_test: {name}" in lines
 
 
 def test_a_test_that_hangs_has_failed_and_leaves_nothing_running(
