@@ -85,6 +85,26 @@ TEST(DeviceHost, WhatEnginesShareIsCountedOnceAndWithinTheLimit) {
   EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
 }
 
+TEST(DeviceHost, WhatEnginesShareInAWorkerIsCounted) {
+  DeviceHostOptions options;
+  options.backend = "fake";
+  options.plugin_folder = VERDICT_TEST_PLUGINS_FOLDER;
+  options.memory_limit_bytes = 2 * OneEngine() + 1000;
+  options.idle_ms = 0;
+  ::setenv("VERDICT_FAKE_SHARED_BYTES", "1001", 1);
+  const auto host = DeviceHost::Open(options);
+  ::unsetenv("VERDICT_FAKE_SHARED_BYTES");
+  ASSERT_TRUE(host.ok()) << host.status().ToString();
+  const std::shared_ptr<Device> builder = MakeFakeDevice({});
+  const auto a = EngineFor(*builder), b = EngineFor(*builder);
+  ASSERT_EQ((*host)->Attach(a, "a", {}).state, State::kAttached);
+  EXPECT_EQ((*host)->totals().shared_bytes, 1001U);
+  EXPECT_EQ((*host)->Attach(b, "b", {}).state, State::kAttached);
+  EXPECT_EQ((*host)->attachment(*a).state, State::kEvicted);
+  (*host)->Detach(*b);
+  EXPECT_EQ((*host)->totals().shared_bytes, 0U);
+}
+
 TEST(DeviceHost, ADeviceThatNeverComesBackIsNotWaitedFor) {
   FakeDeviceOptions fake;
   fake.recovers = false;

@@ -168,12 +168,12 @@ def test_the_devices_endpoint_tells_what_there_is(models: Models) -> None:
     models.put("fraud", engine(), config="instance_group: [{kind: KIND_GPU, count: 3}]\n")
     models.put("kept", engine(), config="instance_group: [{kind: KIND_CPU}]\n")
     models.put("plain", engine(device=False))
-    server = models.serve("device.memory_limit_bytes=500000000")
+    server = models.serve("device.memory_limit_bytes=500000000", shared_bytes=3_000_000)
     found = device(server)
     assert found["backend"] == "fake" and found["state"] == "healthy" and found["reason"] == ""
     assert found["name"] == "Fake device" and found["fingerprint"] == "fake 1.0"
     assert found["memory_limit_bytes"] == 500_000_000
-    assert found["memory_shared_bytes"] == 0
+    assert found["memory_shared_bytes"] == 3_000_000
     assert {m["name"] for m in found["models"]} == {"fraud", "kept"}
     fraud = standing(server, "fraud")
     assert fraud["state"] == "attached" and fraud["reason"] == ""
@@ -188,6 +188,7 @@ def test_the_devices_endpoint_tells_what_there_is(models: Models) -> None:
                      "plain": [{"kind": "KIND_CPU", "count": 0}]}
     assert server.metric('verdict_device_state{state="healthy"}') == 1
     assert server.metric("verdict_device_memory_limit_bytes") == 500_000_000
+    assert server.metric("verdict_device_memory_shared_bytes") == 3_000_000
     memory = server.metric('verdict_device_memory_bytes{model="fraud",version="1"}')
     assert memory == fraud["memory_bytes"]
     assert server.metric(

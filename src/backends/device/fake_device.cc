@@ -26,7 +26,8 @@ struct State {
   const FakeDeviceOptions options;
   std::atomic<bool> hang_next = false;
   std::atomic<bool> oom_next = false;
-  std::atomic<int> live = 0;  // programs and runners
+  std::atomic<int> live = 0;     // programs and runners
+  std::atomic<int> sharing = 0;  // programs that need the shared scratch
   std::atomic<uint64_t> used_bytes = 0;
   std::atomic<int> failing_recoveries = 0;
 
@@ -58,11 +59,14 @@ struct State {
 /// Counts one thing that must be gone before a recovery, and its memory.
 class Lease {
  public:
-  Lease(std::shared_ptr<State> state, uint64_t bytes) : state_(std::move(state)), bytes_(bytes) {
+  Lease(std::shared_ptr<State> state, uint64_t bytes, bool shares = false)
+      : state_(std::move(state)), bytes_(bytes), shares_(shares) {
     ++state_->live;
     state_->used_bytes += bytes_;
+    if (shares_) ++state_->sharing;
   }
   ~Lease() {
+    if (shares_) --state_->sharing;
     --state_->live;
     state_->used_bytes -= bytes_;
   }
@@ -76,6 +80,7 @@ class Lease {
  private:
   const std::shared_ptr<State> state_;
   const uint64_t bytes_;
+  const bool shares_;  // of the scratch, too
 };
 
 /// "Oom" of a device whose memory ends.
@@ -155,11 +160,18 @@ struct Loaded {
 
 class FakeRunner : public DeviceRunner {
  public:
-  explicit FakeRunner(std::shared_ptr<Loaded> loaded)
-      : loaded_(std::move(loaded)), lease_(loaded_->lease.shared_state(), kRunnerBytes) {
+  FakeRunner(std::shared_ptr<Loaded> loaded, std::span<const std::byte> caller_memory)
+      : loaded_(std::move(loaded)),
+        caller_memory_(caller_memory),
+        lease_(loaded_->lease.shared_state(), kRunnerBytes) {
     loaded_->runner_bytes += kRunnerBytes;
   }
-  ~FakeRunner() override { loaded_->runner_bytes -= kRunnerBytes; }
+  ~FakeRunner() override {
+    loaded_->runner_bytes -= kRunnerBytes;
+    // It is still there, as what is pinned has to be.
+    if (!caller_memory_.empty())
+      static_cast<void>(*const_cast<const volatile std::byte*>(caller_memory_.data()));
+  }
 
   Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override {
     State& state = lease_.state();
@@ -201,6 +213,13 @@ class FakeRunner : public DeviceRunner {
       return InvalidArgument("the program takes " + std::to_string(graph.inputs.size()) +
                              " inputs, not " + std::to_string(inputs.size()));
     }
+    for (const TensorView& input : inputs) {
+      const auto* const data = static_cast<const std::byte*>(input.data);
+      if (lease_.state().options.needs_caller_memory &&
+          (data < caller_memory_.data() || data >= caller_memory_.data() + caller_memory_.size())) {
+        return InvalidArgument("an input does not lie in the memory that was told");
+      }
+    }
     std::vector<Shape> shapes;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Value& value = graph.value(graph.inputs[i]);
@@ -218,6 +237,7 @@ class FakeRunner : public DeviceRunner {
   }
 
   const std::shared_ptr<Loaded> loaded_;
+  const std::span<const std::byte> caller_memory_;
   const Lease lease_;
   std::vector<Constant> results_;
   std::vector<TensorView> views_;
@@ -238,7 +258,8 @@ class FakeProgram : public DeviceProgram {
         return InvalidArgument("a captured graph needs one shape for each input");
       }
     }
-    return std::unique_ptr<DeviceRunner>(std::make_unique<FakeRunner>(loaded_));
+    return std::unique_ptr<DeviceRunner>(
+        std::make_unique<FakeRunner>(loaded_, options.caller_memory));
   }
   uint64_t device_bytes() const override { return loaded_->lease.bytes() + loaded_->runner_bytes; }
   Result<std::string> LayerInformation() const override {
@@ -359,7 +380,8 @@ class FakeDevice : public Device {
     if (header.weights != ToHex(WeightsDigest(graph))) {
       return DataLoss("the program has other weights than the graph");
     }
-    const uint64_t needed = graph.ConstantBytes() + bytes.size();
+    const uint64_t weights = graph.ConstantBytes();
+    const uint64_t needed = weights + bytes.size();
     if (state_->oom_next.exchange(false) ||
         state_->used_bytes + needed > state_->options.memory_bytes) {
       return OutOfMemory(*state_, needed);
@@ -369,7 +391,10 @@ class FakeDevice : public Device {
                         : header.precision == "half" ? options.half_error
                                                      : options.float32_error;
     auto loaded = std::shared_ptr<Loaded>(
-        new Loaded{graph, {profiles.begin(), profiles.end()}, error, {state_, needed}});
+        new Loaded{graph,
+                   {profiles.begin(), profiles.end()},
+                   error,
+                   {state_, needed, weights >= options.sharing_from_bytes}});
     return std::shared_ptr<DeviceProgram>(std::make_shared<FakeProgram>(std::move(loaded)));
   }
 
@@ -387,7 +412,7 @@ class FakeDevice : public Device {
   Result<DeviceMemory> memory() const override {
     VERDICT_RETURN_IF_ERROR(state_->Check());
     const uint64_t total = state_->options.memory_bytes;
-    const uint64_t shared = state_->live > 0 ? state_->options.shared_bytes : 0;
+    const uint64_t shared = state_->sharing > 0 ? state_->options.shared_bytes : 0;
     return DeviceMemory{total - std::min<uint64_t>(total, state_->used_bytes + shared), total,
                         shared};
   }

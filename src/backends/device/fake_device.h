@@ -15,7 +15,10 @@ struct FakeDeviceOptions {
   std::string fingerprint = "fake 1.0";
   int index = 0;
   uint64_t memory_bytes = uint64_t{1} << 30;
-  uint64_t shared_bytes = 0;  // that its programs share, while there is one
+  /// Scratch that programs with at least `sharing_from_bytes` of weights share, while there is one.
+  uint64_t shared_bytes = 0;
+  uint64_t sharing_from_bytes = 0;
+  bool needs_caller_memory = false;                      // runs refuse inputs that lie elsewhere
   /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
   std::set<std::string, std::less<>> unsupported;
   uint32_t latency_us = 0;  // of every run, beside the computation

@@ -7,10 +7,12 @@
 //   VERDICT_FAKE_NAME=TEXT              ("Fake device")
 //   VERDICT_FAKE_FINGERPRINT=TEXT       ("fake 1.0") programs of another do not load
 //   VERDICT_FAKE_MEMORY_BYTES=N         (2^30)
+//   VERDICT_FAKE_SHARED_BYTES=N         scratch that its programs share, while there is one (0)
 //   VERDICT_FAKE_UNSUPPORTED=OP,OP      operators that it declines
 //   VERDICT_FAKE_LATENCY_US=N           of every run, beside the computation (0)
 //   VERDICT_FAKE_BUILD_MS=N             of every build (0)
 //   VERDICT_FAKE_FAILING_RECOVERIES=N   how often Recover fails before it succeeds (0)
+//   VERDICT_FAKE_NEEDS_CALLER_MEMORY=1  runs refuse inputs that lie elsewhere
 //   VERDICT_FAKE_FLOAT32_ERROR=X, VERDICT_FAKE_HALF_ERROR=X, VERDICT_FAKE_INT8_ERROR=X
 //                                       how wrong float outputs are, by the precision of the build
 //
@@ -55,6 +57,8 @@ Result<std::unique_ptr<Device>> Open(const DeviceOptions& options) {
   fake.name = Text("VERDICT_FAKE_NAME", fake.name);
   fake.fingerprint = Text("VERDICT_FAKE_FINGERPRINT", fake.fingerprint);
   fake.memory_bytes = Number("VERDICT_FAKE_MEMORY_BYTES", fake.memory_bytes);
+  fake.shared_bytes = Number("VERDICT_FAKE_SHARED_BYTES", 0);
+  fake.needs_caller_memory = Number("VERDICT_FAKE_NEEDS_CALLER_MEMORY", 0) != 0;
   const std::string unsupported = Text("VERDICT_FAKE_UNSUPPORTED");
   for (size_t begin = 0; begin < unsupported.size();) {
     const size_t end = std::min(unsupported.find(',', begin), unsupported.size());

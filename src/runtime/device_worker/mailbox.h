@@ -35,6 +35,8 @@ class Mailbox {
   Mailbox(Mailbox&&) = default;
 
   size_t bytes() const { return bytes_; }
+  /// All of it; every input and output lies in here.
+  std::span<std::byte> memory() const { return {pages_.data(), pages_.size()}; }
   /// Where the shapes begin; for tests.
   static constexpr size_t kRecordsOffset = 1152;
 

@@ -1,5 +1,6 @@
 #include "runtime/device_worker/remote_device.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -157,7 +158,12 @@ class RemoteDevice : public Device {
     request.mutable_memory();
     VERDICT_ASSIGN_OR_RETURN(const auto answer,
                              worker()->Call(std::move(request), {}, times_.call_timeout));
-    return DeviceMemory{answer.reply.free_bytes(), answer.reply.total_bytes()};
+    const DeviceMemory memory{answer.reply.free_bytes(), answer.reply.total_bytes(),
+                              answer.reply.shared_bytes()};
+    if (std::max(memory.free_bytes, memory.shared_bytes) > memory.total_bytes) {
+      return Internal("the device worker tells of more memory than its device has");
+    }
+    return memory;
   }
 
   bool lost() const override { return worker()->lost(); }

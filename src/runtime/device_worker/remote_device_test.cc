@@ -214,6 +214,32 @@ TEST(RemoteDevice, MemoryIsFreeOnceAProgramIsGone) {
   }
 }
 
+TEST(RemoteDevice, TellsWhatItsProgramsShare) {
+  const WorkerModel model;
+  ::setenv("VERDICT_FAKE_SHARED_BYTES", "12345", 1);
+  const auto device = OpenFake().value();
+  ::unsetenv("VERDICT_FAKE_SHARED_BYTES");
+  EXPECT_EQ(device->memory().value().shared_bytes, 0U);
+  const DeviceBlob blob = device->Build(model.graph, model.profiles, {}).value();
+  const auto program = device->Load(blob.bytes, model.graph, model.profiles).value();
+  const DeviceMemory memory = device->memory().value();
+  EXPECT_EQ(memory.shared_bytes, 12345U);
+  EXPECT_EQ(memory.total_bytes - memory.free_bytes, 12345 + program->device_bytes());
+}
+
+TEST(RemoteDevice, RunnersAreToldWhereInputsLieUntilTheyEnd) {
+  const WorkerModel model;
+  ::setenv("VERDICT_FAKE_NEEDS_CALLER_MEMORY", "1", 1);
+  const auto device = OpenFake().value();
+  ::unsetenv("VERDICT_FAKE_NEEDS_CALLER_MEMORY");
+  const DeviceBlob blob = device->Build(model.graph, model.profiles, {}).value();
+  const auto program = device->Load(blob.bytes, model.graph, model.profiles).value();
+  auto runner = program->NewRunner({}).value();
+  for (const Dim rows : {1, 32}) EXPECT_EQ(RunOnce(*runner, WorkerInput(rows, 1)).size(), rows * 3);
+  runner.reset();
+  EXPECT_TRUE(device->memory().ok()) << "the worker lives";
+}
+
 TEST(RemoteDevice, OutOfMemoryRefusesThatLoadAlone) {
   const WorkerModel model;
   const auto device = OpenFake().value();

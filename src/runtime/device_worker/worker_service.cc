@@ -58,10 +58,10 @@ Status Guarded(const Function& function) {
 }  // namespace
 
 struct WorkerService::Runner {
-  std::mutex mutex;  // held during a run, and while it is closed
+  std::mutex mutex;                  // held during a run, and while it is closed
+  std::unique_ptr<Mailbox> mailbox;  // outlives the runner, which reads it where it is
   std::shared_ptr<DeviceProgram> program;
   std::unique_ptr<DeviceRunner> runner;
-  std::unique_ptr<Mailbox> mailbox;
   std::vector<TensorView> inputs;
 };
 
@@ -127,6 +127,7 @@ Status WorkerService::Dispatch(const proto::WorkerRequest& request,
       VERDICT_ASSIGN_OR_RETURN(const DeviceMemory memory, device->memory());
       answer.reply.set_free_bytes(memory.free_bytes);
       answer.reply.set_total_bytes(memory.total_bytes);
+      answer.reply.set_shared_bytes(memory.shared_bytes);
       return OkStatus();
     }
     case proto::WorkerRequest::kInjectFault:
@@ -238,13 +239,14 @@ Status WorkerService::NewRunner(const proto::NewRunnerCall& call,
   if (call.slot() >= runners_.size()) return DataLoss("the device worker has no such slot");
   VERDICT_ASSIGN_OR_RETURN(auto inputs, ReadPlaces(call.inputs()));
   VERDICT_ASSIGN_OR_RETURN(auto outputs, ReadPlaces(call.outputs()));
-  VERDICT_ASSIGN_OR_RETURN(const DeviceRunnerOptions options, ReadRunnerOptions(call));
+  VERDICT_ASSIGN_OR_RETURN(DeviceRunnerOptions options, ReadRunnerOptions(call));
   auto added = std::make_shared<Runner>();
   VERDICT_ASSIGN_OR_RETURN(added->program, FindProgram(call.program()));
   VERDICT_ASSIGN_OR_RETURN(Mailbox mailbox,
                            Mailbox::Map(payloads[0], std::move(inputs), std::move(outputs)));
   added->mailbox = std::make_unique<Mailbox>(std::move(mailbox));
   added->inputs.resize(added->mailbox->inputs().size());
+  options.caller_memory = added->mailbox->memory();
   VERDICT_ASSIGN_OR_RETURN(added->runner, added->program->NewRunner(options));
   const std::scoped_lock lock(mutex_);
   if (runners_[call.slot()] != nullptr) {
