@@ -38,7 +38,13 @@ bool DeviceHostCore::ChooseVictimsLocked(uint64_t bytes, std::vector<EntryPtr>& 
 bool DeviceHostCore::MayHaveRoomLocked(const Entry& entry) const {
   if (departures_ < entry.retry_at) return false;
   std::vector<EntryPtr> victims;
-  return ChooseVictimsLocked(entry.estimate, victims);
+  return ChooseVictimsLocked(NeedLocked(entry), victims);
+}
+
+uint64_t DeviceHostCore::NeedLocked(const Entry& entry) const {
+  // Others may have come meanwhile that need as much: then it is there.
+  const uint64_t missing = entry.shared_with - std::min(entry.shared_with, shared_bytes_);
+  return entry.estimate + std::min(entry.shared_for, missing);
 }
 
 void DeviceHostCore::ReleaseLocked(Entry& entry) {
@@ -65,7 +71,24 @@ void DeviceHostCore::MeasureShared() {
   const std::lock_guard measuring(measuring_);
   const Result<DeviceMemory> memory = device_->memory();
   std::lock_guard lock(mutex_);
-  shared_bytes_ = memory.ok() ? memory->shared_bytes : 0;  // of a lost device nothing is left
+  if (memory.ok()) {
+    shared_bytes_ = memory->shared_bytes;
+  } else if (device_->lost()) {
+    shared_bytes_ = 0;  // nothing is left
+  }
+}
+
+void DeviceHostCore::CloseLoaded(Lock& lock, Entry& entry, DeviceEngine& loaded) {
+  const uint64_t shared_with = shared_bytes_, departures = departures_;
+  const bool alone = operations_ == 1;
+  lock.unlock();
+  loaded.Close();
+  MeasureShared();
+  lock.lock();
+  // Of what went while others came or went nobody knows whose it was.
+  if (!alone || operations_ != 1 || departures_ != departures || device_->lost()) return;
+  entry.shared_with = shared_with;
+  entry.shared_for = shared_with - std::min(shared_with, shared_bytes_);
 }
 
 void DeviceHostCore::AttachWaitingLinkLocked(const EntryPtr& entry, const Engine& engine) {
@@ -148,7 +171,6 @@ void DeviceHostCore::Load(const EntryPtr& entry) {
 void DeviceHostCore::LoadEngine(const EntryPtr& entry,
                                 const std::shared_ptr<const Engine>& engine) {
   std::shared_ptr<const DevicePlan> plan;
-  uint64_t estimate = 0;
   DeviceEngineOptions options;
   const auto wait_for_room = [&](State state, const std::string& reason) {
     entry->state = state;
@@ -165,16 +187,16 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
     }
     options = entry->options;
     plan = entry->plan;
-    estimate = entry->estimate;
+    const uint64_t need = NeedLocked(*entry);
     const bool came_back = entry->state == State::kEvicted;
     ++operations_;
-    entry->charged = estimate;
-    used_bytes_ += estimate;
+    entry->charged = need;
+    used_bytes_ += need;
     if (!MakeRoom(lock)) {
       --operations_;
       ReleaseLocked(*entry);
       wait_for_room(came_back ? State::kEvicted : State::kRefused,
-                    "no room on the device: it needs about " + Megabytes(estimate) + ", " +
+                    "no room on the device: it needs about " + Megabytes(need) + ", " +
                         Megabytes(used_bytes_ + shared_bytes_) + " of " + Megabytes(limit_bytes_) +
                         " are taken by engines in use");
       return;
@@ -189,23 +211,21 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
   Lock lock(mutex_);
   Status status = loaded.status();
   if (status.ok()) {
-    entry->estimate = measured;          // should it come again
-    used_bytes_ += measured - estimate;  // modulo 2^64, as the sum fits
+    entry->estimate = measured;                // should it come again
+    used_bytes_ += measured - entry->charged;  // modulo 2^64, as the sum fits
     entry->charged = measured;
     if (!MakeRoom(lock)) {
       status = ResourceExhausted("no room on the device: it takes " + Megabytes(measured) + ", " +
                                  Megabytes(used_bytes_ + shared_bytes_ - measured) + " of " +
-                                 Megabytes(limit_bytes_) + " are taken by other engines");
+                                 Megabytes(limit_bytes_) +
+                                 " are taken by other engines and what all share");
     }
   }
   if (status.ok() && (state_ != DeviceHost::State::kHealthy || stop_)) {
     status = Unavailable(totals_.last_fault);
   }
   if (!status.ok()) {
-    lock.unlock();
-    if (loaded.ok()) (*loaded)->Close();
-    MeasureShared();
-    lock.lock();
+    if (loaded.ok()) CloseLoaded(lock, *entry, **loaded);
     ReleaseLocked(*entry);
   }
   --operations_;

@@ -53,7 +53,10 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
     std::shared_ptr<const DeviceLink> link;  // what was last put into the engine's slot
     uint64_t charged = 0;                    // bytes of the device that are reserved for it
     uint64_t estimate = 0;  // bytes that it will take: of its programs, or as measured before
-    bool busy = false;      // one thread works on it
+    // As measured when a load found no room: what is shared with it, and how much of that goes
+    // with it. 0: not known.
+    uint64_t shared_with = 0, shared_for = 0;
+    bool busy = false;  // one thread works on it
     bool wants_build = false;
     bool wants_load = false;   // the low thread is to load it
     bool wants_close = false;  // its runs fail, and the device is not lost
@@ -83,6 +86,11 @@ class DeviceHostCore : public std::enable_shared_from_this<DeviceHostCore> {
   /// Chooses whom to evict so that `bytes` more fit; nothing if that cannot be.
   bool ChooseVictimsLocked(uint64_t bytes, std::vector<EntryPtr>& victims) const;
   bool MayHaveRoomLocked(const Entry& entry) const;
+  /// What it is expected to take: its own bytes, and those by which what is shared will grow.
+  uint64_t NeedLocked(const Entry& entry) const;
+  /// Closes what was loaded and cannot stay, and keeps in mind what was shared for it. Takes the
+  /// lock off meanwhile; one of operations_ is the caller's.
+  void CloseLoaded(Lock& lock, Entry& entry, DeviceEngine& loaded);
   /// Asks the device what its programs share, after one has come or gone. Without lock.
   void MeasureShared();
   /// Evicts idle engines until what is charged lies within the limit, and lets them wait to be

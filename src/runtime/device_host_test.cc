@@ -35,9 +35,9 @@ std::shared_ptr<DeviceHost> HostOf(const std::shared_ptr<Device>& device,
 }
 
 /// Bytes that an engine of the fixture takes on the device, with two streams.
-uint64_t OneEngine() {
+uint64_t OneEngine(const char* text = kDeviceMlp) {
   const std::shared_ptr<Device> device = MakeFakeDevice({});
-  const auto engine = EngineFor(*device);
+  const auto engine = EngineFor(*device, text);
   const auto host = HostOf(device);
   return host->Attach(engine, "m", {}).device_bytes;
 }
@@ -83,6 +83,87 @@ TEST(DeviceHost, WhatEnginesShareIsCountedOnceAndWithinTheLimit) {
   for (const auto& engine : {a, b, c}) host->Detach(*engine);
   EXPECT_EQ(host->totals().shared_bytes, 0U);
   EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);
+}
+
+/// How often an engine that is attached with these options is loaded.
+DeviceEngineOptions Counting(std::atomic<int>& loads) {
+  DeviceEngineOptions options;
+  options.prepare = [&loads](DeviceEngine&) {
+    ++loads;
+    return OkStatus();
+  };
+  return options;
+}
+
+// Only its load shows what it needs of the scratch; the engine of trees needs none.
+TEST(DeviceHost, AnEngineWhoseScratchHasNoRoomIsTriedAgainOnceThereIs) {
+  const uint64_t one = OneEngine(), trees = OneEngine(kDeviceTrees);
+  FakeDeviceOptions fake;
+  fake.shared_bytes = one;
+  fake.sharing_from_bytes = 500;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  DeviceHostOptions options;
+  options.memory_limit_bytes = 2 * one + trees - 1;
+  const auto host = HostOf(device, options);
+  const auto small = EngineFor(*device, kDeviceTrees), large = EngineFor(*device);
+  std::atomic<int> loads = 0;
+  ASSERT_EQ(host->Attach(small, "small", {}).state, State::kAttached);
+  ASSERT_EQ(host->totals().shared_bytes, 0U);
+  const DeviceAttachment refused = host->Attach(large, "large", Counting(loads));
+  EXPECT_EQ(refused.state, State::kRefused);
+  EXPECT_THAT(refused.reason, HasSubstr("no room on the device"));
+  EXPECT_EQ(host->totals().shared_bytes, 0U);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(RunBy(large), "cpu");
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_EQ(loads, 1);
+  EXPECT_EQ(host->attachment(*large).state, State::kRefused);
+  EXPECT_EQ(RunBy(small), "fake");
+  host->Detach(*small);
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(large), "fake");
+  EXPECT_EQ(loads, 2);
+}
+
+TEST(DeviceHost, ScratchThatIsThereByNowIsNotNeededAgain) {
+  const uint64_t one = OneEngine(), trees = OneEngine(kDeviceTrees);
+  FakeDeviceOptions fake;
+  fake.shared_bytes = one;
+  fake.sharing_from_bytes = 500;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  DeviceHostOptions options;
+  options.memory_limit_bytes = 3 * one;  // of two engines and their scratch
+  const auto host = HostOf(device, options);
+  std::vector<std::shared_ptr<const Engine>> small;
+  for (uint64_t bytes = 0; bytes <= one; bytes += trees) {
+    small.push_back(EngineFor(*device, kDeviceTrees));
+    ASSERT_EQ(host->Attach(small.back(), "small", {}).state, State::kAttached);
+  }
+  const auto a = EngineFor(*device), b = EngineFor(*device);
+  ASSERT_EQ(host->Attach(a, "a", {}).state, State::kRefused);
+  for (const auto& engine : small) host->Detach(*engine);
+  ASSERT_EQ(host->Attach(b, "b", {}).state, State::kAttached);
+  EXPECT_EQ(RunBy(a), "cpu");  // which asks for it
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(a), "fake");
+  EXPECT_EQ(host->attachment(*b).state, State::kAttached);
+}
+
+TEST(DeviceHost, WhatIsSharedStaysKnownWhereTheDeviceDoesNotTell) {
+  FakeDeviceOptions fake;
+  fake.shared_bytes = 1000;
+  fake.memory_answers = 1;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  const auto host = HostOf(device);
+  const auto a = EngineFor(*device), b = EngineFor(*device);
+  ASSERT_EQ(host->Attach(a, "a", {}).state, State::kAttached);
+  ASSERT_EQ(host->Attach(b, "b", {}).state, State::kAttached);
+  EXPECT_EQ(host->totals().shared_bytes, 1000U);
+  // Of a lost one nothing is left.
+  ASSERT_TRUE(host->InjectFault("trap").ok());
+  host->WaitUntilIdle();
+  EXPECT_EQ(host->totals().shared_bytes, 0U);
 }
 
 TEST(DeviceHost, WhatEnginesShareInAWorkerIsCounted) {

@@ -28,6 +28,7 @@ struct State {
   std::atomic<bool> oom_next = false;
   std::atomic<int> live = 0;     // programs and runners
   std::atomic<int> sharing = 0;  // programs that need the shared scratch
+  mutable std::atomic<int> memory_calls = 0;
   std::atomic<uint64_t> used_bytes = 0;
   std::atomic<int> failing_recoveries = 0;
 
@@ -411,6 +412,9 @@ class FakeDevice : public Device {
 
   Result<DeviceMemory> memory() const override {
     VERDICT_RETURN_IF_ERROR(state_->Check());
+    if (state_->memory_calls++ >= state_->options.memory_answers) {
+      return Internal("the fake device does not tell what it has of memory");
+    }
     const uint64_t total = state_->options.memory_bytes;
     const uint64_t shared = state_->sharing > 0 ? state_->options.shared_bytes : 0;
     return DeviceMemory{total - std::min<uint64_t>(total, state_->used_bytes + shared), total,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,6 +19,7 @@ struct FakeDeviceOptions {
   /// Scratch that programs with at least `sharing_from_bytes` of weights share, while there is one.
   uint64_t shared_bytes = 0;
   uint64_t sharing_from_bytes = 0;
+  int memory_answers = std::numeric_limits<int>::max();  // how often memory() succeeds
   bool needs_caller_memory = false;                      // runs refuse inputs that lie elsewhere
   /// Operators that Supports declines, beside those that read or make strings and tree ensembles.
   std::set<std::string, std::less<>> unsupported;
