@@ -3,6 +3,7 @@
 // up by environment variables, read when a device is opened:
 //
 //   VERDICT_FAKE_MISSING=TEXT           open answers kUnavailable with this text
+//   VERDICT_FAKE_NEVER=TEXT             open answers kUnimplemented with this text
 //   VERDICT_FAKE_DEVICES=N              how many there are (1): an index beyond is kNotFound
 //   VERDICT_FAKE_NAME=TEXT              ("Fake device")
 //   VERDICT_FAKE_FINGERPRINT=TEXT       ("fake 1.0") programs of another do not load
@@ -46,6 +47,9 @@ float Float(const char* name) {
 Result<std::unique_ptr<Device>> Open(const DeviceOptions& options) {
   if (const std::string missing = Text("VERDICT_FAKE_MISSING"); !missing.empty()) {
     return Unavailable(missing);
+  }
+  if (const std::string never = Text("VERDICT_FAKE_NEVER"); !never.empty()) {
+    return Unimplemented(never);
   }
   const uint64_t devices = Number("VERDICT_FAKE_DEVICES", 1);
   if (options.index < 0 || static_cast<uint64_t>(options.index) >= devices) {

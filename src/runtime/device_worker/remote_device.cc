@@ -177,14 +177,17 @@ class RemoteDevice : public Device {
                          ") was killed and does not end; the driver may be holding it");
     }
     DeviceInfo info;
-    VERDICT_ASSIGN_OR_RETURN(
-        auto started, WorkerProcess::Start(backend_, plugin_folder_, device_, options_, &info));
+    auto started = WorkerProcess::Start(backend_, plugin_folder_, device_, options_, &info);
+    if (started.status().code() == StatusCode::kUnimplemented) {
+      return Unavailable(started.status().message());  // of that worker: the next one may
+    }
+    VERDICT_RETURN_IF_ERROR(started.status());
     if (info.fingerprint != info_.fingerprint) {
       return Unavailable("the device has come back as '" + info.fingerprint + "', it was '" +
                          info_.fingerprint + "'; restart the server");
     }
     const std::scoped_lock lock(mutex_);
-    worker_ = std::move(started);
+    worker_ = *std::move(started);
     return OkStatus();
   }
 

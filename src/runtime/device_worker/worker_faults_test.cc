@@ -153,6 +153,20 @@ TEST(WorkerFaults, TrapLosesTheDeviceUntilItIsRecovered) {
   EXPECT_TRUE(program->NewRunner({}).value()->Run(std::span(&view, 1)).ok());
 }
 
+// Whatever a worker says of itself: the next one may be able to.
+TEST(WorkerFaults, AWorkerThatNeverOpensTheDeviceIsReplacedToo) {
+  const auto device = OpenFake().value();
+  ASSERT_TRUE(device->InjectFault("trap").ok());
+  ::setenv("VERDICT_FAKE_NEVER", "not in this process", 1);
+  const Status status = device->Recover();
+  ::unsetenv("VERDICT_FAKE_NEVER");
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("not in this process"));
+  EXPECT_TRUE(device->lost());
+  EXPECT_TRUE(device->Recover().ok());
+  EXPECT_FALSE(device->lost());
+}
+
 TEST(WorkerFaults, HangOfTheDeviceEndsInTime) {
   const WorkerModel model;
   DeviceOptions options;
