@@ -246,7 +246,8 @@ def _models(models: Cells) -> list[str]:
     of, taken = device["models"], get(models, "models/memory_mib")
     answers = models.get("models/answers")
     off = answers if isinstance(answers, dict) else {}
-    reported = sum(m["memory_bytes"] for m in of) / 2**20
+    own = sum(m["memory_bytes"] for m in of) / 2**20
+    shared = device.get("memory_shared_bytes")  # not in older files
     lines = ["## Many models in one process", "",
              f"{len(of)} different models in one server: the reference models with TF32 and some in "
              "float16, and others of their kinds in other sizes. What each takes on the card as "
@@ -254,7 +255,9 @@ def _models(models: Cells) -> list[str]:
              *table(["model", "state", "MiB", "difference"],
                     [[m["name"], m["state"], f"{m['memory_bytes'] / 2**20:,.1f}",
                       f"{off[m['name']]:.1e}" if m["name"] in off else NONE] for m in of], 2),
-             f"Together {reported:,.0f} MiB"
+             (f"Together {own:,.0f} MiB" if shared is None else
+              f"Together {own:,.0f} MiB, and {shared / 2**20:,.0f} MiB of scratch that they share: "
+              f"{own + shared / 2**20:,.0f} MiB")
              + ("" if taken is None else f"; nvidia-smi sees {taken:,.0f} MiB more in use than "
                 "before the server's start, the worker's context among them") + ".", ""]
     figures = models.get("models/figures")

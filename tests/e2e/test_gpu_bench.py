@@ -64,7 +64,8 @@ def made_up() -> dict[str, dict]:
                 "score/R6-like/int8": reduced, "score/R6-like/fp16": reduced | {"drop": -0.0009},
                 "time/R6-like/int8/1": timing(90)}
     device = {"models": [{"name": f"m{i}", "state": "attached" if i else "refused", "reason": "",
-                          "memory_bytes": 3 << 20} for i in range(16)]}
+                          "memory_bytes": 3 << 20} for i in range(16)],
+              "memory_shared_bytes": 5 << 20}
     models = {"machine": MACHINE, "models/devices": device, "models/memory_mib": 612.0,
               "models/answers": {"m1": 2e-4}, "models/figures": {
                   "nv_gpu_utilization": {"metric": 0.5, "field": "utilization.gpu",
@@ -284,7 +285,10 @@ def test_models_that_are_not_on_the_card_do_not_count() -> None:
     assert outcome("different reference models", parts) == ("15.00 models", "**MISSED**")
     text = document.write(parts)
     assert "| m1 | attached | 3.0 | 2.0e-04 |" in text and "| m0 | refused | 3.0 | – |" in text
-    assert "Together 48 MiB; nvidia-smi sees 612 MiB more" in text
+    assert ("Together 48 MiB, and 5 MiB of scratch that they share: 53 MiB; "
+            "nvidia-smi sees 612 MiB more") in text
+    del parts["models"]["models/devices"]["memory_shared_bytes"]
+    assert "Together 48 MiB; nvidia-smi sees 612 MiB more" in document.write(parts)
 
 
 def test_a_metric_is_found_by_its_own_label() -> None:
