@@ -66,12 +66,14 @@ TEST_F(DeviceTrials, HowInputsAndOutputsTravelChangesNoScore) {
 TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
   const auto device = OpenWith("shared_scratch_bytes=1");
   ASSERT_NE(device, nullptr);
-  const auto report = [&](const char* when) {
+  const auto shared = [&](const char* when) {
     const auto memory = device->memory();
-    ASSERT_TRUE(memory.ok()) << memory.status().ToString();
+    EXPECT_TRUE(memory.ok()) << memory.status().ToString();
+    const DeviceMemory told = memory.ok() ? *memory : DeviceMemory{};
     std::printf("%s: shared %.1f MiB, free %.1f MiB\n", when,
-                static_cast<double>(memory->shared_bytes) / 1048576,
-                static_cast<double>(memory->free_bytes) / 1048576);
+                static_cast<double>(told.shared_bytes) / 1048576,
+                static_cast<double>(told.free_bytes) / 1048576);
+    return told.shared_bytes;
   };
   // Another program, which needs more scratch: it comes and goes while the others run.
   const std::vector<Profile> wide = {Rows(graph_, 1, 8192, 32768)};
@@ -79,6 +81,7 @@ TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
   ASSERT_TRUE(wide_blob.ok()) << wide_blob.status().ToString();
   std::vector<std::shared_ptr<DeviceProgram>> programs;
   std::vector<std::unique_ptr<DeviceRunner>> runners;
+  uint64_t of_one = 0;
   for (int p = 0; p < 3; ++p) {
     auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
     ASSERT_TRUE(program.ok()) << program.status().ToString();
@@ -88,8 +91,9 @@ TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
       ASSERT_TRUE(runner.ok()) << runner.status().ToString();
       runners.push_back(*std::move(runner));
     }
+    if (p == 0) of_one = shared("one program, two runners");
   }
-  report("three programs, two runners each");
+  EXPECT_EQ(shared("three programs, two runners each"), of_one);
   std::atomic<bool> stop = false;
   std::vector<std::string> wrong(runners.size());
   std::vector<int> runs(runners.size());
@@ -111,7 +115,8 @@ TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
     EXPECT_TRUE(runner.ok()) << runner.status().ToString();
     if (!runner.ok()) break;
     EXPECT_EQ(Compare(**runner, graph_, 32768, 7, 1e-5), "");
-    if (i == 0) report("and one of 32,768 rows");
+    // Its first layer alone makes 8 MiB; a piece is 4.
+    EXPECT_GT(shared("and one of 32,768 rows"), of_one);
   }
   stop = true;
   for (std::thread& thread : threads) thread.join();
@@ -119,7 +124,7 @@ TEST_F(DeviceTrials, RunnersThatShareScratchDoNotDisturbEachOther) {
     EXPECT_EQ(wrong[t], "");
     EXPECT_GT(runs[t], 0);
   }
-  report("without it");
+  EXPECT_EQ(shared("without it"), of_one);
 }
 
 TEST_F(DeviceTrials, SmallerStacksChangeNoScore) {
