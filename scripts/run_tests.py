@@ -33,8 +33,6 @@ FUZZ_SEEDS = {
     "import_fuzz": "tests/golden/*.onnx",
     "npz_fuzz": "tests/golden/*.inputs.npz",
 }
-# clang's own symbolizer is a package of its own; without one, stacks are bare addresses.
-SYMBOLS = "external_symbolizer_path=/usr/bin/addr2line"
 MAX_SEED_BYTES = 32768  # larger ones slow every mutation down
 
 STARTED = int(os.environ.get("PROGRESS_STARTED", time.time()))
@@ -128,6 +126,13 @@ def build(preset: str, targets: Sequence[str], *options: str) -> bool:
     return True
 
 
+def symbolizer() -> str:
+    """An option of sanitizers, or none: clang's own is a package of its own; without any, stacks
+    are bare addresses."""
+    found = shutil.which("addr2line")
+    return f"external_symbolizer_path={found}" if found else ""
+
+
 @functools.cache
 def fixed_layout() -> list[str]:
     """What sanitized programs start with: their shadow memory does not fit every random layout."""
@@ -155,7 +160,7 @@ def unit_tests(preset: str, folder: str, wanted: Sequence[str] = ()) -> Tally:
         outcome = run(
             [*prefix, *test["command"], "--gtest_brief=1", f"--gtest_output=xml:{report}"],
             PROGRAM_TIMEOUT_S,
-            ASAN_OPTIONS=f"detect_stack_use_after_return=1:strict_string_checks=1:{SYMBOLS}",
+            ASAN_OPTIONS=f"detect_stack_use_after_return=1:strict_string_checks=1:{symbolizer()}",
             UBSAN_OPTIONS="print_stacktrace=1",
             TSAN_OPTIONS=f"second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp",
         )  # fmt: skip
@@ -253,7 +258,7 @@ def fuzz_stage() -> Tally:
         if dictionary.exists():
             options.append(f"-dict={dictionary}")
         command = [*prefix, f"build-asan/{target}", str(corpus), *options]
-        return fuzz_verdict(target, *run(command, FUZZ_SECONDS + 120, ASAN_OPTIONS=SYMBOLS))
+        return fuzz_verdict(target, *run(command, FUZZ_SECONDS + 120, ASAN_OPTIONS=symbolizer()))
 
     total = Tally()
     with ThreadPoolExecutor(CORES) as pool:

@@ -35,8 +35,8 @@ Result<DevicePlan> MakeDevicePlan(const EngineContents& contents, Device& device
 
 /// A plan of `old` with the weights of `contents`, whose graph differs in the contents of constants
 /// alone: refitted where a program was built so and takes it, else built again. log: which of both;
-/// may be empty. Errors: kFailedPrecondition: the plan is of another device, calibrated int8 (whose
-/// ranges are of the old weights), or as MakeDevicePlan; kDataLoss: a program is not of `old`; as
+/// may be empty. Errors: kFailedPrecondition: the plan is of another device, a program is not of
+/// `old`, calibrated int8 (whose ranges are of the old weights), or as MakeDevicePlan; as
 /// Device::Build and Load.
 Result<DevicePlan> RefitDevicePlan(const EngineContents& contents, const EngineContents& old,
                                    const DevicePlan& plan, Device& device,

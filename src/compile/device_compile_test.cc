@@ -151,7 +151,7 @@ TEST_F(DeviceCompileTest, RefitsWithOtherWeights) {
   EXPECT_EQ(refitted->options, plan.options);
   EXPECT_FALSE(std::ranges::equal(refitted->parts[0].program, plan.parts[0].program));
   EXPECT_TRUE(CheckPrograms(other, *refitted).ok());
-  EXPECT_EQ(CheckPrograms(contents_, *refitted).code(), StatusCode::kDataLoss);
+  EXPECT_EQ(CheckPrograms(contents_, *refitted).code(), StatusCode::kFailedPrecondition);
 }
 
 TEST_F(DeviceCompileTest, DoesNotRefitAProgramOfAnotherGraph) {
@@ -159,7 +159,7 @@ TEST_F(DeviceCompileTest, DoesNotRefitAProgramOfAnotherGraph) {
   const DevicePlan plan = Make().value();
   const auto refitted =
       RefitDevicePlan(contents_, MakeContents("seed(3)"), plan, *MakeFakeDevice(fake_), {});
-  EXPECT_EQ(refitted.status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(refitted.status().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(refitted.status().message(), HasSubstr("part 0: its program was not built from"));
 }
 

@@ -36,8 +36,13 @@ void SetProgram(std::vector<std::byte> program, const PlanPart& source, DevicePa
 }
 
 Status CheckProgram(const DevicePart& part, const PlanPart& source) {
+  if (part.digest == Sha256Digest{}) {
+    return FailedPrecondition(
+        "its program has no digest that tells what it was built from, as an older Verdict wrote "
+        "it; build the engine again");
+  }
   if (part.digest == DigestOf(part.program, source)) return OkStatus();
-  return DataLoss(
+  return FailedPrecondition(
       "its program was not built from this engine's graph and weights, or has been changed since; "
       "build the engine again");
 }

@@ -21,8 +21,9 @@ Result<std::vector<PlanPart>> ExtractPlan(const Graph& graph, std::span<const Pr
 void SetProgram(std::vector<std::byte> program, const PlanPart& source, DevicePart& part);
 
 /// OK if that is the program which SetProgram has given this part: bytes that were made of another
-/// graph, or of other weights, are not to be loaded. Errors: kDataLoss. Cost: O(bytes of program
-/// and weights).
+/// graph, or of other weights, are not to be loaded. Errors: kFailedPrecondition: it is another, or
+/// has no digest; a program that is built here takes its place. Cost: O(bytes of program and
+/// weights).
 Status CheckProgram(const DevicePart& part, const PlanPart& source);
 /// CheckProgram of all programs of a plan. Errors: its, and ExtractPlan's.
 Status CheckPrograms(const EngineContents& contents, const DevicePlan& plan);

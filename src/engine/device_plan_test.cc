@@ -115,8 +115,8 @@ TEST(DevicePlan, ThatMakesNoSenseIsRefused) {
       {"program offset past the end", [&](P& p) { part(p, 2)->set_program_offset(1 << 20); },
        "not within section 'programs'"},
       {"program misaligned", [&](P& p) { part(p, 2)->set_program_offset(64); }, "not aligned"},
-      {"no digest", [&](P& p) { part(p, 2)->clear_program_digest(); },
-       "part 2: its program's digest has 0 bytes, not 32"},
+      {"digest too short", [&](P& p) { part(p, 2)->set_program_digest("x"); },
+       "part 2: its program's digest has 1 bytes, not 32"},
       {"digest too long", [&](P& p) { part(p, 0)->mutable_program_digest()->push_back('x'); },
        "part 0: its program's digest has 33 bytes, not 32"},
       {"programs overlap", [&](P& p) { part(p, 0)->set_program_bytes(4097); }, "programs overlap"},
@@ -145,6 +145,18 @@ TEST(DevicePlan, TruncatedFilesAreRefused) {
     const auto rest = std::span(file).first(file.size() - cut);
     EXPECT_EQ(ParseEngine(rest, nullptr, "m").status().code(), StatusCode::kDataLoss) << cut;
   }
+}
+
+TEST(DevicePlan, WithoutADigestIsReadAndItsProgramIsNotTaken) {
+  const auto file = PatchSection<proto::DevicePlans>(
+      FileWithPlan(), kDeviceSection,
+      [](proto::DevicePlans& p) { p.mutable_plans(0)->mutable_parts(0)->clear_program_digest(); });
+  const auto read = ParseEngine(file, nullptr, "m");
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  const Status status = CheckPrograms(*read, read->device_plans[0]);
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(), HasSubstr("part 0: its program has no digest"));
+  EXPECT_THAT(status.message(), HasSubstr("build the engine again"));
 }
 
 /// The first part's program as a device would just have built it; read back from a file, in which
@@ -180,15 +192,15 @@ TEST(DevicePlan, KnowsTheProgramsThatAreOfItsGraphAndWeights) {
         const std::vector<float> other = {1, 2, 3, 4, 5, 7};
         c.graph.value(2).constant = std::make_shared<Constant>(Constant::Of<float>({2, 3}, other));
       }),
-      StatusCode::kDataLoss);
+      StatusCode::kFailedPrecondition);
   EXPECT_EQ(code([](EngineContents& c) { c.graph.nodes[0].attributes["alpha"] = 2.0F; }),
-            StatusCode::kDataLoss);
+            StatusCode::kFailedPrecondition);
   EXPECT_EQ(code([](EngineContents& c) {
               c.device_plans[0].parts[0].program = c.device_plans[0].parts[2].program;
             }),
-            StatusCode::kDataLoss);
+            StatusCode::kFailedPrecondition);
   EXPECT_EQ(code([](EngineContents& c) { c.device_plans[0].parts[0].digest[31] ^= std::byte{1}; }),
-            StatusCode::kDataLoss);
+            StatusCode::kFailedPrecondition);
   // That of part 2 is of nothing.
   const EngineContents contents = WithProgramOfFirstPart();
   EXPECT_THAT(CheckPrograms(contents, contents.device_plans[0]).message(),

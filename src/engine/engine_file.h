@@ -33,7 +33,7 @@ struct GoldenVector {
 struct DevicePart {
   Part part;
   std::span<const std::byte> program;
-  Sha256Digest digest{};  // of the program, and of what it was built from
+  Sha256Digest digest{};  // of the program, and of what it was built from; zeros: not known
   std::shared_ptr<const void> owner;
 };
 

@@ -48,7 +48,7 @@ Sha256Digest StructureDigest(const Graph& graph, std::span<const Profile> profil
 }
 
 Sha256Digest WeightsDigest(const Graph& graph) {
-  std::set<ValueId> read;
+  std::set<ValueId> read(graph.outputs.begin(), graph.outputs.end());
   for (const Node& node : graph.nodes) read.insert(node.inputs.begin(), node.inputs.end());
   std::vector<Bytes> parts;
   std::deque<std::string> sizes;  // of strings, which nothing else tells

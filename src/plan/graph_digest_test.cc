@@ -14,6 +14,7 @@ std::string Text(const std::string& from = "", const std::string& to = "") {
   const %w: f32[4,4] = seed(1)
   const %b: f32[4] = seed(2)
   const %unread: f32[4] = seed(5)
+  const %given: f32[3] = seed(6)
   const %names: str[2] = ["ab", "c"]
   %h = Gemm(%x, %w, %b) {alpha=1.5}
   %a = Relu(%h)
@@ -21,6 +22,7 @@ std::string Text(const std::string& from = "", const std::string& to = "") {
   %t = Identity(%names)
   output %y
   output %t
+  output %given
 }
 )";
   if (!from.empty()) text.replace(text.find(from), from.size(), to);
@@ -48,15 +50,18 @@ TEST(GraphDigest, StructureIsAllButNamesAndContents) {
   EXPECT_NE(Structure(Text("alpha=1.5", "alpha=2.5")), base) << "an attribute";
   EXPECT_NE(Structure(Text("Add(%h, %a)", "Add(%a, %h)")), base) << "an edge";
   EXPECT_NE(Structure(Text("output %y", "output %a")), base) << "an output";
+  EXPECT_EQ(Structure(Text("seed(6)", "seed(7)")), base);
+  EXPECT_NE(Structure(Text("f32[3]", "f32[2]")), base) << "a constant's shape, given as it is";
   EXPECT_NE(Structure(Text(), 9), base) << "a profile";
 }
 
 TEST(GraphDigest, WeightsAreWhatConstantsHold) {
   const Sha256Digest base = Weights(Text());
   EXPECT_EQ(Weights(Text("alpha=1.5", "alpha=2.5")), base);
-  EXPECT_EQ(Weights(Text("seed(5)", "seed(6)")), base) << "nothing reads it";
+  EXPECT_EQ(Weights(Text("seed(5)", "seed(7)")), base) << "nothing reads it";
   EXPECT_NE(Weights(Text("seed(1)", "seed(3)")), base);
   EXPECT_NE(Weights(Text("seed(2)", "seed(3)")), base);
+  EXPECT_NE(Weights(Text("seed(6)", "seed(7)")), base) << "an output alone";
   EXPECT_NE(Weights(Text("\"ab\", \"c\"", "\"a\", \"bc\"")), base);
 }
 

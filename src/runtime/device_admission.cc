@@ -248,7 +248,7 @@ void DeviceHostCore::LoadEngine(const EntryPtr& entry,
     wait_for_room(State::kRefused, status.message());
   } else if (status.code() == StatusCode::kFailedPrecondition && options_.rebuild && !plan) {
     entry->state = State::kBuilding;
-    entry->reason = status.message();
+    entry->reason = status.message() + " (that is under way)";
     entry->wants_build = true;
     entry->wants_load = false;
   } else if (!stop_) {

@@ -29,8 +29,7 @@ struct DeviceEngineOptions {
 class DeviceEngine {
  public:
   /// Errors: as Device::Load and NewRunner; kFailedPrecondition: the plan's fingerprint is not the
-  /// device's; kDataLoss: the parts are not the graph's, or a program is of another graph or other
-  /// weights.
+  /// device's, or as CheckProgram; kDataLoss: the parts are not the graph's.
   static Result<std::shared_ptr<DeviceEngine>> Load(std::shared_ptr<Device> device,
                                                     const Engine& engine, const DevicePlan& plan,
                                                     const DeviceEngineOptions& options);

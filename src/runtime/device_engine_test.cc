@@ -152,7 +152,7 @@ TEST(DeviceEngine, RefusesHostilePlans) {
   EXPECT_FALSE(load([](DevicePlan& plan) { plan.parts[0].part.nodes[0] = 99; }).ok());
   const Status status =
       load([](DevicePlan& plan) { plan.parts[2].program = plan.parts[2].program.first(5); });
-  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("part 2"));
   EXPECT_EQ(device->memory()->free_bytes, device->info().memory_bytes);  // nothing is left there
 }
@@ -167,7 +167,7 @@ TEST(DeviceEngine, GivesNoDeviceAProgramOfOtherWeights) {
   EXPECT_TRUE(DeviceEngine::Load(device, *trained, plan, {}).ok());
   const size_t asked = device->asked.size();
   const Status status = DeviceEngine::Load(device, *retrained, plan, {}).status();
-  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(status.message(), HasSubstr("part 0: its program was not built from this engine's"));
   EXPECT_EQ(device->asked.size(), asked);
 }

@@ -26,7 +26,7 @@ struct DeviceHostOptions {
   DeviceOptions device;  // its `log` is also told of losses and rebuilds; no lock is held then
   /// Of all engines together and what they share; 0: nine tenths of the device's.
   uint64_t memory_limit_bytes = 0;
-  bool rebuild = true;  // builds plans of another fingerprint again, in the background
+  bool rebuild = true;  // builds plans that do not fit again, in the background
   /// false: no plan of a file is ever loaded; one is built here instead (with `rebuild`).
   bool stored_plans = true;
   /// An engine that has not run for so long may have to make room for another.
@@ -76,8 +76,9 @@ class DeviceHost {
   const DeviceInfo& info() const;
 
   /// Puts an engine on the device, where it has a plan for it: checks its golden vectors there, and
-  /// from then on its sessions run there. Where the plan's fingerprint is another, a new one is
-  /// built in the background (options.rebuild). The engine stays usable whatever happens. Not for a
+  /// from then on its sessions run there. Where the plan's fingerprint is another, or its programs
+  /// are of other weights, a new one is built in the background (options.rebuild). The engine stays
+  /// usable whatever happens. Not for a
   /// request's thread. Returns: what came of it; the host keeps the engine weakly, and puts it
   /// there again after a recovery. What finds no room, or is taken off to make room, comes (back)
   /// once it is used and there is.

@@ -129,6 +129,26 @@ TEST(DeviceHost, RebuildsAPlanOfAnotherFingerprintInTheBackground) {
   EXPECT_EQ(host->totals().rebuilds, 1U);
 }
 
+// The same graph, trained again, with the programs of before.
+TEST(DeviceHost, RebuildsProgramsOfOtherWeightsInTheBackground) {
+  FakeDeviceOptions fake;
+  fake.build_ms = 200;
+  const std::shared_ptr<Device> device = MakeFakeDevice(fake);
+  std::string other = kDeviceMlp;
+  other.replace(other.find("seed(3)"), 7, "seed(4)");
+  EngineContents contents = CompileForDevice(other.c_str());
+  contents.device_plans.push_back(PlanFor(CompileForDevice(), *device));
+  const auto engine = Engine::FromContents(std::move(contents)).value();
+  const auto host = HostOf(device);
+  const DeviceAttachment building = host->Attach(engine, "m", {});
+  EXPECT_EQ(building.state, State::kBuilding);
+  EXPECT_THAT(building.reason, HasSubstr("was not built from this engine's graph and weights"));
+  EXPECT_EQ(RunBy(engine), "cpu");
+  host->WaitUntilIdle();
+  EXPECT_EQ(RunBy(engine), "fake") << host->attachment(*engine).reason;
+  EXPECT_EQ(host->totals().rebuilds, 1U);
+}
+
 TEST(DeviceHost, SaysWhereAPlanCannotBeBuiltAgain) {
   const std::shared_ptr<Device> old = MakeFakeDevice({});
   const auto engine = EngineFor(*old);

@@ -176,7 +176,7 @@ void DeviceHostCore::Build(const EntryPtr& entry) {
     building_ = true;
     model = "model '" + entry->name + "': ";
   }
-  Log(model + "its plan is for '" + old->fingerprint + "' and is built again");
+  Log(model + "its plan, for '" + old->fingerprint + "', is built again");
   Result<DevicePlan> plan = RebuildDevicePlan(engine->contents(), *old, *device_);
   Lock lock(mutex_);
   --operations_;

@@ -1,15 +1,20 @@
 // Engine files that earlier versions wrote, kept in tests/data, must load and compute what they did
 // then.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <fstream>
 
+#include "backends/device/fake_device.h"
 #include "runtime/allocation_count_test.h"
+#include "runtime/device_host.h"
 #include "runtime/session.h"
 
 namespace verdict {
 namespace {
+
+using ::testing::HasSubstr;
 
 const std::filesystem::path kFolder = std::filesystem::path(VERDICT_SOURCE_DIR) / "tests/data";
 
@@ -40,6 +45,29 @@ TEST(StoredEngines, OfFormat1_1HaveTheirDevicePlans) {
   ASSERT_EQ(plans.size(), 1u);
   EXPECT_EQ(plans[0].backend, "fake");
   EXPECT_FALSE(plans[0].parts.at(0).program.empty());
+}
+
+TEST(StoredEngines, WhoseProgramHasNoDigestGetOneThatIsBuiltHere) {
+  const auto engine = Engine::Load(kFolder / "skl_mlp_binary.v1_1_no_digest.engine");
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  DeviceHostOptions options;
+  const std::shared_ptr<Device> device = MakeFakeDevice({});
+  ASSERT_EQ((*engine)->contents().device_plans.at(0).fingerprint, device->info().fingerprint);
+  options.rebuild = false;
+  auto host = DeviceHost::Create(device, options).value();
+  const DeviceAttachment refused = host->Attach(*engine, "m", {});
+  EXPECT_EQ(refused.state, DeviceAttachment::State::kRefused);
+  EXPECT_THAT(refused.reason, HasSubstr("part 0: its program has no digest"));
+  EXPECT_THAT(refused.reason, HasSubstr("build the engine again"));
+  EXPECT_TRUE(Engine::CheckGolden(*engine).ok());
+  host->Detach(**engine);
+  options.rebuild = true;
+  host = DeviceHost::Create(device, options).value();
+  host->Attach(*engine, "m", {});
+  host->WaitUntilIdle();
+  const DeviceAttachment built = host->attachment(**engine);
+  EXPECT_EQ(built.state, DeviceAttachment::State::kAttached) << built.reason;
+  EXPECT_EQ(host->totals().rebuilds, 1U);
 }
 
 TEST(StoredEngines, ScoreTheSameWhenTheFileThatWasReadIsDestroyed) {

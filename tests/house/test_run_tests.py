@@ -33,6 +33,14 @@ def test_stage_without_targets_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert run_tests.fuzz_stage().failed == ["fuzz: no targets found"]
 
 
+def test_stacks_have_names_where_there_is_addr2line(monkeypatch: pytest.MonkeyPatch,
+                                                    tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_tests.symbolizer() == ""
+    (tmp_path / "addr2line").touch(mode=0o755)
+    assert run_tests.symbolizer() == f"external_symbolizer_path={tmp_path}/addr2line"
+
+
 def report(folder: Path, *cases: str) -> Path:
     path = folder / "report.xml"
     path.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")

@@ -12,7 +12,6 @@ namespace {
 
 constexpr char kMagic[] = "VDTRTP2\n";
 constexpr size_t kMagicBytes = 8;
-constexpr char kOlderMagic[] = "VDTRTP1\n";  // each profile several times
 constexpr size_t kCrcOffset = 8;
 constexpr size_t kCheckedFrom = 12;
 constexpr size_t kFixedBytes = 56;
@@ -89,10 +88,6 @@ std::vector<std::byte> WritePlanFile(const PlanHeader& header, std::span<const s
 }
 
 Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes) {
-  if (bytes.size() >= kFixedBytes && std::memcmp(bytes.data(), kOlderMagic, kMagicBytes) == 0) {
-    return FailedPrecondition(
-        "device program: an older Verdict wrote it; build the engine's device plan again");
-  }
   if (bytes.size() < kFixedBytes || std::memcmp(bytes.data(), kMagic, kMagicBytes) != 0) {
     return Damaged("these are not its bytes");
   }

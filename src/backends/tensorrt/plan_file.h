@@ -59,8 +59,7 @@ std::vector<PlanHeader::ConstantSum> ConstantSums(const Graph& graph);
 
 std::vector<std::byte> WritePlanFile(const PlanHeader& header, std::span<const std::byte> plan);
 
-/// Errors: kDataLoss: not such bytes, truncated, or any bit of them changed; kFailedPrecondition:
-/// as an older Verdict wrote them. Cost: O(bytes).
+/// Errors: kDataLoss: not such bytes, truncated, or any bit of them changed. Cost: O(bytes).
 Result<PlanFile> ParsePlanFile(std::span<const std::byte> bytes);
 
 /// OK if a program with header `program` runs where one would be built with header `here`. Errors:

@@ -67,14 +67,6 @@ TEST(PlanFile, ForeignBytesAreRefused) {
   EXPECT_THAT(file.status().message(), HasSubstr("build the engine's device plan again"));
 }
 
-TEST(PlanFile, AnOlderOneIsBuiltAgain) {
-  std::vector<std::byte> bytes = WritePlanFile(SomeHeader(), SomePlan());
-  bytes[6] = std::byte{'1'};
-  const Status status = ParsePlanFile(bytes).status();
-  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
-  EXPECT_THAT(status.message(), HasSubstr("an older Verdict wrote it"));
-}
-
 TEST(PlanFile, ARightChecksumDoesNotMakeWrongCountsRight) {
   EXPECT_EQ(ParsePlanFile(WritePlanFile(SomeHeader(), {})).status().code(), StatusCode::kDataLoss);
 }

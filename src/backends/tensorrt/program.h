@@ -46,7 +46,10 @@ class Program final : public DeviceProgram, public std::enable_shared_from_this<
     size_t number = 0;  // among the program's runners, from 0
     nvinfer1::ICudaEngine* engine = nullptr;
   };
-  /// Errors: as Load.
+  /// May load a copy of the engine. The caller holds core().measuring, as Load does, so that loads
+  /// and copies take turns. Beside a build it is safe, as that has a builder of its own; waiting
+  /// for core().turns would take as long as the build, which a worker's call may not. Errors: as
+  /// Load.
   Result<Seat> TakeSeat();
   void ReturnSeat(size_t number);
   bool open_shapes() const { return open_shapes_; }

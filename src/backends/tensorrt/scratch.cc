@@ -115,9 +115,17 @@ Status ScratchLane::BeginTurn(CUstream stream) {
 }
 
 Status ScratchLane::EndTurn(CUstream stream) {
+  const CudaDriver& driver = context_.driver();
   last_stream_ = stream;
-  return context_.Check(context_.driver().cuEventRecord(last_run_, stream),
-                        "marking the end of a turn");
+  const Status marked =
+      context_.Check(driver.cuEventRecord(last_run_, stream), "marking the end of a turn");
+  if (marked.ok() || context_.lost()) return marked;
+  // The next stream would not wait for this one on the card: so its end is waited for here.
+  last_stream_ = nullptr;
+  const CUresult ended = driver.cuStreamSynchronize(stream);
+  if (ended == CUDA_SUCCESS) return OkStatus();
+  context_.MarkLost(CudaStatus(ended, "waiting for the end of a turn", &driver));
+  return context_.LostStatus();
 }
 
 Result<ScratchLane*> ScratchLanes::Lane(size_t index) {

@@ -49,6 +49,7 @@ class ScratchLane {
  private:
   explicit ScratchLane(CudaContext& context) : context_(context) {}
   Status BeginTurn(CUstream stream);
+  /// What the stream holds is over, or waited for by the next stream, or the context is lost.
   Status EndTurn(CUstream stream);
   Status AddPiece();
   void DropPiecesAbove(uint64_t bytes);

@@ -26,7 +26,7 @@ struct Card {
   CUdeviceptr next_address = kFirstAddress;
   std::map<CUdeviceptr, uint64_t> ranges, mapped;
   std::map<CUdeviceptr, bool> accessible;
-  CUresult set_access = CUDA_SUCCESS;
+  CUresult set_access = CUDA_SUCCESS, mark = CUDA_SUCCESS, end = CUDA_SUCCESS;
   std::vector<std::string> log;  // of events
   int events = 0;
 };
@@ -104,7 +104,10 @@ CudaDriver Driver() {
   };
   driver.cuEventDestroy_v2 = [](CUevent) { return --card->events, CUDA_SUCCESS; };
   driver.cuEventRecord = [](CUevent, CUstream stream) {
-    return card->log.push_back("mark " + Name(stream)), CUDA_SUCCESS;
+    return card->log.push_back("mark " + Name(stream)), card->mark;
+  };
+  driver.cuStreamSynchronize = [](CUstream stream) {
+    return card->log.push_back("end " + Name(stream)), card->end;
   };
   driver.cuStreamWaitEvent = [](CUstream stream, CUevent, unsigned) {
     return card->log.push_back("wait " + Name(stream)), CUDA_SUCCESS;
@@ -200,6 +203,32 @@ TEST_F(ScratchTest, WhatHasFailedHalfwayIsWaitedForToo) {
             StatusCode::kInternal);
   EXPECT_TRUE(Run(b, 'b').ok());
   EXPECT_THAT(card_.log, ElementsAre("mark a", "wait b", "run b", "mark b"));
+}
+
+TEST_F(ScratchTest, ARunWhoseEndCannotBeMarkedEndsBeforeAnotherBegins) {
+  Scratch a = Allocate(0, kPiece), b = Allocate(0, kPiece);
+  card_.mark = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  EXPECT_TRUE(Run(a, 'a').ok());
+  card_.mark = CUDA_SUCCESS;
+  EXPECT_TRUE(Run(b, 'b').ok());
+  EXPECT_THAT(card_.log, ElementsAre("run a", "mark a", "end a", "run b", "mark b"));
+}
+
+TEST_F(ScratchTest, WhereNotEvenItsEndIsKnownTheContextIsLost) {
+  Scratch a = Allocate(0, kPiece);
+  card_.mark = card_.end = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  const Status status = Run(a, 'a');
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("waiting for the end of a turn"));
+  EXPECT_TRUE(context_->lost());
+}
+
+TEST_F(ScratchTest, OfALostContextNothingIsWaitedFor) {
+  Scratch a = Allocate(0, kPiece);
+  card_.mark = CUDA_ERROR_ILLEGAL_ADDRESS;
+  EXPECT_FALSE(Run(a, 'a').ok());
+  EXPECT_TRUE(context_->lost());
+  EXPECT_THAT(card_.log, ElementsAre("run a", "mark a"));
 }
 
 TEST_F(ScratchTest, ALittleIsARunnersOwn) {

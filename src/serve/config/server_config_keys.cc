@@ -109,8 +109,8 @@ ConfigKeys DeviceKeys(DeviceConfig* device) {
       Integer("run_timeout_ms", &device->run_timeout_ms, 1, 3'600'000,
               "Longest run; a device that takes longer counts as lost, in milliseconds"),
       Choice("rebuild", &device->rebuild, {"background", "never"},
-             "What becomes of plans that were built for another device or version: built again "
-             "beside the requests, or left aside"),
+             "What becomes of plans that were built for another device or version, or from other "
+             "weights: built again beside the requests, or left aside"),
       Choice("plans", &device->plans, {"stored", "rebuild"},
              "Whether plans are taken from engine files, or built here always: a plan is trusted "
              "like a program"),

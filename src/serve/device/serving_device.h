@@ -24,7 +24,7 @@ struct ServingDeviceOptions {
   std::chrono::seconds idle{60};    // a model that has not run for so long makes room for others
   int streams = 2;                  // of a model that does not say
   uint32_t run_timeout_ms = 2000;
-  bool rebuild = true;       // plans for another device or version are built again
+  bool rebuild = true;       // plans that do not fit are built again
   bool stored_plans = true;  // false: no plan is taken from a file
   bool fault_injection = false;
 };
