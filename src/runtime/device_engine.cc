@@ -18,6 +18,7 @@ namespace verdict {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr Clock::time_point kNever = Clock::time_point::max();
 
 /// A part of the plan, ready to run; a program or an engine.
 struct LoadedPart {
@@ -105,6 +106,7 @@ struct DeviceEngine::Lane {
   std::vector<PartRun> parts;
   std::vector<TensorView> values;       // per value of the whole graph
   std::vector<TensorView> part_inputs;  // room for those of the widest part
+  std::span<const TensorView> outputs;  // of the part that ran last
 };
 
 struct DeviceEngine::Core {
@@ -124,12 +126,18 @@ struct DeviceEngine::Core {
   mutable std::mutex mutex;  // guards the programs in `parts` against Close; lanes have the pool
   std::vector<LoadedPart> parts;
 
-  Result<std::span<const TensorView>> RunPart(Lane& lane, size_t index,
-                                              std::span<const TensorView> inputs);
-  Status RunParts(Lane& lane, std::span<const TensorView> inputs);
-  Status RunInLane(Lane& lane, std::span<const TensorView> inputs, std::span<TensorView> outputs,
-                   std::span<const size_t> capacities);
-  std::span<const TensorView> Gather(Lane& lane, const LoadedPart& part);
+  Result<bool> RunPart(Lane& lane, size_t index, std::span<const TensorView> inputs, bool* started,
+                       Clock::time_point until);
+  Result<bool> RunParts(Lane& lane, std::span<const TensorView> inputs, Place* place,
+                        Clock::time_point until);
+  Status RunParts(Lane& lane, std::span<const TensorView> inputs) {
+    Place place;
+    return RunParts(lane, inputs, &place, kNever).status();
+  }
+  std::span<const TensorView> InputsOf(Lane& lane, const LoadedPart& part,
+                                       std::span<const TensorView> inputs);
+  void End(Place* place);
+  Status CopyOut(Lane& lane, std::span<TensorView> outputs, std::span<const size_t> capacities);
   Status CopyOut(size_t output, const TensorView& from, TensorView& to, size_t capacity);
   Result<Lane> MakeLane(const Graph& graph) const;
 };
@@ -216,35 +224,53 @@ Result<std::shared_ptr<DeviceEngine>> DeviceEngine::Load(std::shared_ptr<Device>
   return loaded;
 }
 
-Result<std::span<const TensorView>> DeviceEngine::Core::RunPart(
-    Lane& lane, size_t index, std::span<const TensorView> inputs) {
+/// Sets lane.outputs. Returns: false if it has not ended by then.
+Result<bool> DeviceEngine::Core::RunPart(Lane& lane, size_t index,
+                                         std::span<const TensorView> inputs, bool* started,
+                                         Clock::time_point until) {
   Lane::PartRun& run = lane.parts[index];
-  if (run.runner != nullptr) return run.runner->Run(inputs);
-  auto outputs = run.session->Run(inputs);
-  // Whatever a host part refuses is no fault of the device: the CPU plan will say it again, or not.
-  if (!outputs.ok()) return InvalidArgument(outputs.status().message());
-  return outputs;
+  if (run.runner == nullptr) {
+    const auto outputs = run.session->Run(inputs);
+    // Whatever a host part refuses is no fault of the device: the CPU plan will say it again, or
+    // not.
+    if (!outputs.ok()) return InvalidArgument(outputs.status().message());
+    lane.outputs = *outputs;
+    return true;
+  }
+  if (!*started) VERDICT_RETURN_IF_ERROR(run.runner->Start(inputs));
+  *started = true;
+  if (until != kNever && !run.runner->Wait(until)) return false;
+  *started = false;
+  VERDICT_ASSIGN_OR_RETURN(lane.outputs, run.runner->Finish());
+  return true;
 }
 
-std::span<const TensorView> DeviceEngine::Core::Gather(Lane& lane, const LoadedPart& part) {
+std::span<const TensorView> DeviceEngine::Core::InputsOf(Lane& lane, const LoadedPart& part,
+                                                         std::span<const TensorView> inputs) {
+  if (is_whole_graph) return inputs;
   for (size_t i = 0; i < part.inputs.size(); ++i) {
     lane.part_inputs[i] = lane.values[static_cast<size_t>(part.inputs[i])];
   }
   return {lane.part_inputs.data(), part.inputs.size()};
 }
 
-Status DeviceEngine::Core::RunParts(Lane& lane, std::span<const TensorView> inputs) {
+Result<bool> DeviceEngine::Core::RunParts(Lane& lane, std::span<const TensorView> inputs,
+                                          Place* place, Clock::time_point until) {
+  if (is_whole_graph) return RunPart(lane, 0, inputs, &place->started, until);
   for (size_t i = 0; i < inputs.size(); ++i) {
     lane.values[static_cast<size_t>(graph_inputs[i])] = inputs[i];
   }
-  for (size_t index = 0; index < parts.size(); ++index) {
-    const LoadedPart& part = parts[index];
-    VERDICT_ASSIGN_OR_RETURN(const auto outputs, RunPart(lane, index, Gather(lane, part)));
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      lane.values[static_cast<size_t>(part.outputs[i])] = outputs[i];
+  for (; place->part < parts.size(); ++place->part) {
+    const LoadedPart& part = parts[place->part];
+    VERDICT_ASSIGN_OR_RETURN(
+        const bool ended,
+        RunPart(lane, place->part, InputsOf(lane, part, inputs), &place->started, until));
+    if (!ended) return false;
+    for (size_t i = 0; i < lane.outputs.size(); ++i) {
+      lane.values[static_cast<size_t>(part.outputs[i])] = lane.outputs[i];
     }
   }
-  return OkStatus();
+  return true;
 }
 
 Status DeviceEngine::Core::CopyOut(size_t output, const TensorView& from, TensorView& to,
@@ -260,35 +286,61 @@ Status DeviceEngine::Core::CopyOut(size_t output, const TensorView& from, Tensor
   return OkStatus();
 }
 
-Status DeviceEngine::Core::RunInLane(Lane& lane, std::span<const TensorView> inputs,
-                                     std::span<TensorView> outputs,
-                                     std::span<const size_t> capacities) {
-  if (is_whole_graph) {
-    VERDICT_ASSIGN_OR_RETURN(const auto views, RunPart(lane, 0, inputs));
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      VERDICT_RETURN_IF_ERROR(CopyOut(i, views[i], outputs[i], capacities[i]));
-    }
-    return OkStatus();
-  }
-  VERDICT_RETURN_IF_ERROR(RunParts(lane, inputs));
+Status DeviceEngine::Core::CopyOut(Lane& lane, std::span<TensorView> outputs,
+                                   std::span<const size_t> capacities) {
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const TensorView& view = lane.values[static_cast<size_t>(graph_outputs[i])];
-    VERDICT_RETURN_IF_ERROR(CopyOut(i, view, outputs[i], capacities[i]));
+    const TensorView& from =
+        is_whole_graph ? lane.outputs[i] : lane.values[static_cast<size_t>(graph_outputs[i])];
+    VERDICT_RETURN_IF_ERROR(CopyOut(i, from, outputs[i], capacities[i]));
   }
   return OkStatus();
 }
 
 Status DeviceEngine::Run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
                          std::span<const size_t> capacities) {
+  Place place;
+  return RunUntil(kNever, &place, inputs, outputs, capacities).status();
+}
+
+Result<bool> DeviceEngine::RunUntil(Clock::time_point until, Place* place,
+                                    std::span<const TensorView> inputs,
+                                    std::span<TensorView> outputs,
+                                    std::span<const size_t> capacities) {
   VERDICT_CHECK(inputs.size() == core_->graph_inputs.size() &&
                 outputs.size() == core_->graph_outputs.size() &&
                 capacities.size() == outputs.size());
-  const size_t lane = core_->pool.Borrow();
-  if (lane == LanePool::kClosed) return Cancelled("the engine has been taken off the device");
-  const Status status = core_->RunInLane(core_->lanes[lane], inputs, outputs, capacities);
-  core_->last_used.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
-  core_->pool.Return(lane);
-  return status;
+  if (!place->lane.has_value()) {
+    const size_t lane = core_->pool.Borrow(until);
+    if (lane == LanePool::kClosed) return Cancelled("the engine has been taken off the device");
+    if (lane == LanePool::kNone) return Cancelled("no stream was free in time");
+    place->lane = lane;
+  }
+  Lane& lane = core_->lanes[*place->lane];
+  const Result<bool> ended = core_->RunParts(lane, inputs, place, until);
+  if (ended.ok() && !*ended) {
+    if (!std::exchange(place->late, true)) core_->pool.SetLate();
+    return false;
+  }
+  const Status status = ended.ok() ? core_->CopyOut(lane, outputs, capacities) : ended.status();
+  core_->End(place);
+  if (!status.ok()) return status;
+  return true;
+}
+
+void DeviceEngine::Core::End(Place* place) {
+  last_used.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+  pool.Return(*place->lane, place->late);
+  *place = {};
+}
+
+bool DeviceEngine::CanGoOn(const Place& place) const {
+  DeviceRunner* const runner = core_->lanes[*place.lane].parts[place.part].runner.get();
+  return runner->Wait(Clock::time_point());
+}
+
+void DeviceEngine::Abandon(Place* place) {
+  static_cast<void>(core_->lanes[*place->lane].parts[place->part].runner->Finish());
+  core_->End(place);
 }
 
 Status DeviceEngine::CheckGolden(const Engine& engine) {
@@ -319,7 +371,7 @@ Result<std::vector<LayerTime>> DeviceEngine::ProfileLayers(std::span<const Tenso
     VERDICT_RETURN_IF_ERROR(core_->RunParts(lane, inputs));
     std::vector<LayerTime> times;
     for (size_t i = 0; i < core_->parts.size(); ++i) {
-      const auto part_inputs = core_->Gather(lane, core_->parts[i]);
+      const auto part_inputs = core_->InputsOf(lane, core_->parts[i], inputs);
       if (DeviceRunner* runner = lane.parts[i].runner.get()) {
         VERDICT_ASSIGN_OR_RETURN(std::vector<LayerTime> part, runner->ProfileLayers(part_inputs));
         std::ranges::move(part, std::back_inserter(times));
@@ -328,7 +380,8 @@ Result<std::vector<LayerTime>> DeviceEngine::ProfileLayers(std::span<const Tenso
         continue;
       }
       const auto begin = Clock::now();
-      VERDICT_RETURN_IF_ERROR(core_->RunPart(lane, i, part_inputs).status());
+      bool started = false;
+      VERDICT_RETURN_IF_ERROR(core_->RunPart(lane, i, part_inputs, &started, kNever).status());
       const std::chrono::duration<double, std::milli> elapsed = Clock::now() - begin;
       times.push_back({"part " + std::to_string(i) + " (host)", elapsed.count()});
     }

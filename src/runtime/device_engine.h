@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,25 @@ class DeviceEngine {
   /// kInvalidArgument: also what a host part refuses, and outputs without room; kCancelled: closed.
   Status Run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
              std::span<const size_t> capacities);
+
+  /// Where a run is that is under way.
+  struct Place {
+    std::optional<size_t> lane;  // none: there is no run
+    size_t part = 0;             // of the plan
+    bool started = false;        // that part's runner
+    bool late = false;           // the run has been waited for once
+  };
+  using Clock = std::chrono::steady_clock;
+  /// The same in steps. Begins a run, or goes on with that of *place, whose inputs hold the same,
+  /// and waits until then at most. Returns: false if it goes on: call again, on any thread, or
+  /// Abandon. Errors: as Run; kCancelled: also if no lane is free until then, or if every lane has
+  /// a run that goes on so.
+  Result<bool> RunUntil(Clock::time_point until, Place* place, std::span<const TensorView> inputs,
+                        std::span<TensorView> outputs, std::span<const size_t> capacities);
+  /// Whether a run that goes on can be gone on with. Does not wait.
+  bool CanGoOn(const Place& place) const;
+  /// Waits for the end of a run that goes on, for nobody.
+  void Abandon(Place* place);
 
   /// Runs the engine's golden vectors; float outputs may be off by the plan's tolerance, or the
   /// vector's where that is larger. Errors: as Run and Engine::CheckGolden.

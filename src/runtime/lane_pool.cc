@@ -1,12 +1,15 @@
 #include "runtime/lane_pool.h"
 
+#include <utility>
+
 namespace verdict {
 
 LanePool::LanePool(size_t count) : count_(count) {
   for (size_t lane = count; lane-- > 0;) free_.push_back(lane);
 }
 
-size_t LanePool::Borrow() {
+size_t LanePool::Borrow(Clock::time_point until) {
+  const bool patient = until == Clock::time_point::max();
   std::unique_lock lock(mutex_);
   if (closed_) return kClosed;
   if (!free_.empty()) {
@@ -14,15 +17,36 @@ size_t LanePool::Borrow() {
     free_.pop_back();
     return lane;
   }
+  if (!patient && late_ == count_) return kNone;
   Waiter waiter;
   (last_ == nullptr ? first_ : last_->next) = &waiter;
   last_ = &waiter;
-  waiter.wake.wait(lock, [&] { return waiter.done; });
+  const auto done = [&] { return waiter.done; };
+  if (patient) {
+    waiter.wake.wait(lock, done);
+  } else if (!waiter.wake.wait_until(lock, until, done)) {
+    Forget(waiter);
+    return kNone;
+  }
   return waiter.lane;
 }
 
-void LanePool::Return(size_t lane) {
+void LanePool::Forget(const Waiter& waiter) {
+  Waiter* before = nullptr;
+  Waiter* found = first_;
+  while (found != &waiter) before = std::exchange(found, found->next);
+  (before == nullptr ? first_ : before->next) = waiter.next;
+  if (last_ == &waiter) last_ = before;
+}
+
+void LanePool::SetLate() {
   std::lock_guard lock(mutex_);
+  ++late_;
+}
+
+void LanePool::Return(size_t lane, bool late) {
+  std::lock_guard lock(mutex_);
+  if (late) --late_;
   if (first_ == nullptr) {
     free_.push_back(lane);
     if (closed_ && free_.size() == count_) all_returned_.notify_all();

@@ -209,11 +209,16 @@ std::string_view Session::last_backend() const {
   return device.empty() ? "cpu" : device;
 }
 
-Result<std::span<const TensorView>> Session::Run(std::span<const TensorView> inputs) {
+Result<std::span<const TensorView>> Session::Run(std::span<const TensorView> inputs,
+                                                 DeviceEngine::Clock::time_point until,
+                                                 DeviceRun* run) {
   VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
   if (engine_->device_slot().generation() != device_generation_) [[unlikely]]
     FollowDevice();
-  if (device_ != nullptr && device_->Run(*engine_, inputs)) return device_->outputs();
+  if (device_ != nullptr) {
+    if (device_->Run(*engine_, inputs, until, run)) return device_->outputs();
+    if (run != nullptr && *run) return std::span<const TensorView>();
+  }
   if (std::byte* memory = arena_->Acquire(); memory != memory_) {
     memory_ = memory;
     bound_ = false;

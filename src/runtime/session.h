@@ -30,7 +30,15 @@ class Session {
   /// Where the engine is attached to a device it runs there; what the device cannot do, or fails
   /// to, the CPU plan does in the same call. Errors: kInvalidArgument naming the input; kernels'
   /// errors naming the node.
-  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs);
+  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) {
+    return Run(inputs, DeviceEngine::Clock::time_point::max(), nullptr);
+  }
+  /// The same, but waits for a device until then at most. *run: none, or a run of the same inputs
+  /// that a session of this engine has begun, which is gone on with. If *run is set afterwards, the
+  /// device is not done, there is no error, and the outputs are empty: go on with it, in any
+  /// session of this engine.
+  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs,
+                                          DeviceEngine::Clock::time_point until, DeviceRun* run);
 
   const Engine& engine() const { return *engine_; }
   /// Who answered the last run: "cpu", or the device's backend ("tensorrt"). Valid until the next.

@@ -42,20 +42,45 @@ bool SessionDevice::MakeRoom(const DeviceEngine& device) {
   return true;
 }
 
-bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs) {
+DeviceRun::~DeviceRun() {
+  if (link_ != nullptr) link_->engine->Abandon(&place_);
+}
+
+bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs,
+                        DeviceEngine::Clock::time_point until, DeviceRun* run) {
   outcome_ = DeviceOutcome::kNotThere;
+  other_link_ = nullptr;
+  if (run != nullptr && *run) {
+    other_link_ = run->link_;
+    if (MakeRoom(*other_link_->engine)) return RunAt(other_link_, engine, inputs, until, run);
+    *run = {};
+    return false;
+  }
   if (link_ == nullptr) return false;
   if (link_->engine == nullptr) {
     link_->NoteUse();
     return false;
   }
-  const Status status = link_->engine->Run(inputs, outputs_, capacities_);
-  switch (status.code()) {
+  return RunAt(link_, engine, inputs, until, run);
+}
+
+bool SessionDevice::RunAt(const std::shared_ptr<const DeviceLink>& link, const Engine& engine,
+                          std::span<const TensorView> inputs, DeviceEngine::Clock::time_point until,
+                          DeviceRun* run) {
+  DeviceEngine::Place begun;
+  DeviceEngine::Place& place = run != nullptr ? run->place_ : begun;
+  const Result<bool> ended = link->engine->RunUntil(until, &place, inputs, outputs_, capacities_);
+  if (ended.ok() && !*ended) {
+    run->link_ = link;
+    return false;
+  }
+  if (run != nullptr) run->link_ = nullptr;
+  switch (ended.status().code()) {
     case StatusCode::kOk:
       outcome_ = DeviceOutcome::kAnswered;
       return true;
     case StatusCode::kInvalidArgument:  // right or wrong, the CPU plan can tell
-    case StatusCode::kCancelled:        // taken off meanwhile
+    case StatusCode::kCancelled:        // taken off meanwhile, or no stream is free
       outcome_ = DeviceOutcome::kDeclined;
       return false;
     default:
@@ -63,14 +88,14 @@ bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs
       break;
   }
   // Others of this engine's sessions need not find out for themselves.
-  engine.device_slot().Detach(link_.get());
-  if (link_->on_failure) link_->on_failure(status);
+  engine.device_slot().Detach(link.get());
+  if (link->on_failure) link->on_failure(ended.status());
   return false;
 }
 
 std::string_view SessionDevice::answered_by() const {
-  const bool answered = outcome_ == DeviceOutcome::kAnswered;
-  return answered ? std::string_view(link_->engine->backend()) : std::string_view();
+  if (outcome_ != DeviceOutcome::kAnswered) return {};
+  return (other_link_ != nullptr ? other_link_ : link_)->engine->backend();
 }
 
 }  // namespace verdict

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -59,18 +60,32 @@ struct LayerTime {
   double milliseconds = 0;
 };
 
-/// One stream with an execution context: belongs to one thread at a time.
+/// One stream with an execution context: belongs to one thread at a time, which need not be the
+/// same from the start of a run to its end.
 class DeviceRunner {
  public:
   virtual ~DeviceRunner() = default;
 
-  /// Copies the inputs to the device, computes, copies the outputs back, waits. Shapes must lie in
-  /// one of the program's profiles; inputs are dense, in the graph's order and of its types.
-  /// Returns: one view per graph output, in memory of this runner, valid until its next run.
+  /// Starts a run: takes the inputs (of caller_memory: reads them until its end), computes, copies
+  /// the outputs back. Shapes must lie in one of the program's profiles; inputs are dense, in the
+  /// graph's order and of its types. Once it is OK, Finish has to follow. Errors: as Finish.
+  virtual Status Start(std::span<const TensorView> inputs) = 0;
+
+  /// Waits for the end of the run that was started, until then at most; a time that has passed:
+  /// only looks. Returns: true if Finish need not wait.
+  virtual bool Wait(std::chrono::steady_clock::time_point until) = 0;
+
+  /// Waits for its end. Returns: one view per graph output, in memory of this runner, valid until
+  /// its next run.
   /// Errors: kInvalidArgument: shapes or contents that this program cannot take (a CPU can say
   ///   whether they are wrong); kUnavailable: the device is lost for everybody, until Recover;
   ///   kDeadlineExceeded: it has not ended within the device's run timeout: lost too.
-  virtual Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) = 0;
+  virtual Result<std::span<const TensorView>> Finish() = 0;
+
+  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) {
+    VERDICT_RETURN_IF_ERROR(Start(inputs));
+    return Finish();
+  }
 
   /// Runs once with a clock around each layer (slower than Run).
   virtual Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView> inputs) = 0;

@@ -11,7 +11,7 @@
 namespace verdict {
 
 /// Grows with every change of what crosses the border: device.h, Graph, Status and what they hold.
-inline constexpr uint32_t kDeviceAbiVersion = 2;
+inline constexpr uint32_t kDeviceAbiVersion = 3;
 /// Compiler and version of this build: types of the C++ library cross the border.
 std::string DeviceBuildId();
 

@@ -16,6 +16,8 @@
 namespace verdict {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::string_view kMagic = "verdict fake program 1\n";
 constexpr uint64_t kRunnerBytes = 4096;
 
@@ -174,27 +176,40 @@ class FakeRunner : public DeviceRunner {
       static_cast<void>(*const_cast<const volatile std::byte*>(caller_memory_.data()));
   }
 
-  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override {
+  Status Start(std::span<const TensorView> inputs) override {
     State& state = lease_.state();
     VERDICT_RETURN_IF_ERROR(state.Check());
     VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
-    if (state.hang_next.exchange(false)) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(state.options.run_timeout_ms));
-      state.Lose("a run did not end");
-      return DeadlineExceeded("the fake device's run has not ended within " +
-                              std::to_string(state.options.run_timeout_ms) + " ms");
-    }
-    if (state.options.latency_us > 0) {
-      std::this_thread::sleep_for(std::chrono::microseconds(state.options.latency_us));
+    hangs_ = state.hang_next.exchange(false);
+    if (hangs_) {
+      end_ = Clock::now() + std::chrono::milliseconds(state.options.run_timeout_ms);
+      return OkStatus();
     }
     VERDICT_ASSIGN_OR_RETURN(const auto results, Evaluate(loaded_->graph, inputs));
-    VERDICT_RETURN_IF_ERROR(state.Check());  // it may have been lost meanwhile
     results_.clear();
     views_.clear();
     for (const Constant& result : results) {
       results_.push_back(CopyWithError(result, loaded_->error));
       views_.push_back(results_.back().view());
     }
+    end_ = Clock::now() + std::chrono::microseconds(state.options.latency_us);
+    return OkStatus();
+  }
+
+  bool Wait(Clock::time_point until) override {
+    std::this_thread::sleep_until(std::min(until, end_));
+    return Clock::now() >= end_;
+  }
+
+  Result<std::span<const TensorView>> Finish() override {
+    State& state = lease_.state();
+    Wait(end_);
+    if (hangs_) {
+      state.Lose("a run did not end");
+      return DeadlineExceeded("the fake device's run has not ended within " +
+                              std::to_string(state.options.run_timeout_ms) + " ms");
+    }
+    VERDICT_RETURN_IF_ERROR(state.Check());  // it may have been lost meanwhile
     return std::span<const TensorView>(views_);
   }
 
@@ -240,6 +255,9 @@ class FakeRunner : public DeviceRunner {
   const std::shared_ptr<Loaded> loaded_;
   const std::span<const std::byte> caller_memory_;
   const Lease lease_;
+  // Of the run that was started.
+  bool hangs_ = false;
+  Clock::time_point end_;
   std::vector<Constant> results_;
   std::vector<TensorView> views_;
 };

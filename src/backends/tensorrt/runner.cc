@@ -272,7 +272,8 @@ Status Runner::Capture(std::vector<Shape> shapes) {
   VERDICT_RETURN_IF_ERROR(FillWithPadding(layout_));
   // Once plainly: what is made on first use must not be made while capturing.
   VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] { return Enqueue(); }));
-  VERDICT_RETURN_IF_ERROR(Wait());
+  VERDICT_RETURN_IF_ERROR(MarkEnd());
+  VERDICT_RETURN_IF_ERROR(WaitForEnd());
   const CudaDriver& driver = cuda_.driver();
   // Other threads may allocate meanwhile: only what this one does counts.
   VERDICT_RETURN_IF_ERROR(
@@ -297,14 +298,15 @@ Status Runner::Capture(std::vector<Shape> shapes) {
   captured.layout = layout_;
   captured_.push_back(std::move(captured));
   // The first launch uploads the graph, which no request is to wait for.
-  return Launch(captured_.back());
+  VERDICT_RETURN_IF_ERROR(Launch(captured_.back()));
+  return WaitForEnd();
 }
 
 Status Runner::Launch(const Captured& captured) {
   VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] {
     return cuda_.Check(cuda_.driver().cuGraphLaunch(captured.graph, stream_), "launching a graph");
   }));
-  return Wait();
+  return MarkEnd();
 }
 
 Status Runner::CheckInputs(std::span<const TensorView> inputs) const {
@@ -440,21 +442,35 @@ Status Runner::EnqueueError(const char* what) {
   return status;
 }
 
-Status Runner::Wait() {
+Status Runner::MarkEnd() {
+  started_ = SteadyClock::now();
+  ended_.reset();
+  if (!writes_done_) return OkStatus();
+  ++run_;
+  return cuda_.Check(cuda_.driver().cuStreamWriteValue32_v2(stream_, done_.address(), run_, 0),
+                     "marking a run's end");
+}
+
+bool Runner::Wait(SteadyClock::time_point until) {
+  if (!ended_.has_value()) ended_ = Look(until);
+  return ended_.has_value();
+}
+
+Status Runner::WaitForEnd() {
+  Wait(SteadyClock::time_point::max());
+  return *ended_;
+}
+
+std::optional<Status> Runner::Look(SteadyClock::time_point until) {
+  if (Status status = cuda_.MakeCurrent(); !status.ok()) return status;  // to another thread, maybe
   const CudaDriver& driver = cuda_.driver();
   const DeviceOptions& options = program_->core().options;
-  const auto start = SteadyClock::now();
-  const auto spin_until = start + std::chrono::microseconds(options.spin_us);
-  const auto give_up = start + std::chrono::milliseconds(options.run_timeout_ms);
+  const auto spin_until = started_ + std::chrono::microseconds(options.spin_us);
+  const auto give_up = started_ + std::chrono::milliseconds(options.run_timeout_ms);
   // A word that the card writes behind the outputs costs less to look at than a question to the
   // driver, which locks.
   uint32_t* word = reinterpret_cast<uint32_t*>(done_.data());
-  if (writes_done_) {
-    ++run_;
-    VERDICT_RETURN_IF_ERROR(cuda_.Check(
-        driver.cuStreamWriteValue32_v2(stream_, done_.address(), run_, 0), "marking a run's end"));
-  }
-  auto next_query = writes_done_ ? start + kQueryInterval : start;
+  auto next_query = writes_done_ ? started_ + kQueryInterval : started_;
   while (true) {
     if (writes_done_) {
       for (int i = 0; i < 32; ++i) {
@@ -476,6 +492,7 @@ Status Runner::Wait() {
       cuda_.MarkLost(status);
       return status;
     }
+    if (now >= until) return std::nullopt;
     if (now >= spin_until) {
       const timespec pause{0, kSleepNanoseconds};
       nanosleep(&pause, nullptr);
@@ -500,34 +517,45 @@ std::span<const TensorView> Runner::Outputs(const RunLayout& layout, int64_t row
   return views_;
 }
 
-Result<std::span<const TensorView>> Runner::Run(std::span<const TensorView> inputs) {
+Status Runner::Start(std::span<const TensorView> inputs) {
   VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
   VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
-  if (const Captured* captured = FindCaptured(inputs); captured != nullptr) {
-    VERDICT_RETURN_IF_ERROR(FillInputs(inputs, captured->layout));
-    VERDICT_RETURN_IF_ERROR(Launch(*captured));
-    const bool padded = !inputs.empty() && inputs[0].shape != captured->layout.inputs[0];
-    return Outputs(captured->layout, padded ? inputs[0].shape[0] : -1);
-  }
-  VERDICT_RETURN_IF_ERROR(RunPlainly(inputs));
-  return Outputs(layout_, -1);
+  const Captured* captured = FindCaptured(inputs);
+  if (captured == nullptr) return StartPlainly(inputs);
+  VERDICT_RETURN_IF_ERROR(FillInputs(inputs, captured->layout));
+  VERDICT_RETURN_IF_ERROR(Launch(*captured));
+  const bool padded = !inputs.empty() && inputs[0].shape != captured->layout.inputs[0];
+  running_ = &captured->layout;
+  running_rows_ = padded ? inputs[0].shape[0] : -1;
+  return OkStatus();
 }
 
-Status Runner::RunPlainly(std::span<const TensorView> inputs) {
+Result<std::span<const TensorView>> Runner::Finish() {
+  VERDICT_RETURN_IF_ERROR(WaitForEnd());
+  return Outputs(*running_, running_rows_);
+}
+
+Status Runner::StartPlainly(std::span<const TensorView> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) shapes_[i] = inputs[i].shape;
   VERDICT_RETURN_IF_ERROR(SetShapes(shapes_));
   VERDICT_RETURN_IF_ERROR(FillInputs(inputs, layout_));
   VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] { return Enqueue(); }));
-  return Wait();
+  running_ = &layout_;
+  running_rows_ = -1;
+  return MarkEnd();
 }
 
 Result<std::vector<LayerTime>> Runner::ProfileLayers(std::span<const TensorView> inputs) {
   VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
   VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());
-  VERDICT_RETURN_IF_ERROR(RunPlainly(inputs));  // warm, and its context is current_
+  const auto run = [&]() -> Status {
+    VERDICT_RETURN_IF_ERROR(StartPlainly(inputs));
+    return WaitForEnd();
+  };
+  VERDICT_RETURN_IF_ERROR(run());  // warm, and its context is current_
   LayerProfiler profiler;
   current_->setProfiler(&profiler);
-  const Status status = RunPlainly(inputs);
+  const Status status = run();
   current_->setProfiler(nullptr);
   VERDICT_RETURN_IF_ERROR(status);
   return std::move(profiler.layers);

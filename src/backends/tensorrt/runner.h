@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backends/tensorrt/program.h"
@@ -21,7 +23,9 @@ class Runner final : public DeviceRunner {
                                                       const DeviceRunnerOptions& options);
   ~Runner() override;
 
-  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override;
+  Status Start(std::span<const TensorView> inputs) override;
+  bool Wait(std::chrono::steady_clock::time_point until) override;
+  Result<std::span<const TensorView>> Finish() override;
   Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView> inputs) override;
 
  private:
@@ -37,6 +41,7 @@ class Runner final : public DeviceRunner {
   Status Allocate();
   void Place(RunLayout& layout) const;
   Status Capture(std::vector<Shape> shapes);
+  /// Starts it: WaitForEnd has to follow.
   Status Launch(const Captured& captured);
 
   Status CheckInputs(std::span<const TensorView> inputs) const;
@@ -54,9 +59,13 @@ class Runner final : public DeviceRunner {
   Status FillWithPadding(const RunLayout& layout);
   /// Copy, compute, copy; into a graph while the stream captures.
   Status Enqueue();
-  Status Wait();
+  /// Behind what has been enqueued: the run's end is what comes next.
+  Status MarkEnd();
+  Status WaitForEnd();
+  /// What became of the run; nothing if it goes on `until` then.
+  std::optional<Status> Look(std::chrono::steady_clock::time_point until);
   /// Without a graph; sets layout_.
-  Status RunPlainly(std::span<const TensorView> inputs);
+  Status StartPlainly(std::span<const TensorView> inputs);
   std::span<const TensorView> Outputs(const RunLayout& layout, int64_t rows);
   Status EnqueueError(const char* what);
 
@@ -73,6 +82,10 @@ class Runner final : public DeviceRunner {
   PinnedBuffer done_;  // 32 bits: the number of the last run that has ended
   bool writes_done_ = false;
   uint32_t run_ = 0;
+  std::chrono::steady_clock::time_point started_;  // when the last run was enqueued
+  std::optional<Status> ended_;                    // what became of it
+  const RunLayout* running_ = nullptr;             // its layout, and its rows where it is padded
+  int64_t running_rows_ = -1;
   std::vector<Context> contexts_;                // per profile
   std::vector<std::vector<int64_t>> converted_;  // per output that is converted
   std::vector<TensorView> views_;

@@ -170,8 +170,9 @@ Mailbox::Outcome Mailbox::Wait(std::chrono::microseconds spin, Clock::time_point
   const auto ended = [&](uint32_t answered) { return answered == run_ || (answered & 1) != 0; };
   uint32_t answered = header.answered.load();
   if (!ended(answered) && spin.count() > 0) {
-    const Clock::time_point spin_end = std::min(Clock::now() + spin, deadline);
-    for (int looks = 1; !ended(answered); ++looks) {
+    const Clock::time_point start = Clock::now();
+    const Clock::time_point spin_end = std::min(start + spin, deadline);
+    for (int looks = 1; !ended(answered) && start < deadline; ++looks) {
       SpinPause();
       answered = header.answered.load();
       if (looks % kLooksPerClock != 0) continue;

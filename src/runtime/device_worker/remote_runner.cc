@@ -60,17 +60,27 @@ Status RemoteRunner::Open(proto::WorkerRequest request, const Descriptor& mailbo
   return opened.ok() ? OkStatus() : opened.status();
 }
 
-Result<std::span<const TensorView>> RemoteRunner::Run(std::span<const TensorView> inputs) {
+Status RemoteRunner::Start(std::span<const TensorView> inputs) {
   VERDICT_RETURN_IF_ERROR(worker_->Check());
   VERDICT_RETURN_IF_ERROR(PutInputs(inputs));
+  give_up_ = Clock::now() + times_.run_timeout;
   mailbox_.StartRun();
   worker_->board().Post(slot_);
-  Mailbox::Outcome outcome;
-  {
-    const SpinLease lease;
-    outcome = mailbox_.Wait(lease.granted() ? times_.spin : std::chrono::microseconds(0),
-                            std::chrono::steady_clock::now() + times_.run_timeout);
-  }
+  return OkStatus();
+}
+
+bool RemoteRunner::Wait(Clock::time_point until) {
+  return WaitForEnd(until) != Mailbox::Outcome::kTimedOut || Clock::now() >= give_up_;
+}
+
+Mailbox::Outcome RemoteRunner::WaitForEnd(Clock::time_point until) {
+  const SpinLease lease;
+  return mailbox_.Wait(lease.granted() ? times_.spin : std::chrono::microseconds(0),
+                       std::min(until, give_up_));
+}
+
+Result<std::span<const TensorView>> RemoteRunner::Finish() {
+  const Mailbox::Outcome outcome = WaitForEnd(give_up_);
   if (outcome == Mailbox::Outcome::kTimedOut) {
     const std::string why =
         "a run has not ended within " + std::to_string(times_.run_timeout.count()) + " ms";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -19,10 +20,14 @@ class RemoteRunner : public DeviceRunner {
   /// Asks the worker for it; once, before anything else. Errors: as DeviceProgram::NewRunner.
   Status Open(proto::WorkerRequest request, const Descriptor& mailbox_file);
 
-  Result<std::span<const TensorView>> Run(std::span<const TensorView> inputs) override;
+  Status Start(std::span<const TensorView> inputs) override;
+  bool Wait(std::chrono::steady_clock::time_point until) override;
+  Result<std::span<const TensorView>> Finish() override;
   Result<std::vector<LayerTime>> ProfileLayers(std::span<const TensorView> inputs) override;
 
  private:
+  using Clock = std::chrono::steady_clock;
+  Mailbox::Outcome WaitForEnd(Clock::time_point until);
   Status PutInputs(std::span<const TensorView> inputs);
   /// Trusts nothing that the worker has written. Errors: kDataLoss.
   Status TakeOutputs();
@@ -36,6 +41,7 @@ class RemoteRunner : public DeviceRunner {
   const RemoteTimes times_;
   bool open_ = false;
   uint32_t slot_ = 0;
+  Clock::time_point give_up_;                 // this run's time-out
   std::vector<std::pair<Dim, Dim>> extents_;  // of this run's symbols, as far as inputs agree
   std::vector<TensorView> outputs_;
 };
