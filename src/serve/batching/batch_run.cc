@@ -106,11 +106,13 @@ void BatchRun::ReserveSpares(size_t parts) {
   }
 }
 
-Status BatchRun::Run(std::span<const Part> parts) {
+Status BatchRun::Run(std::span<const Part> parts, DeviceEngine::Clock::time_point until,
+                     DeviceRun* device_run) {
   outputs_ = {};
   if (!states_.empty()) ReserveSpares(parts.size());
   Gather(parts);
-  VERDICT_ASSIGN_OR_RETURN(outputs_, session_->Run(inputs_));
+  VERDICT_ASSIGN_OR_RETURN(outputs_, session_->Run(inputs_, until, device_run));
+  if (device_run != nullptr && *device_run) return OkStatus();
   if (states_.empty()) return OkStatus();
   int64_t row = 0;
   for (const Part& part : parts) {

@@ -45,7 +45,11 @@ class BatchRun {
   /// Runs the parts together, and keeps their next states. Errors: those of Session::Run; then no
   /// state has changed, nor when it throws std::bad_alloc. `parts` is not empty; with more than
   /// one, extents but that of the rows are equal.
-  Status Run(std::span<const Part> parts);
+  /// until, device_run: as Session::Run has them; the run of another BatchRun is gone on with for
+  /// the same parts.
+  Status Run(std::span<const Part> parts,
+             DeviceEngine::Clock::time_point until = DeviceEngine::Clock::time_point::max(),
+             DeviceRun* device_run = nullptr);
 
   /// Rows [first, first + rows) of the last run's outputs, of an engine with a batch. Valid until
   /// the next call or run.

@@ -92,6 +92,17 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
 void ModelQueue::SetDeviceStreams(int streams) {
   // A thread that waits for a stream would be missed by other models.
   device_limit_ = limits_.in_order ? 1 : std::clamp(streams, 1, threads_);
+  streams_ = streams;
+}
+
+HereRun ModelQueue::CountHere(int most) {
+  int now = here_.load(std::memory_order_relaxed);
+  while (now < most) {
+    if (here_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) {
+      return HereRun(&here_);
+    }
+  }
+  return {};
 }
 
 Status ModelQueue::MeasureDevice(DeviceEngine& device) {

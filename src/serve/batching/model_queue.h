@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -25,6 +27,27 @@
 #include "serve/batching/sequence_store.h"
 
 namespace verdict {
+
+/// A run beside the scheduler, on a thread of a transport: counted from when it is allowed until
+/// this goes. Or none, if it is not allowed.
+class HereRun {
+ public:
+  HereRun() = default;
+  /// count: null, if it is not counted.
+  explicit HereRun(std::atomic<int>* count) : allowed_(true), count_(count) {}
+  HereRun(HereRun&& other) noexcept
+      : allowed_(std::exchange(other.allowed_, false)),
+        count_(std::exchange(other.count_, nullptr)) {}
+  HereRun& operator=(HereRun&&) = delete;
+  ~HereRun() {
+    if (count_ != nullptr) count_->fetch_sub(1, std::memory_order_relaxed);
+  }
+  explicit operator bool() const { return allowed_; }
+
+ private:
+  bool allowed_ = false;
+  std::atomic<int>* count_ = nullptr;
+};
 
 /// A model's place in a Scheduler: what waits, what runs, and what has been counted. See
 /// Scheduler::Add. Threads: any, for what is public.
@@ -60,8 +83,20 @@ class ModelQueue {
   Status MeasureDevice(DeviceEngine& device);
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
+  /// How long a thread waits for a run's end on a device before it leaves it to whoever looks after
+  /// such runs: a healthy one's has long come by then.
+  std::chrono::nanoseconds Patience(int64_t rows) const {
+    return std::max<std::chrono::nanoseconds>(kLeastPatience,
+                                              kPatienceInRuns * cost().Estimate(rows));
+  }
   /// True if none waits and none is in a run.
   bool quiet() const { return pending_.value() == 0 && active_.value() == 0; }
+  /// Allows a run beside the scheduler's if it is the only one of the model.
+  HereRun TryLoneRun() { return quiet() ? CountHere(1) : HereRun(); }
+  /// Allows one if it need not wait for a stream of the device's: on the CPU always.
+  HereRun TryRun() {
+    return on_device() ? CountHere(streams_ - static_cast<int>(active_.value())) : HereRun(nullptr);
+  }
   /// The most rows of one job; 0: whatever the engine takes.
   int64_t max_rows() const { return limits_.combines ? limits_.max_rows : config_.max_batch_size; }
   /// True if a trial gave every row the same bits in a batch as alone; else they agree to rounding.
@@ -82,6 +117,11 @@ class ModelQueue {
  private:
   friend class Scheduler;
   friend class ModelQueueInFakeTime;  // of the tests
+
+  static constexpr std::chrono::milliseconds kLeastPatience{2};
+  static constexpr int kPatienceInRuns = 8;
+  /// most: at a time, with this one.
+  HereRun CountHere(int most);
 
   /// The arenas of a compute thread.
   struct Arenas {
@@ -105,7 +145,10 @@ class ModelQueue {
   // What follows is called under the scheduler's mutex.
 
   /// True if a run may begin, as far as this model goes.
-  bool CanStart() const { return queue_.has_ready() && running_ < limit(); }
+  bool CanStart() const { return queue_.has_ready() && !at_limit(); }
+  /// A run that goes on on a device without a thread does not count, unless the next one would
+  /// overtake it.
+  bool at_limit() const { return (limits_.in_order ? running_ : running_ - late_) >= limit(); }
   bool on_device() const { return engine_->device_slot().attached(); }
   /// Runs at a time.
   int limit() const { return on_device() ? device_limit_ : limit_; }
@@ -161,11 +204,14 @@ class ModelQueue {
   int threads_ = 1;                              // compute threads
   int limit_ = 1;                                // runs at a time on the CPU
   int device_limit_ = 1;                         // and on the device
+  int streams_ = 1;                              // of the device's, for this model
+  std::atomic<int> here_{0};                     // runs beside the scheduler that are counted
 
   // Guarded by the scheduler's mutex.
   JobQueue queue_;
   std::optional<SequenceStore> sequences_;
   int running_ = 0;
+  int late_ = 0;  // of them, on a device without a thread
   Job::Clock::time_point last_run_;
   uint64_t refused_ = 0;  // by cost, since the last run
   std::vector<BatchCandidate> candidates_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <list>
 #include <mutex>
 #include <new>
 #include <span>
@@ -32,11 +33,27 @@ const char* const kTimedOut = "the time to wait in the queue was over";
 /// Until a thread that found no memory looks again.
 constexpr auto kWithoutMemory = std::chrono::milliseconds(5);
 
+/// Between two looks at runs that go on on a device without a thread.
+constexpr auto kLookAtLate = std::chrono::milliseconds(1);
+
+/// Jobs that run together, taken out of their queue.
+struct Batch {
+  std::shared_ptr<ModelQueue> queue;
+  std::vector<BatchRun::Part> parts;
+  size_t runnable = 0;  // of the parts: the first ones
+  int64_t rows = 0;     // of them; negative if there are none
+  Clock::time_point started;
+  DeviceRun device_run;    // that a thread has left
+  bool can_go_on = false;  // it has ended
+};
+
 /// A run that finds no memory fails alone: an exception would end the thread, and the process.
-Status RunCaught(BatchRun& run, std::span<const BatchRun::Part> parts) {
+Status RunCaught(BatchRun& run, std::span<const BatchRun::Part> parts,
+                 Clock::time_point until = kNever, DeviceRun* device_run = nullptr) {
   try {
-    return run.Run(parts);
+    return run.Run(parts, until, device_run);
   } catch (const std::bad_alloc&) {
+    if (device_run != nullptr) *device_run = {};
     return ResourceExhausted("no memory to run this request; try again later");
   }
 }
@@ -69,8 +86,13 @@ struct Scheduler::Core {
   void Work(size_t index);
   void Watch();
   std::shared_ptr<ModelQueue> Choose(Clock::time_point now, Jobs* doomed, Clock::time_point* wake);
-  void Execute(size_t index, ModelQueue& queue, std::vector<BatchRun::Part>* parts,
-               std::unique_lock<std::mutex>& lock);
+  void Execute(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock);
+  static void PutStatelessLast(Batch* batch);
+  void Answer(BatchRun& run, const Batch& batch, const Status& status);
+  bool Leave(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock);
+  void AddLate(std::list<Batch>* one);
+  bool TakeLate(Batch* batch);
+  bool LookAtLate();
   nanoseconds UntilFree(const ModelQueue& queue, Clock::time_point now) const;
   nanoseconds WorkOfOthers(const ModelQueue& queue, const Job& job, Clock::time_point now) const;
   bool NeedsWorker(ModelQueue& queue, Clock::time_point now);
@@ -87,6 +109,7 @@ struct Scheduler::Core {
   Clock::time_point armed_work = kNever;    // a compute thread looks again then
   Clock::time_point armed_expiry = kNever;  // the watching thread does
   std::vector<std::shared_ptr<ModelQueue>> queues;
+  std::list<Batch> late;  // whose runs go on on a device without a thread
   std::vector<Worker> workers;
   std::thread watcher;
 };
@@ -130,32 +153,60 @@ std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs*
   return best == nullptr ? nullptr : *best;
 }
 
-/// Runs a batch that was taken out, and answers its jobs. The lock is held on entry and exit only.
-void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<BatchRun::Part>* parts,
-                              std::unique_lock<std::mutex>& lock) {
-  BatchRun& run = *queue.runs_[index];
-  workers[index].running = &queue;
-  lock.unlock();
-
-  // The first of a sequence, which was to begin it, may have been cancelled or have failed.
+/// The first of a sequence, which was to begin it, may have been cancelled or have failed: what
+/// goes on with it then has nothing to go on with, and is answered.
+void Scheduler::Core::PutStatelessLast(Batch* batch) {
+  const ModelQueue& queue = *batch->queue;
   const auto has_state = [&](const BatchRun::Part& part) {
     return part.sequence == nullptr || part.sequence->memory != nullptr ||
            !queue.NeedsState(*part.job);
   };
-  const auto lost = std::stable_partition(parts->begin(), parts->end(), has_state);
-  const std::span<const BatchRun::Part> runnable(parts->begin(), lost);
-  int64_t rows = runnable.empty() ? -1 : 0;
-  for (const BatchRun::Part& part : runnable) rows = std::max<int64_t>(rows, 0) + part.job->rows;
-  for (const BatchRun::Part& part : *parts) {
-    part.job->times_.thread = static_cast<int>(index);
-    part.job->times_.run_rows = rows;
-  }
-  for (auto part = lost; part != parts->end(); ++part) {
+  const auto lost = std::stable_partition(batch->parts.begin(), batch->parts.end(), has_state);
+  batch->runnable = static_cast<size_t>(lost - batch->parts.begin());
+  batch->rows = batch->runnable == 0 ? -1 : 0;
+  for (auto part = batch->parts.begin(); part != lost; ++part) batch->rows += part->job->rows;
+  for (BatchRun::Part& part : batch->parts) part.job->times_.run_rows = batch->rows;
+  for (auto part = lost; part != batch->parts.end(); ++part) {
     part->job->Finish(queue.NoState(*part->job), {}, part->job->times_);
   }
+}
 
-  const Clock::time_point started = Clock::now();
-  const Status status = runnable.empty() ? OkStatus() : RunCaught(run, runnable);
+/// Runs a batch that was taken out, or goes on with one that was late, and answers its jobs. The
+/// lock is held on entry and exit only.
+void Scheduler::Core::Execute(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock) {
+  ModelQueue& queue = *batch->queue;
+  BatchRun& run = *queue.runs_[index];
+  workers[index].running = &queue;
+  lock.unlock();
+
+  for (BatchRun::Part& part : batch->parts) part.job->times_.thread = static_cast<int>(index);
+  if (!batch->device_run) {
+    PutStatelessLast(batch);
+    batch->started = Clock::now();
+  }
+  const std::span<const BatchRun::Part> runnable(batch->parts.data(), batch->runnable);
+  Status status;
+  if (!runnable.empty()) {
+    const Clock::time_point until = Clock::now() + queue.Patience(batch->rows);
+    status = RunCaught(run, runnable, until, &batch->device_run);
+    if (batch->device_run) {
+      if (Leave(index, batch, lock)) return;
+      status = RunCaught(run, runnable, kNever, &batch->device_run);
+    }
+  }
+  const nanoseconds compute = Clock::now() - batch->started;
+  const DeviceOutcome device = run.device();
+  Answer(run, *batch, status);
+  if (status.ok() && !runnable.empty()) queue.Observe(batch->rows, compute, device);
+  for (BatchRun::Part& part : batch->parts) part.job.reset();
+
+  lock.lock();
+  workers[index].running = nullptr;
+  queue.End(batch->parts, batch->rows, compute, Clock::now());
+}
+
+void Scheduler::Core::Answer(BatchRun& run, const Batch& batch, const Status& status) {
+  const std::span<const BatchRun::Part> runnable(batch.parts.data(), batch.runnable);
   const Clock::time_point computed = Clock::now();
   const DeviceOutcome device = run.device();
   if (runnable.size() == 1) {
@@ -163,44 +214,107 @@ void Scheduler::Core::Execute(size_t index, ModelQueue& queue, std::vector<Batch
     job.times_.computed = computed;
     job.times_.device = device;
     job.Finish(status, run.Outputs(), job.times_);
-  } else {
-    int64_t row = 0;
-    for (const BatchRun::Part& part : runnable) {
-      Job& job = *part.job;
-      job.times_.computed = computed;
-      job.times_.device = device;
-      if (status.ok()) {
-        job.Finish(status, run.Outputs(row, job.rows), job.times_);
-        row += job.rows;
-        continue;
-      }
-      // One of them has what the model refuses: the others are not to suffer from it.
-      if (job.deadline <= Clock::now()) {
-        job.Finish(DeadlineExceeded("the deadline passed before a run of its own"), {}, job.times_);
-        continue;
-      }
-      const Status own = RunCaught(run, std::span(&part, 1));
-      job.times_.computed = Clock::now();
-      job.times_.device = run.device();
-      job.Finish(own, run.Outputs(), job.times_);
+    return;
+  }
+  int64_t row = 0;
+  for (const BatchRun::Part& part : runnable) {
+    Job& job = *part.job;
+    job.times_.computed = computed;
+    job.times_.device = device;
+    if (status.ok()) {
+      job.Finish(status, run.Outputs(row, job.rows), job.times_);
+      row += job.rows;
+      continue;
     }
+    // One of them has what the model refuses: the others are not to suffer from it.
+    if (job.deadline <= Clock::now()) {
+      job.Finish(DeadlineExceeded("the deadline passed before a run of its own"), {}, job.times_);
+      continue;
+    }
+    const Status own = RunCaught(run, std::span(&part, 1));
+    job.times_.computed = Clock::now();
+    job.times_.device = run.device();
+    job.Finish(own, run.Outputs(), job.times_);
   }
-  if (status.ok() && !runnable.empty()) {
-    queue.Observe(rows, computed - started, device);
-  }
-  for (BatchRun::Part& part : *parts) part.job.reset();
+}
 
+/// A compute thread leaves a run to the device. Returns: true, with the lock; false, without, if
+/// there is no memory for it, or nobody who would look at it.
+bool Scheduler::Core::Leave(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock) {
+  std::list<Batch> one;
+  try {
+    one.emplace_back();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   lock.lock();
+  if (stopping) {
+    lock.unlock();
+    return false;
+  }
   workers[index].running = nullptr;
-  queue.End(*parts, rows, computed - started, Clock::now());
+  one.front() = std::exchange(*batch, {});
+  AddLate(&one);
+  return true;
+}
+
+void Scheduler::Core::AddLate(std::list<Batch>* one) {
+  Batch& batch = one->front();
+  batch.can_go_on = false;
+  ++batch.queue->late_;
+  late.splice(late.end(), *one);
+  WatchFor(Clock::now() + kLookAtLate);
+}
+
+/// One that has ended; false: none has.
+bool Scheduler::Core::TakeLate(Batch* batch) {
+  const auto ended = std::ranges::find_if(late, &Batch::can_go_on);
+  if (ended == late.end()) return false;
+  *batch = std::move(*ended);
+  late.erase(ended);
+  --batch->queue->late_;
+  return true;
+}
+
+/// Finds out which have ended. Returns: true if others have not.
+bool Scheduler::Core::LookAtLate() {
+  bool ended = false, some_have_not = false;
+  for (Batch& batch : late) {
+    if (batch.can_go_on) continue;
+    batch.can_go_on = batch.device_run.CanGoOn();
+    (batch.can_go_on ? ended : some_have_not) = true;
+  }
+  if (ended) work_ready.notify_all();
+  return some_have_not;
 }
 
 /// A compute thread.
 void Scheduler::Core::Work(size_t index) {
-  std::vector<BatchRun::Part> parts;
+  Batch batch;
   Jobs doomed;
   std::unique_lock lock(mutex);
-  while (!stopping) {
+  const auto execute = [&] {
+    Execute(index, &batch, lock);
+    std::shared_ptr<ModelQueue> queue = std::move(batch.queue);
+    if (queue == nullptr) return;  // it goes on on the device
+    WatchFor(queue->NextExpiry());
+    if (!queue->retired_.load(std::memory_order_relaxed)) return;
+    auto gone = TakeRetired();
+    lock.unlock();
+    queue.reset();
+    gone.clear();
+    lock.lock();
+  };
+  while (!stopping || !late.empty()) {
+    if (TakeLate(&batch)) {
+      if (stopping) work_ready.notify_all();  // it may have been what others wait for
+      execute();
+      continue;
+    }
+    if (stopping) {
+      work_ready.wait(lock);
+      continue;
+    }
     const Clock::time_point now = Clock::now();
     Clock::time_point wake;
     std::shared_ptr<ModelQueue> queue;
@@ -224,23 +338,15 @@ void Scheduler::Core::Work(size_t index) {
     if (queue != nullptr) {
       workers[index].expected_end = now + queue->cost().Estimate(queue->decision_.rows);
       try {
-        queue->Begin(now, &parts);
+        queue->Begin(now, &batch.parts);
       } catch (const std::bad_alloc&) {  // before it has taken anything out
         work_ready.wait_until(lock, now + kWithoutMemory);
         continue;
       }
       const auto can_start = [](const auto& other) { return other->CanStart(); };
       if (idle > 0 && std::ranges::any_of(queues, can_start)) work_ready.notify_one();
-      Execute(index, *queue, &parts, lock);
-      WatchFor(queue->NextExpiry());
-      const bool retired = queue->retired_.load(std::memory_order_relaxed);
-      if (retired) {
-        auto gone = TakeRetired();
-        lock.unlock();
-        queue.reset();
-        gone.clear();
-        lock.lock();
-      }
+      batch.queue = std::move(queue);
+      execute();
       continue;
     }
     ++idle;
@@ -286,6 +392,7 @@ void Scheduler::Core::Watch() {
       lock.lock();
       continue;
     }
+    if (LookAtLate()) armed_expiry = std::min(armed_expiry, now + kLookAtLate);
     if (armed_expiry == kNever) {
       expiry_changed.wait(lock);
     } else {
@@ -299,6 +406,12 @@ void Scheduler::Core::Watch() {
   }
   lock.unlock();
   FinishAll(waiting, Unavailable("the server is stopping"), workers.size());
+  lock.lock();
+  while (!late.empty()) {
+    LookAtLate();
+    expiry_changed.wait_for(lock, kLookAtLate);
+  }
+  work_ready.notify_all();
 }
 
 /// Sees to it that the watching thread looks then, or earlier.
@@ -310,7 +423,7 @@ void Scheduler::Core::WatchFor(Clock::time_point expiry) {
 
 /// How long until a compute thread could begin a run of the model, by the estimates.
 nanoseconds Scheduler::Core::UntilFree(const ModelQueue& queue, Clock::time_point now) const {
-  const bool at_limit = queue.running_ >= queue.limit();
+  const bool at_limit = queue.at_limit();
   if (idle > 0 && !at_limit) return nanoseconds(0);
   nanoseconds least = nanoseconds::max();
   for (const Worker& worker : workers) {
@@ -318,6 +431,8 @@ nanoseconds Scheduler::Core::UntilFree(const ModelQueue& queue, Clock::time_poin
     if (worker.running == nullptr) return nanoseconds(0);
     least = std::min<nanoseconds>(least, worker.expected_end - now);
   }
+  // Only runs without a thread keep it from its own: nobody knows how long.
+  if (least == nanoseconds::max()) return nanoseconds(0);
   return std::max(least, nanoseconds(0));
 }
 
@@ -457,6 +572,31 @@ Status Scheduler::Foresee(ModelQueue& queue, Clock::time_point deadline) {
   const std::lock_guard lock(core_->mutex);
   const Clock::time_point now = Clock::now();
   return queue.CheckTime(job, now, core_->UntilFree(queue, now));
+}
+
+Status Scheduler::GoOn(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job,
+                       Clock::time_point started, DeviceRun* run) {
+  std::list<Batch> one;
+  try {
+    one.emplace_back().parts.push_back({job});
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted("no memory to run this request; try again later");
+  }
+  Batch& batch = one.front();
+  const std::lock_guard lock(core_->mutex);
+  if (core_->stopping) return Unavailable("the server is stopping");
+  // The scheduler's own hold: the caller's ends with the job.
+  batch.queue = *std::ranges::find(core_->queues, queue.get(), &std::shared_ptr<ModelQueue>::get);
+  batch.runnable = 1;
+  batch.rows = job->rows;
+  batch.started = started;
+  batch.device_run = std::move(*run);
+  job->times_.queued = job->times_.started = started;
+  job->times_.run_rows = job->rows;
+  ++queue->running_;
+  queue->Publish();
+  core_->AddLate(&one);
+  return OkStatus();
 }
 
 bool Scheduler::has_idle_thread() const { return core_->idle.load(std::memory_order_relaxed) > 0; }

@@ -17,6 +17,8 @@ namespace verdict {
 ///
 /// Between models the most urgent priority goes first (no priorities: 1), then the earliest
 /// deadline, then the longest wait; what has waited for kPatience counts as of priority 1.
+/// A run on a device that takes many times what it should keeps no thread: it is looked at now and
+/// then, and gone on with once it has ended.
 /// With preserve_ordering a model has one run at a time, and answers in order of arrival; what is
 /// rejected is still answered at once.
 /// Threads: any, for all functions.
@@ -56,6 +58,13 @@ class Scheduler {
   /// Takes a job back. Returns: true if it had not begun; then Finish is not called, and the
   /// scheduler holds it no more. Cost: O(1), amortized.
   bool Cancel(ModelQueue& queue, Job& job);
+
+  /// Goes on with a job's run that another thread has begun, on a device, and does not wait for any
+  /// longer: its end, or the CPU plan's run if it fails, and the answer. started: when it began.
+  /// Errors (*run is then still the caller's): kUnavailable: the scheduler is stopping;
+  /// kResourceExhausted: no memory.
+  Status GoOn(const std::shared_ptr<ModelQueue>& queue, const std::shared_ptr<Job>& job,
+              Job::Clock::time_point started, DeviceRun* run);
 
   /// True if a compute thread waits for work. Threads: any.
   bool has_idle_thread() const;

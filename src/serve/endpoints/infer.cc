@@ -85,24 +85,30 @@ class QueuedInference : public Job {
   InferenceRecord record_;
 };
 
-Status Queue(Service& service, const Call& call, const InferenceRecord& record) {
+/// Lets the scheduler run the request, or go on with what *late holds of its run.
+Status Defer(Service& service, const Call& call, const InferenceRecord& record, DeviceRun* late) {
   const LoadedModel& model = record.model;
   std::shared_ptr<Deferral> deferral = call.transport->Defer();
   auto job = std::make_shared<QueuedInference>(service, model.shared_from_this(),
                                                service.TakeScratch(call.worker), deferral, record);
-  if (!deferral->Hold(job->held_bytes())) {
-    job->OnRefused();
-    return ResourceExhausted("too many requests and responses are held at this moment; try again");
-  }
   FillJob(job->request(), model, call.deadline, job.get());
-  deferral->OnCancel([&service, weak = std::weak_ptr<QueuedInference>(job), worker = call.worker] {
-    const auto canceled = weak.lock();
-    if (canceled == nullptr) return;
-    if (service.scheduler().Cancel(*canceled->model().queue(), *canceled)) {
-      canceled->OnCancelled(worker);
-    }
-  });
-  Status status = service.scheduler().Submit(model.queue(), job);
+  Status status;
+  if (*late) {  // a device's streams bound their memory
+    status = service.scheduler().GoOn(model.queue(), job, record.phases.started, late);
+  } else if (!deferral->Hold(job->held_bytes())) {
+    status =
+        ResourceExhausted("too many requests and responses are held at this moment; try again");
+  } else {
+    deferral->OnCancel(
+        [&service, weak = std::weak_ptr<QueuedInference>(job), worker = call.worker] {
+          const auto canceled = weak.lock();
+          if (canceled == nullptr) return;
+          if (service.scheduler().Cancel(*canceled->model().queue(), *canceled)) {
+            canceled->OnCancelled(worker);
+          }
+        });
+    status = service.scheduler().Submit(model.queue(), job);
+  }
   if (!status.ok()) job->OnRefused();
   return status;
 }
@@ -119,15 +125,20 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
       service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed);
   reply->retry_after = refusal.retry_after;
   VERDICT_RETURN_IF_ERROR(refusal.status);
-  if (!RunsHere(service, model, record->rows, record->phases.begin)) {
-    const Status queued = Queue(service, call, *record);
-    reply->retry_after = RetryAfter(queued);
-    VERDICT_RETURN_IF_ERROR(queued);
+  const HereRun here = RunsHere(service, model, record->rows, record->phases.begin);
+  DeviceRun late;
+  std::span<const TensorView> results;
+  if (here) {
+    VERDICT_ASSIGN_OR_RETURN(results, RunHere(model, call.worker, scratch.request.inputs,
+                                              call.deadline, &record->phases, &late));
+  }
+  if (!here || late) {
+    const Status deferred = Defer(service, call, *record, &late);
+    reply->retry_after = RetryAfter(deferred);
+    VERDICT_RETURN_IF_ERROR(deferred);
     reply->deferred = true;
     return OkStatus();
   }
-  VERDICT_ASSIGN_OR_RETURN(const auto results, RunHere(model, call.worker, scratch.request.inputs,
-                                                       call.deadline, &record->phases));
   record->alone = true;
   record->run_rows = record->rows;
   return WriteReply(model, scratch.request, results, &record->phases, reply);

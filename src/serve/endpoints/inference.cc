@@ -87,16 +87,17 @@ int64_t RowsOf(const LoadedModel& model, std::span<const TensorView> inputs) {
   return inputs[0].shape[0];
 }
 
-bool RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
-              Clock::time_point begin) {
+HereRun RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
+                 Clock::time_point begin) {
   using OwnThread = LoadedModel::OwnThread;
   const OwnThread own_thread = model.own_thread();
-  if (own_thread == OwnThread::kNever || !IsCheap(model, rows)) return false;
-  if (own_thread == OwnThread::kAlways) return true;
+  if (own_thread == OwnThread::kNever || !IsCheap(model, rows)) return {};
+  ModelQueue& queue = *model.queue();
+  if (own_thread == OwnThread::kAlways) return queue.TryRun();
   // What no batch takes is the queue's to refuse.
-  const ModelQueue& queue = *model.queue();
-  return found_idle + 1 >= kAloneInARow && WasIdle(begin) && rows <= queue.max_rows() &&
-         queue.quiet() && service.scheduler().has_idle_thread();
+  const bool alone = found_idle + 1 >= kAloneInARow && WasIdle(begin) && rows <= queue.max_rows() &&
+                     service.scheduler().has_idle_thread();
+  return alone ? queue.TryLoneRun() : HereRun();
 }
 
 void EndOfInference(Clock::time_point begin) {
@@ -118,23 +119,25 @@ Status CheckTime(Service& service, const LoadedModel& model, Clock::time_point d
 
 Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,
                                             std::span<const TensorView> inputs,
-                                            Clock::time_point deadline, Phases* phases) {
+                                            Clock::time_point deadline, Phases* phases,
+                                            DeviceRun* late) {
   phases->started = Clock::now();
+  const int64_t rows = RowsOf(model, inputs);
   if (deadline != Clock::time_point::max()) {
-    const auto cost = model.queue()->cost().Estimate(RowsOf(model, inputs));
+    const auto cost = model.queue()->cost().Estimate(rows);
     if (phases->started + cost > deadline) {
       return DeadlineExceeded("the deadline is too near or past: nothing was run");
     }
   }
   Session& session = model.session(worker);
-  auto results = session.Run(inputs);
+  auto results = session.Run(inputs, phases->started + model.queue()->Patience(rows), late);
   if (!results.ok()) return NamingInput(model.engine().graph(), results.status());
+  if (*late) return results;
   phases->computed = Clock::now();
   phases->device = session.device_outcome();
   thread_local uint32_t runs = 0;
   if (++runs % kObserveOneIn == 0) {
-    model.queue()->Observe(RowsOf(model, inputs), phases->computed - phases->started,
-                           phases->device);
+    model.queue()->Observe(rows, phases->computed - phases->started, phases->device);
   }
   return results;
 }

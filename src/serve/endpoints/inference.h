@@ -31,13 +31,14 @@ inline constexpr std::chrono::microseconds kBusyWithin{20};
 /// are answered together come back together, and the first of them is to wait for the others.
 inline constexpr int kAloneInARow = 4;
 
-/// True if the request is to run on the caller's thread (RunHere), false if it is to be queued
-/// (Scheduler::Submit): sequences and long runs are, and what may share a batch is unless it is
-/// alone, which leaves nothing to combine: no request of the model waits or runs in the scheduler,
-/// a compute thread would take this one at once, and this thread was idle before it and the ones
-/// before. begin: when the thread got the request.
-bool RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
-              std::chrono::steady_clock::time_point begin);
+/// Whether the request is to run on the caller's thread (RunHere, while what is returned lives); if
+/// not, it is to be queued (Scheduler::Submit): sequences and long runs are, what would wait for a
+/// device's stream is, and what may share a batch is unless it is alone, which leaves nothing to
+/// combine: no request of the model waits or runs anywhere, a compute thread would take this one at
+/// once, and this thread was idle before it and the ones before. begin: when the thread got the
+/// request.
+[[nodiscard]] HereRun RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
+                               std::chrono::steady_clock::time_point begin);
 
 /// This thread is done with a request, which it got at `begin`: it answered or queued it.
 void EndOfInference(std::chrono::steady_clock::time_point begin);
@@ -49,12 +50,13 @@ Status CheckTime(Service& service, const LoadedModel& model,
 
 /// Runs the request with the worker's own session. Sets started, computed and
 /// device of *phases. Returns:
-/// the outputs, valid until the worker's next run. Errors: kDeadlineExceeded (it would be too late;
-/// nothing has run), and as Session::Run.
+/// the outputs, valid until the worker's next run. If *late is set, which comes empty, a device
+/// takes many times what it should: Scheduler::GoOn is to see to the rest. Errors:
+/// kDeadlineExceeded (it would be too late; nothing has run), and as Session::Run.
 Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,
                                             std::span<const TensorView> inputs,
                                             std::chrono::steady_clock::time_point deadline,
-                                            Phases* phases);
+                                            Phases* phases, DeviceRun* late);
 
 /// A run's error for the client: a kernel's error names the node, which is unknown to it. Where the
 /// node reads just one of the model's inputs, as Gather its indices, the input is named too.

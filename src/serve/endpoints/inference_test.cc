@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "serve/batching/scheduler_fixture_test.h"
 #include "serve/endpoints/service.h"
@@ -37,6 +39,10 @@ class RunsHereTest : public SchedulerTest {
   /// Of a request that this thread gets after a while without any.
   bool AfterAWhile(const LoadedModel& model, int64_t rows = 1) {
     for (int i = 0; i < kAloneInARow; ++i) EndOfInference(Clock::now() + kBusyWithin);
+    return static_cast<bool>(AlsoHere(model, rows));
+  }
+  /// Of one that another thread may have at the same time.
+  HereRun AlsoHere(const LoadedModel& model, int64_t rows = 1) {
     return RunsHere(service_, model, rows, Clock::now() + kBusyWithin);
   }
 
@@ -85,6 +91,42 @@ TEST_F(RunsHereTest, NotWhileOthersWaitOrRun) {
 
   Block();
   EXPECT_FALSE(AfterAWhile(*model)) << "the only compute thread has another model's run";
+}
+
+TEST_F(RunsHereTest, NotWhileAnotherThreadRunsOne) {
+  const auto model = Load(Batched());
+  const auto single = Load({});
+  ASSERT_TRUE(AfterAWhile(*model));
+  {
+    const HereRun here = AlsoHere(*model);
+    ASSERT_TRUE(here);
+    EXPECT_FALSE(AlsoHere(*model)) << "they are to form a batch";
+    const HereRun other = AlsoHere(*single);
+    EXPECT_TRUE(other) << "another model";
+    EXPECT_TRUE(AlsoHere(*single)) << "nothing to combine, and nothing to wait for";
+  }
+  EXPECT_TRUE(AlsoHere(*model)) << "it has ended";
+
+  // However many threads ask, one at a time has it.
+  std::atomic<int> running = 0, most = 0, had = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int k = 0; k < 5000; ++k) {
+          EndOfInference(Clock::now() + kBusyWithin);
+          const HereRun here = AlsoHere(*model);
+          if (!here) continue;
+          const int now = ++running;
+          if (now > most) most = now;
+          ++had;
+          --running;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(most, 1);
+  EXPECT_GT(had, 0);
 }
 
 TEST_F(RunsHereTest, NotWhereTheConfigurationSaysHowToQueue) {

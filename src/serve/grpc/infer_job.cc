@@ -31,13 +31,10 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
   begin_ = Clock::now();
   deadline = service_.Deadline(begin_, ToJobDeadline(context.raw_deadline()));
   const Refusal refusal = EnterGate(service_.gate(), context, Role::kInfer, begin_, &admission_);
-  if (!refusal.status.ok()) {
-    retry_after_ = refusal.retry_after;
-    return End(refusal.status, {}, worker_);
-  }
-  Status status;
+  retry_after_ = refusal.retry_after;
+  Status status = refusal.status;
   try {
-    status = Read(bytes, context);
+    if (status.ok()) status = Read(bytes, context);
     if (status.ok()) status = Run();
   } catch (const std::bad_alloc&) {  // it would end the process
     status = ResourceExhausted("no memory to read this request; try again later");
@@ -101,15 +98,21 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
   return refusal.status;
 }
 
-/// Runs the request, or queues it.
+/// Runs the request, or has the scheduler do so, or the rest of it.
 Status InferJob::Run() {
-  if (!RunsHere(service_, *model_, rows, begin_)) {
+  const HereRun here = RunsHere(service_, *model_, rows, begin_);
+  if (!here) {
     queued_model_ = model_->shared_from_this();
     const Status queued = service_.scheduler().Submit(model_->queue(), self());
     if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already
     return queued;
   }
-  const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases);
+  DeviceRun late;
+  const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases, &late);
+  if (late) {
+    queued_model_ = model_->shared_from_this();
+    return service_.scheduler().GoOn(model_->queue(), self(), record_->phases.started, &late);
+  }
   record_->alone = true;
   record_->run_rows = rows;
   Deliver(results.status(), results.ok() ? *results : std::span<const TensorView>{}, worker_);
