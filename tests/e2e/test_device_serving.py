@@ -3,6 +3,8 @@ reference kernels and fails as it is told to. It is `libverdict_fake.so` beside 
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
 import json
 import os
@@ -30,6 +32,8 @@ REQUEST = post("/v2/models/fraud/infer", {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 10],
                 "data": INPUTS["x"][0].tolist()}],
     "outputs": [{"name": "probabilities"}]})
+BATCHED = "max_batch_size: 16\ndynamic_batching: {}\n"
+QUEUED = "max_batch_size: 16\ndynamic_batching: {max_queue_delay_microseconds: 100}\n"
 
 pytestmark = pytest.mark.skipif(not PLUGIN.is_file(), reason=f"no {PLUGIN.name} beside the binary")
 
@@ -207,8 +211,8 @@ def test_faults_are_for_drills_alone(models: Models) -> None:
     assert served_by(drilled) == "fake"
 
 
-def message(row: int) -> service_pb2.ModelInferRequest:
-    request = service_pb2.ModelInferRequest(model_name="fraud")
+def message(row: int, model: str = "fraud") -> service_pb2.ModelInferRequest:
+    request = service_pb2.ModelInferRequest(model_name=model)
     request.inputs.add(name="x", datatype="FP32", shape=[1, 10])
     request.outputs.add(name="probabilities")
     request.raw_input_contents.append(INPUTS["x"][row:row + 1].tobytes())
@@ -247,8 +251,7 @@ def over_grpc(stub: service_pb2_grpc.GRPCInferenceServiceStub, rows: Iterator[in
 
 
 @pytest.mark.parametrize("kind", ["trap", "hang"])
-@pytest.mark.parametrize("config", ["", "max_batch_size: 16\ndynamic_batching: {}\n"],
-                         ids=["alone", "batched"])
+@pytest.mark.parametrize("config", ["", BATCHED], ids=["alone", "batched"])
 @pytest.mark.scenario(25, required={"200", "OK"})
 def test_an_injected_device_fault_costs_no_answer(
         models: Models, kind: str, config: str) -> None:
@@ -299,6 +302,104 @@ def test_an_injected_device_fault_costs_no_answer(
     assert server.metric(counted % "fake") == seen.count("fake")
     log = server.log()
     assert log.count("the device is lost") == 1 and log.count("the device is back") == 1, log
+
+
+@pytest.mark.parametrize("isolation", ["process", "none"])
+@pytest.mark.parametrize("config", ["", BATCHED], ids=["alone", "batched"])
+def test_a_device_that_hangs_holds_up_nobody_else(
+        models: Models, config: str, isolation: str) -> None:
+    """Two models' streams are more than all the threads that read requests, or compute. While all
+    of their runs hang, probes and the requests of models without a device are answered as ever, of
+    whichever thread; then the CPU answers what hangs."""
+    timeout_s = 1.5
+    for model in ("fraud", "other"):
+        models.put(model, engine(), config=config)
+    models.put("plain", engine(device=False))
+    models.put("queued", engine(device=False), config=QUEUED)
+    server = models.serve("device.fault_injection=true", f"device.isolation={isolation}",
+                          f"device.run_timeout_ms={timeout_s * 1000:.0f}", "http.io_threads=2",
+                          "grpc.threads=2", "compute.threads=2")
+    stop = threading.Event()
+    slowest: collections.Counter[str] = collections.Counter()
+    seen: list[str] = []
+    tally = Tally()
+
+    def keep_asking(name: str, pause_s: float, ask: Callable[[], object]) -> None:
+        def asked() -> str:
+            begin = time.monotonic()
+            ask()
+            slowest[name] = max(slowest[name], time.monotonic() - begin)
+            return "answered"
+
+        while not stop.wait(pause_s):
+            tally.ask(name, asked)
+
+    def over_new_connection(request: bytes) -> Callable[[], None]:
+        def ask() -> None:
+            answer = server.ask(request)
+            assert answer.code == 200, answer.body
+        return ask
+
+    def hanging_over_http(model: str) -> Callable[[], None]:
+        client = server.client()  # a thread's own, for good
+        request = REQUEST.replace(b"/fraud/", b"/%s/" % model.encode())
+
+        def ask() -> None:
+            answer = client.ask(request)
+            assert answer.code == 200, answer.body
+            check(np.float32(answer.json()["outputs"][0]["data"]).reshape(1, 2), 0)
+            seen.append(answer.fields["verdict-served-by"])
+        return ask
+
+    with contextlib.ExitStack() as channels:
+        def stub() -> service_pb2_grpc.GRPCInferenceServiceStub:
+            channel = grpc.insecure_channel(server.grpc_address,
+                                            [("grpc.use_local_subchannel_pool", 1)])
+            return service_pb2_grpc.GRPCInferenceServiceStub(channels.enter_context(channel))
+
+        def hanging_over_grpc(model: str) -> Callable[[], None]:
+            own = stub()
+
+            def ask() -> None:
+                answer, call = own.ModelInfer.with_call(message(0, model), timeout=30)
+                check(np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(1, 2), 0)
+                seen.append(dict(call.trailing_metadata())["verdict-served-by"])
+            return ask
+
+        probes = {
+            "live": [over_new_connection(get("/v2/health/live"))] * 2,
+            "ready": [over_new_connection(get("/v2/health/ready"))] * 2,
+            "metrics": [server.metrics],
+            "plain": [over_new_connection(REQUEST.replace(b"/fraud/", b"/plain/"))],
+            "queued": [over_new_connection(REQUEST.replace(b"/fraud/", b"/queued/"))],
+            "grpc live": [functools.partial(stub().ServerLive, service_pb2.ServerLiveRequest())
+                          for _ in range(2)],
+            "grpc ready": [functools.partial(stub().ServerReady, service_pb2.ServerReadyRequest())
+                           for _ in range(2)],
+            "grpc plain": [functools.partial(stub().ModelInfer, message(0, "plain"))],
+        }
+        hanging = [make(model) for model in ("fraud", "other")
+                   for make in (hanging_over_http, hanging_over_http, hanging_over_grpc)]
+        threads = [threading.Thread(target=keep_asking, args=(name, 0.02, ask))
+                   for name, asks in probes.items() for ask in asks]
+        threads += [threading.Thread(target=keep_asking, args=("hanging", 0.01, ask))
+                    for ask in hanging]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(lambda: seen.count("fake") > 100, "the device answers")
+            slowest.clear()
+            assert inject(server, "hang").code == 200
+            wait_for(lambda: device(server)["faults"] == 1, "the device is given up")
+            wait_for(lambda: slowest["hanging"] > timeout_s - 0.1, "what hung is answered")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    tally.check({name: {"answered"} for name in [*probes, "hanging"]})
+    assert {name: slowest[name] for name in probes if slowest[name] > 0.25} == {}
+    # A few requests had a stream each, and found out; all others went on on the CPU.
+    assert seen.count("cpu") > 20
 
 
 def test_while_the_device_is_lost_everything_says_so(models: Models) -> None:

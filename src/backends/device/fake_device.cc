@@ -26,7 +26,7 @@ struct State {
   explicit State(const FakeDeviceOptions& given) : options(given) {}
 
   const FakeDeviceOptions options;
-  std::atomic<bool> hang_next = false;
+  std::atomic<bool> hangs = false;  // every run from now on, until the device is lost
   std::atomic<bool> oom_next = false;
   std::atomic<int> live = 0;     // programs and runners
   std::atomic<int> sharing = 0;  // programs that need the shared scratch
@@ -42,6 +42,7 @@ struct State {
     std::scoped_lock lock(mutex);
     if (!lost_) why_ = why;
     lost_ = true;
+    hangs = false;
   }
   void ComeBack() {
     std::scoped_lock lock(mutex);
@@ -180,7 +181,7 @@ class FakeRunner : public DeviceRunner {
     State& state = lease_.state();
     VERDICT_RETURN_IF_ERROR(state.Check());
     VERDICT_RETURN_IF_ERROR(CheckInputs(inputs));
-    hangs_ = state.hang_next.exchange(false);
+    hangs_ = state.hangs;
     if (hangs_) {
       end_ = Clock::now() + std::chrono::milliseconds(state.options.run_timeout_ms);
       return OkStatus();
@@ -460,7 +461,7 @@ class FakeDevice : public Device {
     if (kind == "trap") {
       state_->Lose("a kernel trapped");
     } else if (kind == "hang") {
-      state_->hang_next = true;
+      state_->hangs = true;
     } else if (kind == "oom") {
       state_->oom_next = true;
     } else {
