@@ -1,8 +1,6 @@
 #include "serve/batching/scheduler.h"
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <list>
 #include <mutex>
 #include <new>
@@ -12,6 +10,8 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include "serve/batching/scheduler_core.h"
 
 namespace verdict {
 namespace {
@@ -33,31 +33,6 @@ const char* const kTimedOut = "the time to wait in the queue was over";
 /// Until a thread that found no memory looks again.
 constexpr auto kWithoutMemory = std::chrono::milliseconds(5);
 
-/// Between two looks at runs that go on on a device without a thread.
-constexpr auto kLookAtLate = std::chrono::milliseconds(1);
-
-/// Jobs that run together, taken out of their queue.
-struct Batch {
-  std::shared_ptr<ModelQueue> queue;
-  std::vector<BatchRun::Part> parts;
-  size_t runnable = 0;  // of the parts: the first ones
-  int64_t rows = 0;     // of them; negative if there are none
-  Clock::time_point started;
-  DeviceRun device_run;    // that a thread has left
-  bool can_go_on = false;  // it has ended
-};
-
-/// A run that finds no memory fails alone: an exception would end the thread, and the process.
-Status RunCaught(BatchRun& run, std::span<const BatchRun::Part> parts,
-                 Clock::time_point until = kNever, DeviceRun* device_run = nullptr) {
-  try {
-    return run.Run(parts, until, device_run);
-  } catch (const std::bad_alloc&) {
-    if (device_run != nullptr) *device_run = {};
-    return ResourceExhausted("no memory to run this request; try again later");
-  }
-}
-
 /// Room for one more; false: there is no memory for it.
 bool MakeRoom(Jobs* jobs) {
   if (jobs->size() < jobs->capacity()) return true;
@@ -70,49 +45,6 @@ bool MakeRoom(Jobs* jobs) {
 }
 
 }  // namespace
-
-/// What the threads share. Everything is guarded by `mutex` except what a compute thread does with
-/// its own run.
-struct Scheduler::Core {
-  struct Worker {
-    ModelQueue::Arenas arenas{std::make_shared<Arena>(), std::make_shared<Arena>()};
-    std::thread thread;
-    ModelQueue* running = nullptr;
-    Clock::time_point expected_end;
-  };
-
-  explicit Core(int threads) : workers(static_cast<size_t>(threads)) {}
-
-  void Work(size_t index);
-  void Watch();
-  std::shared_ptr<ModelQueue> Choose(Clock::time_point now, Jobs* doomed, Clock::time_point* wake);
-  void Execute(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock);
-  static void PutStatelessLast(Batch* batch);
-  void Answer(BatchRun& run, const Batch& batch, const Status& status);
-  bool Leave(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock);
-  void AddLate(std::list<Batch>* one);
-  bool TakeLate(Batch* batch);
-  bool LookAtLate();
-  nanoseconds UntilFree(const ModelQueue& queue, Clock::time_point now) const;
-  nanoseconds WorkOfOthers(const ModelQueue& queue, const Job& job, Clock::time_point now) const;
-  bool NeedsWorker(ModelQueue& queue, Clock::time_point now);
-  void WatchFor(Clock::time_point expiry);
-  std::vector<std::shared_ptr<ModelQueue>> TakeRetired();
-  /// thread: Job::Times::thread.
-  static void FinishAll(std::span<const std::shared_ptr<Job>> jobs, const Status& status,
-                        size_t thread);
-
-  std::mutex mutex;
-  std::condition_variable work_ready, expiry_changed;
-  bool stopping = false;
-  std::atomic<int> idle{0};                 // compute threads that wait for work; read by anyone
-  Clock::time_point armed_work = kNever;    // a compute thread looks again then
-  Clock::time_point armed_expiry = kNever;  // the watching thread does
-  std::vector<std::shared_ptr<ModelQueue>> queues;
-  std::list<Batch> late;  // whose runs go on on a device without a thread
-  std::vector<Worker> workers;
-  std::thread watcher;
-};
 
 void Scheduler::Core::FinishAll(std::span<const std::shared_ptr<Job>> jobs, const Status& status,
                                 size_t thread) {
@@ -151,141 +83,6 @@ std::shared_ptr<ModelQueue> Scheduler::Core::Choose(Clock::time_point now, Jobs*
     }
   }
   return best == nullptr ? nullptr : *best;
-}
-
-/// The first of a sequence, which was to begin it, may have been cancelled or have failed: what
-/// goes on with it then has nothing to go on with, and is answered.
-void Scheduler::Core::PutStatelessLast(Batch* batch) {
-  const ModelQueue& queue = *batch->queue;
-  const auto has_state = [&](const BatchRun::Part& part) {
-    return part.sequence == nullptr || part.sequence->memory != nullptr ||
-           !queue.NeedsState(*part.job);
-  };
-  const auto lost = std::stable_partition(batch->parts.begin(), batch->parts.end(), has_state);
-  batch->runnable = static_cast<size_t>(lost - batch->parts.begin());
-  batch->rows = batch->runnable == 0 ? -1 : 0;
-  for (auto part = batch->parts.begin(); part != lost; ++part) batch->rows += part->job->rows;
-  for (BatchRun::Part& part : batch->parts) part.job->times_.run_rows = batch->rows;
-  for (auto part = lost; part != batch->parts.end(); ++part) {
-    part->job->Finish(queue.NoState(*part->job), {}, part->job->times_);
-  }
-}
-
-/// Runs a batch that was taken out, or goes on with one that was late, and answers its jobs. The
-/// lock is held on entry and exit only.
-void Scheduler::Core::Execute(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock) {
-  ModelQueue& queue = *batch->queue;
-  BatchRun& run = *queue.runs_[index];
-  workers[index].running = &queue;
-  lock.unlock();
-
-  for (BatchRun::Part& part : batch->parts) part.job->times_.thread = static_cast<int>(index);
-  if (!batch->device_run) {
-    PutStatelessLast(batch);
-    batch->started = Clock::now();
-  }
-  const std::span<const BatchRun::Part> runnable(batch->parts.data(), batch->runnable);
-  Status status;
-  if (!runnable.empty()) {
-    const Clock::time_point until = Clock::now() + queue.Patience(batch->rows);
-    status = RunCaught(run, runnable, until, &batch->device_run);
-    if (batch->device_run) {
-      if (Leave(index, batch, lock)) return;
-      status = RunCaught(run, runnable, kNever, &batch->device_run);
-    }
-  }
-  const nanoseconds compute = Clock::now() - batch->started;
-  const DeviceOutcome device = run.device();
-  Answer(run, *batch, status);
-  if (status.ok() && !runnable.empty()) queue.Observe(batch->rows, compute, device);
-  for (BatchRun::Part& part : batch->parts) part.job.reset();
-
-  lock.lock();
-  workers[index].running = nullptr;
-  queue.End(batch->parts, batch->rows, compute, Clock::now());
-}
-
-void Scheduler::Core::Answer(BatchRun& run, const Batch& batch, const Status& status) {
-  const std::span<const BatchRun::Part> runnable(batch.parts.data(), batch.runnable);
-  const Clock::time_point computed = Clock::now();
-  const DeviceOutcome device = run.device();
-  if (runnable.size() == 1) {
-    Job& job = *runnable.front().job;
-    job.times_.computed = computed;
-    job.times_.device = device;
-    job.Finish(status, run.Outputs(), job.times_);
-    return;
-  }
-  int64_t row = 0;
-  for (const BatchRun::Part& part : runnable) {
-    Job& job = *part.job;
-    job.times_.computed = computed;
-    job.times_.device = device;
-    if (status.ok()) {
-      job.Finish(status, run.Outputs(row, job.rows), job.times_);
-      row += job.rows;
-      continue;
-    }
-    // One of them has what the model refuses: the others are not to suffer from it.
-    if (job.deadline <= Clock::now()) {
-      job.Finish(DeadlineExceeded("the deadline passed before a run of its own"), {}, job.times_);
-      continue;
-    }
-    const Status own = RunCaught(run, std::span(&part, 1));
-    job.times_.computed = Clock::now();
-    job.times_.device = run.device();
-    job.Finish(own, run.Outputs(), job.times_);
-  }
-}
-
-/// A compute thread leaves a run to the device. Returns: true, with the lock; false, without, if
-/// there is no memory for it, or nobody who would look at it.
-bool Scheduler::Core::Leave(size_t index, Batch* batch, std::unique_lock<std::mutex>& lock) {
-  std::list<Batch> one;
-  try {
-    one.emplace_back();
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  lock.lock();
-  if (stopping) {
-    lock.unlock();
-    return false;
-  }
-  workers[index].running = nullptr;
-  one.front() = std::exchange(*batch, {});
-  AddLate(&one);
-  return true;
-}
-
-void Scheduler::Core::AddLate(std::list<Batch>* one) {
-  Batch& batch = one->front();
-  batch.can_go_on = false;
-  ++batch.queue->late_;
-  late.splice(late.end(), *one);
-  WatchFor(Clock::now() + kLookAtLate);
-}
-
-/// One that has ended; false: none has.
-bool Scheduler::Core::TakeLate(Batch* batch) {
-  const auto ended = std::ranges::find_if(late, &Batch::can_go_on);
-  if (ended == late.end()) return false;
-  *batch = std::move(*ended);
-  late.erase(ended);
-  --batch->queue->late_;
-  return true;
-}
-
-/// Finds out which have ended. Returns: true if others have not.
-bool Scheduler::Core::LookAtLate() {
-  bool ended = false, some_have_not = false;
-  for (Batch& batch : late) {
-    if (batch.can_go_on) continue;
-    batch.can_go_on = batch.device_run.CanGoOn();
-    (batch.can_go_on ? ended : some_have_not) = true;
-  }
-  if (ended) work_ready.notify_all();
-  return some_have_not;
 }
 
 /// A compute thread.
