@@ -77,5 +77,48 @@ TEST(LanePool, CloseSendsWaitersAwayAndWaitsForTheRest) {
   pool.Close();  // again: at once
 }
 
+TEST(LanePool, WaitsUntilThenAtMostAndForgetsWhoHasGone) {
+  LanePool pool(1);
+  const auto in = [](int ms) { return LanePool::Clock::now() + milliseconds(ms); };
+  ASSERT_EQ(pool.Borrow(in(0)), 0U) << "a free one is there at once";
+  const auto begin = LanePool::Clock::now();
+  EXPECT_EQ(pool.Borrow(in(20)), LanePool::kNone);
+  EXPECT_GE(LanePool::Clock::now() - begin, milliseconds(20));
+  // Of three that wait, the one in the middle goes.
+  std::vector<int> order;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      const size_t lane = pool.Borrow(in(i == 1 ? 60 : 60'000));
+      if (lane == LanePool::kNone) return;
+      order.push_back(i);
+      pool.Return(lane);
+    });
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  threads[1].join();
+  pool.Return(0);
+  threads.clear();
+  EXPECT_EQ(order, (std::vector{0, 2}));
+  EXPECT_EQ(pool.Borrow(in(0)), 0U);
+}
+
+TEST(LanePool, NobodyInAHurryWaitsWhileEveryLaneIsLate) {
+  LanePool pool(2);
+  const auto later = [] { return LanePool::Clock::now() + std::chrono::seconds(60); };
+  ASSERT_EQ(pool.Borrow(), 0U);
+  pool.SetLate();
+  ASSERT_EQ(pool.Borrow(later()), 1U);
+  pool.SetLate();
+  EXPECT_EQ(pool.Borrow(later()), LanePool::kNone);
+  std::jthread patient([&] { pool.Return(pool.Borrow()); });
+  pool.Return(1, true);
+  patient.join();
+  const size_t lane = pool.Borrow(later());
+  EXPECT_EQ(lane, 1U);
+  pool.Return(lane);
+  pool.Return(0, true);
+}
+
 }  // namespace
 }  // namespace verdict

@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cmath>
 #include <thread>
 
 #include "runtime/allocation_count_test.h"
@@ -64,6 +67,88 @@ TEST(SessionOnDevice, RunsWhereTheEngineIsAttached) {
     attached.Attach();
     ExpectRight(*session, 3, "fake");
   }
+}
+
+/// Begins a run that the device does not end by then; the session is free for others.
+DeviceRun Begin(Session& session, const TensorView& view) {
+  DeviceRun run;
+  const auto outputs = session.Run(std::span(&view, 1), std::chrono::steady_clock::now(), &run);
+  EXPECT_TRUE(outputs.ok() && outputs->empty());
+  EXPECT_TRUE(run);
+  return run;
+}
+
+TEST(SessionOnDevice, AnotherGoesOnWithARunThatTakesTooLong) {
+  FakeDeviceOptions options;
+  options.latency_us = 20'000;
+  for (const char* text : {kDeviceMlp, kDeviceTrees}) {
+    Attached attached(options, text);
+    attached.Attach();
+    const auto session = Session::Create(attached.engine).value();
+    const auto other = Session::Create(attached.engine).value();
+    auto x = SomeRows(4, 1);
+    DeviceRun run = Begin(*session, RowsView(x));
+    EXPECT_FALSE(run.CanGoOn());
+    ExpectRight(*session, 3, "fake");
+    while (!run.CanGoOn()) std::this_thread::yield();
+    // The same inputs, which lie elsewhere now.
+    auto moved = x;
+    std::ranges::fill(x, NAN);
+    const TensorView view = RowsView(moved);
+    int steps = 0;
+    std::span<const TensorView> outputs;
+    while (run) {
+      outputs = other->Run(std::span(&view, 1), std::chrono::steady_clock::now(), &run).value();
+      ++steps;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_LE(Error(*attached.engine, view, outputs), 1e-5);
+    EXPECT_EQ(other->last_backend(), "fake");
+    EXPECT_EQ(steps == 1, text == kDeviceMlp) << "the trees' plan has a second part there";
+    ExpectRight(*other, 3, "fake");
+  }
+}
+
+TEST(SessionOnDevice, TheCpuAnswersForAStreamThatHangs) {
+  FakeDeviceOptions options;
+  options.run_timeout_ms = 50;
+  Attached attached(options);
+  attached.Attach(1);
+  const auto session = Session::Create(attached.engine).value();
+  const auto other = Session::Create(attached.engine).value();
+  ASSERT_TRUE(attached.device->InjectFault("hang").ok());
+  auto x = SomeRows(4, 1);
+  const TensorView view = RowsView(x);
+  DeviceRun run = Begin(*session, view);
+  // Another run need not wait for the only stream, and leaves nothing behind.
+  DeviceRun second;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  auto outputs = session->Run(std::span(&view, 1), until, &second);
+  ASSERT_TRUE(outputs.ok());
+  EXPECT_FALSE(second);
+  EXPECT_LE(Error(*attached.engine, view, *outputs), 1e-5);
+  EXPECT_EQ(session->device_outcome(), DeviceOutcome::kDeclined);
+  EXPECT_EQ(attached.failures, 0);
+
+  outputs = other->Run(std::span(&view, 1), until, &run);
+  ASSERT_TRUE(outputs.ok());
+  EXPECT_FALSE(run);
+  EXPECT_LE(Error(*attached.engine, view, *outputs), 1e-5);
+  EXPECT_EQ(other->device_outcome(), DeviceOutcome::kFailed);
+  EXPECT_EQ(attached.failures, 1);
+  EXPECT_EQ(attached.code, StatusCode::kDeadlineExceeded);
+  ExpectRight(*session, 3, "cpu");
+}
+
+TEST(SessionOnDevice, ARunThatNobodyGoesOnWithGivesItsStreamBack) {
+  FakeDeviceOptions options;
+  options.latency_us = 5'000;
+  Attached attached(options);
+  attached.Attach(1);
+  const auto session = Session::Create(attached.engine).value();
+  auto x = SomeRows(4, 1);
+  Begin(*session, RowsView(x));
+  ExpectRight(*session, 3, "fake");
 }
 
 TEST(SessionOnDevice, OutputsAreItsOwn) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <thread>
 
 #include "serve/batching/scheduler.h"
 #include "serve/grpc/message_bytes.h"
@@ -110,6 +111,28 @@ TEST_F(InferJobTest, IsNoLongerUnderWayWhenItIsAnswered) {
   refused.Start(bytes);
   EXPECT_EQ(refused.status.code(), StatusCode::kNotFound) << refused.status.ToString();
   EXPECT_EQ(refused.in_flight_at_answer, 0);
+}
+
+TEST_F(InferJobTest, WhatTheGateRefusesKeptTheThreadToo) {
+  service_.SetScheduler(scheduler_.get());
+  ModelConfig config{.max_batch_size = 2};
+  config.dynamic_batching.emplace();
+  const ModelHost host{1, &service_.metrics(), scheduler_.get(), {}, {}};
+  const auto batched = LoadedModel::FromEngine("b", 1, SmallEngine(1), config, host).value();
+  while (!scheduler_->has_idle_thread()) std::this_thread::yield();
+  for (int i = 0; i < kAloneInARow; ++i) EndOfInference(Clock::now() + kBusyWithin);
+  std::this_thread::sleep_for(kBusyWithin);
+  const auto before = Clock::now();
+  ASSERT_TRUE(RunsHere(service_, *batched, 1, before));
+
+  Admission under_way;
+  Caller caller;
+  ASSERT_TRUE(service_.gate().Enter(caller, Role::kInfer, before, &under_way).status.ok());
+  TestJob refused(service_, budget_);
+  refused.Start(bytes_);
+  EXPECT_EQ(refused.answers, 1);
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted) << refused.status.ToString();
+  EXPECT_FALSE(RunsHere(service_, *batched, 1, before)) << "it came while the thread refused one";
 }
 
 TEST_F(InferJobTest, RefusesWhatThereIsNoMemoryToHold) {
