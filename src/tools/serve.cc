@@ -154,8 +154,10 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   ServerOptions options = ServerOptionsOf(loaded.config);
   FitToOpenFiles(&options.limits);
 
-  // Left alone, glibc keeps more and more of what large requests took, in an arena a thread.
-  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  // Left alone, glibc keeps more and more of what large requests took, in an arena a thread. Bodies
+  // of usual batches must be kept, though: fresh pages cost several times what copying them does.
+  ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
   constexpr int kLoadingStepMs = 2;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kFirstBytes = 4096;
+constexpr size_t kMostAhead = 4;  // times what has arrived, of what a header claims
 
 /// What memory of that size takes from the budget.
 size_t Charge(size_t capacity) { return capacity <= kFreeBodyBytes ? 0 : capacity; }
@@ -20,9 +21,10 @@ size_t Charge(size_t capacity) { return capacity <= kFreeBodyBytes ? 0 : capacit
 
 void BodyBuffer::Free::operator()(char* memory) const { std::free(memory); }
 
-void BodyBuffer::Start(size_t aligned_at) {
+void BodyBuffer::Start(size_t aligned_at, size_t claimed) {
   offset_ = (kAlignment - aligned_at % kAlignment) % kAlignment;
   size_ = 0;
+  claimed_ = claimed;
 }
 
 bool BodyBuffer::Append(std::string_view bytes) {
@@ -34,7 +36,10 @@ bool BodyBuffer::Append(std::string_view bytes) {
 }
 
 bool BodyBuffer::Grow(size_t wanted) {
-  size_t capacity = AlignUp(std::max({wanted, kFirstBytes, capacity_ + capacity_ / 2}), kAlignment);
+  const size_t around = offset_ + kJsonPadding;
+  const size_t next = wanted - around <= claimed_ ? std::min(claimed_, kMostAhead * wanted) + around
+                                                  : capacity_ + capacity_ / 2;
+  size_t capacity = AlignUp(std::max({wanted, next, kFirstBytes}), kAlignment);
   if (wanted <= kFreeBodyBytes) capacity = std::min(capacity, kFreeBodyBytes);
   if (!budget_.Take(Charge(capacity))) return false;
   std::unique_ptr<char, Free> memory(static_cast<char*>(std::aligned_alloc(kAlignment, capacity)));

@@ -41,6 +41,22 @@ TEST(BodyBuffer, BudgetIsKeptAndGivenBack) {
   EXPECT_EQ(budget.used(), 0u);
 }
 
+TEST(BodyBuffer, AClaimTakesNoMoreThanFourTimesWhatIsHere) {
+  MemoryBudget budget(size_t{1} << 30);
+  BodyBuffer body(budget);
+  for (const size_t claimed : {size_t{100'000}, size_t{1} << 29, SIZE_MAX}) {
+    body.Start(0, claimed);
+    ASSERT_TRUE(body.Append(std::string(20'000, 'a')));
+    EXPECT_LE(budget.used(), 4 * (20'000 + kJsonPadding) + 2 * 64 + kJsonPadding) << claimed;
+    ASSERT_TRUE(body.Append(std::string(80'000, 'b')));
+    EXPECT_EQ(body.text(), std::string(20'000, 'a') + std::string(80'000, 'b'));
+    if (claimed == 100'000) {
+      EXPECT_LE(budget.used(), claimed + kJsonPadding + 2 * 64);
+    }
+    body.Reset();
+  }
+}
+
 TEST(BodyBuffer, ASmallBodyNeedsNoBudget) {
   MemoryBudget budget(0);
   BodyBuffer body(budget);

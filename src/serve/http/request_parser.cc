@@ -156,10 +156,11 @@ void RequestParser::on_header_impl(ErrorCode& error) {
   }
 }
 
-void RequestParser::on_body_init_impl(boost::optional<uint64_t> const&, ErrorCode&) {
+void RequestParser::on_body_init_impl(boost::optional<uint64_t> const& length, ErrorCode&) {
   // A compressed body is moved to where it belongs when it is decompressed.
   const bool binary = head_->has_inference_header_length && head_->content_encoding.empty();
-  body_->Start(binary ? ParseLength(head_->inference_header_length).value_or(0) : 0);
+  body_->Start(binary ? ParseLength(head_->inference_header_length).value_or(0) : 0,
+               length.value_or(0));
 }
 
 size_t RequestParser::on_body_impl(StringView bytes, ErrorCode& error) {
