@@ -18,9 +18,9 @@ from .record import Record
 
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
-CONCURRENCY = 8
+CONCURRENCY = 16
 # As many as the bare engine is tried on.
-STREAMS = "instance_group: [{kind: KIND_GPU, count: 4}]\n"
+STREAMS = "instance_group: [{kind: KIND_GPU, count: 8}]\n"
 PROTOCOLS = ("http-binary", "grpc")
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
