@@ -154,9 +154,9 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   ServerOptions options = ServerOptionsOf(loaded.config);
   FitToOpenFiles(&options.limits);
 
-  // Left alone, glibc keeps more and more of what large requests took, in an arena a thread. Bodies
-  // of usual batches must be kept, though: fresh pages cost several times what copying them does.
-  ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  // Left alone, glibc keeps more and more of what large requests took, in an arena a thread. What
+  // usual batches take it must keep: fresh pages for a body of 512 KiB cost five times its copies.
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
   ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
   const StopSignals signals;
   VERDICT_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(options));
