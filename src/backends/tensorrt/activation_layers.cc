@@ -59,6 +59,21 @@ Result<ITensor*> Softplus(NetworkContext& context, ITensor* x) {
   return context.Elementwise(relu, log, ElementWiseOperation::kSUM);
 }
 
+/// 1 / (1 + exp(-x)), in float32 whatever the rest is: TensorRT's own is right to about 1e-6 of 1,
+/// so that scores of a rare class, far below that, lose their order. (With scores whose median is
+/// 1e-8 that cost 0.006 of ROC-AUC on an H100 with 8.5.3.)
+Result<ITensor*> Sigmoid(NetworkContext& context, ITensor* x) {
+  if (context.options().parser_forms) return context.Activation(x, ActivationType::kSIGMOID);
+  const int first = context.network().getNbLayers();
+  VERDICT_ASSIGN_OR_RETURN(ITensor * negated, context.Unary(x, UnaryOperation::kNEG));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * power, context.Unary(negated, UnaryOperation::kEXP));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * sum,
+                           context.Elementwise(power, 1.0, ElementWiseOperation::kSUM));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * sigmoid, context.Unary(sum, UnaryOperation::kRECIP));
+  context.KeepFloat32(first);
+  return sigmoid;
+}
+
 }  // namespace
 
 Result<ITensor*> ApplyActivation(NetworkContext& context, ITensor* x,
@@ -88,7 +103,7 @@ Result<ITensor*> ApplyActivation(NetworkContext& context, ITensor* x,
     case ActivationKind::kScaledTanh:
       return context.Activation(x, ActivationType::kSCALED_TANH, alpha, beta);
     case ActivationKind::kSigmoid:
-      return context.Activation(x, ActivationType::kSIGMOID);
+      return Sigmoid(context, x);
     case ActivationKind::kSilu: {
       VERDICT_ASSIGN_OR_RETURN(ITensor * sigmoid, context.Activation(x, ActivationType::kSIGMOID));
       return context.Elementwise(x, sigmoid, ElementWiseOperation::kPROD);

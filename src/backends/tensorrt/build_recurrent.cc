@@ -212,6 +212,10 @@ class Layer {
       VERDICT_ASSIGN_OR_RETURN(
           gate, context_.Activation(gate, nvinfer1::ActivationType::kCLIP, -clip, clip));
     }
+    // No score comes out of a gate: TensorRT's own sigmoid is exact enough, and one layer.
+    if (direction.activations[activation].kind == ActivationKind::kSigmoid) {
+      return context_.Activation(gate, nvinfer1::ActivationType::kSIGMOID);
+    }
     return ApplyActivation(context_, gate, direction.activations[activation]);
   }
 

@@ -47,6 +47,36 @@ TEST_F(DeviceBuild, DescribesTheCard) {
 
 TEST_F(DeviceBuild, Float32IsTheReferences) { EXPECT_EQ(BuildAndCompare(Exact(), 1e-5), ""); }
 
+TEST_F(DeviceBuild, ScoresFarBelowOneKeepTheirOrder) {
+  const auto graph = InferredGraph(
+      "graph \"scores\" {\n  input %x: f32[N,16]\n  %s = Sigmoid(%x)\n  output %s\n}\n");
+  ASSERT_TRUE(graph.ok());
+  const std::vector<Profile> profiles = {Rows(*graph, 1, 8, 32)};
+  constexpr int64_t kRows = 8;
+  auto [x, data] = Constant::Allocate(DataType::kFloat32, {kRows, kFeatures});
+  const std::span logits(static_cast<float*>(data), kRows * kFeatures);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = 10.0F - 0.7F * static_cast<float>(i);
+  const std::vector<TensorView> inputs = {x.view()};
+  for (const bool fp16 : {false, true}) {
+    if (fp16 && kTensorRtMajor >= 11) continue;
+    DeviceBuildOptions options = Exact();
+    options.fp16 = fp16;
+    const auto built = device_->Build(*graph, profiles, options);
+    ASSERT_TRUE(built.ok()) << built.status().ToString();
+    const auto program = device_->Load(built->bytes, *graph, profiles);
+    ASSERT_TRUE(program.ok()) << program.status().ToString();
+    const auto runner = (*program)->NewRunner({});
+    ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+    const auto outputs = (*runner)->Run(inputs);
+    ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+    const auto scores = (*outputs)[0].as<float>();
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const double want = 1 / (1 + std::exp(-static_cast<double>(logits[i])));
+      EXPECT_NEAR(scores[i], want, 2e-5 * want) << "of " << logits[i] << ", fp16: " << fp16;
+    }
+  }
+}
+
 TEST_F(DeviceBuild, HalfPrecision) {
   DeviceBuildOptions options;
   options.fp16 = true;

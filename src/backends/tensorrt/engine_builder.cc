@@ -67,6 +67,7 @@ void SetPrecision([[maybe_unused]] const Graph& graph, const DeviceBuildOptions&
                   nvinfer1::IBuilderConfig& config) {
   if (!options.tf32) config.clearFlag(nvinfer1::BuilderFlag::kTF32);
 #if NV_TENSORRT_MAJOR < 11
+  config.setFlag(nvinfer1::BuilderFlag::kPREFER_PRECISION_CONSTRAINTS);  // see KeepFloat32
   // Tensors of the narrow types need the flags, whatever the options say.
   if (options.fp16 || HasType(graph, DataType::kFloat16)) {
     config.setFlag(nvinfer1::BuilderFlag::kFP16);

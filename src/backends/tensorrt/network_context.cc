@@ -307,6 +307,17 @@ Result<ITensor*> NetworkContext::Select(ITensor* condition, ITensor* a, ITensor*
   return Output(network_.addSelect(*condition, *a, *b));
 }
 
+void NetworkContext::KeepFloat32([[maybe_unused]] int first_layer) {
+#if NV_TENSORRT_MAJOR < 11  // from there on a layer's type is its inputs'
+  for (int i = first_layer; i < network_.getNbLayers(); ++i) {
+    nvinfer1::ILayer* const layer = network_.getLayer(i);
+    if (layer->getType() == nvinfer1::LayerType::kCONSTANT) continue;
+    layer->setPrecision(Type::kFLOAT);
+    layer->setOutputType(0, Type::kFLOAT);
+  }
+#endif
+}
+
 Result<ITensor*> NetworkContext::Reduce(ITensor* input, nvinfer1::ReduceOperation operation,
                                         uint32_t axes, bool keep_dimensions) {
   if (axes == 0) return input;

@@ -96,6 +96,9 @@ class NetworkContext {
   /// The layer's output, after naming the layer; a null layer is an error.
   Result<ITensor*> Output(nvinfer1::ILayer* layer, int index = 0);
 
+  /// Those from the first one on compute in float32 also where the engine may take halves or int8.
+  void KeepFloat32(int first_layer);
+
   Result<ITensor*> Activation(ITensor* input, nvinfer1::ActivationType type);
   Result<ITensor*> Activation(ITensor* input, nvinfer1::ActivationType type, float alpha,
                               float beta);
