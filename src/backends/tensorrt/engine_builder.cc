@@ -33,7 +33,7 @@ bool HasOperator(const Graph& graph, const char* op) {
   return std::ranges::any_of(graph.nodes, [&](const Node& node) { return node.op == op; });
 }
 
-bool HasType(const Graph& graph, DataType dtype) {
+[[maybe_unused]] bool HasType(const Graph& graph, DataType dtype) {
   for (ValueId id = 0; id < graph.num_values(); ++id) {
     if (graph.value(id).dtype == dtype) return true;
   }
