@@ -4,11 +4,12 @@
 Runs where the card is, with numpy, onnx, onnxruntime, torch, aiohttp, and JAX and optax to train;
 TensorRT's libraries in LD_LIBRARY_PATH. Each part keeps what it has measured in OUT/PART.json, goes
 on after a cell that fails, and stops when its budget is spent; another run measures what is
-missing. The page is written from those files, anywhere:
+missing. The page is written from those files, anywhere; of several runs' folders, with what the
+later ones have measured in the place of the earlier ones':
 
   gpu.py --part all|kernels,models,story,precision --verdict BINARY --out DIR [--budget S]
          [--only R4b,R9] [--build-only | --no-build] [--plan]
-  gpu.py --render DIR [--document docs/gpu.md] [--results docs/gpu.json]
+  gpu.py --render DIR [DIR ...] [--document docs/gpu.md] [--results docs/gpu.json]
 
 --build-only makes the engines of all parts, which needs no quiet card, and ends. --plan lists what
 would be measured and about how long each takes: as in OUT, else as in docs/gpu.json, else as is
@@ -72,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=6, help="builds at a time; default 6")
     parser.add_argument("--backend", default="tensorrt", help="Verdict's; cpu to try the script")
     parser.add_argument("--device", default="cuda", help="PyTorch's; cpu to try the script")
-    parser.add_argument("--render", type=pathlib.Path, metavar="DIR",
+    parser.add_argument("--render", type=pathlib.Path, nargs="+", metavar="DIR",
                         help="measure nothing: write the page from the parts' files")
     parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs" / "gpu.md")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "docs" / "gpu.json",
@@ -85,10 +86,16 @@ def parse() -> argparse.Namespace:
 
 def render(args: argparse.Namespace) -> None:
     from gpu import document
-    parts = {part: json.loads((args.render / f"{part}.json").read_text())
-             for part in PARTS if (args.render / f"{part}.json").exists()}
+    from gpu import record
+    parts: dict[str, dict] = {}
+    for part in PARTS:
+        for file in (folder / f"{part}.json" for folder in args.render):
+            if file.exists():
+                cells = json.loads(file.read_text())
+                parts[part] = record.merge(parts[part], cells) if part in parts else cells
     if not parts:
-        sys.exit(f"{args.render} holds none of {', '.join(f'{p}.json' for p in PARTS)}")
+        sys.exit(f"{', '.join(map(str, args.render))}: none of "
+                 f"{', '.join(f'{p}.json' for p in PARTS)} in there")
     tried = [part for part, cells in parts.items() if cells.get("backend") != "tensorrt"]
     if tried:
         sys.exit(f"{', '.join(tried)}: measured without a card, to try the script: no page of it")

@@ -8,6 +8,7 @@ from comparison.document import markdown_table as table
 from comparison.document import number
 
 from . import targets
+from .record import machines
 from .targets import BATCHES, Cells, bare_case, get
 
 NONE = "–"
@@ -75,7 +76,7 @@ def _kernels(kernels: Cells) -> list[str]:
     lines = [
         "## Kernels", "",
         "p50 (p99) in us of one run after the other: inputs from pinned memory, the run, outputs "
-        f"to pinned memory, and the wait for them; {kernels.get('duration_s')} s a cell, by the "
+        f"to pinned memory, and the wait for them; {kernels.get('duration_s')} s a cell or more, by the "
         "host's clock. Verdict's runs also copy from and to the caller's memory. Outputs are "
         "compared with ONNX Runtime's on the CPU before anything is timed (float32 with TF32 "
         "products: 2e-3, float16: 1e-2, relative plus absolute). One optimization profile, "
@@ -158,8 +159,9 @@ def _served(kernels: Cells) -> list[str]:
                          *(NONE if v is None else number(v) for v in ours),
                          NONE if share is None else f"{share:.1f} %"])
     if rows:
-        lines += ["R9 served, requests of so many rows each, not batched further, sixteen in "
-                  "flight, eight streams; rows/s against the most that bare CUDA graphs reach on "
+        setup = kernels.get("served/setup", {"in_flight": 8, "streams": 4})  # older files
+        lines += ["R9 served, requests of so many rows each, not batched further, "
+                  f"{setup['in_flight']} in flight, {setup['streams']} streams; rows/s against the most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []
@@ -294,6 +296,10 @@ def _failures(parts: dict[str, Cells]) -> list[str]:
     return ["## Left out", "", *found, ""] if found else []
 
 
+def _of(part: str, machine: dict) -> str:
+    return f"{part}: {', '.join(machine['models'])}" if machine.get("models") else part
+
+
 def write(parts: dict[str, Cells]) -> str:
     """parts: "kernels", "story", "precision" -> the cells of OUT/PART.json; those that were run."""
     lines = ["# Verdict on a GPU: figures", "",
@@ -301,10 +307,10 @@ def write(parts: dict[str, Cells]) -> str:
     lines += table(
         ["part", "date", "card", "driver", "TensorRT", "PyTorch", "ONNX Runtime", "Verdict",
          "processor"],
-        [[part, *(str(m.get(key, NONE)) for key in ("date", "card", "driver", "tensorrt", "torch",
-                                                    "onnxruntime", "verdict")),
+        [[_of(part, m), *(str(m.get(key, NONE)) for key in ("date", "card", "driver", "tensorrt",
+                                                            "torch", "onnxruntime", "verdict")),
           f"{m.get('processor')}, {m.get('cores')} cores"]
-         for part, cells in parts.items() if isinstance(m := cells.get("machine"), dict)], 9)
+         for part, cells in parts.items() for m in machines(cells)], 9)
     lines += _targets(parts)
     sections = {"story": _story, "kernels": lambda cells: _kernels(cells) + _served(cells),
                 "models": _models, "precision": _precision}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import re
 import threading
 import time
 import traceback
@@ -59,7 +60,7 @@ class Record:
 
     def has(self, name: str) -> bool:
         value = self.cells.get(name)
-        return value is not None and not (isinstance(value, dict) and "error" in value)
+        return value is not None and not _failed(value)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if not self.has(name)]
@@ -109,6 +110,32 @@ class Record:
             self.cells.setdefault(TOOK, {})[name] = round(seconds, 1)
         self.put(name, value)
         return value
+
+
+def machines(cells: dict) -> list[dict]:
+    """Where a part's cells were measured: by one run, or by several."""
+    found = cells.get("machine", [])
+    return found if isinstance(found, list) else [found]
+
+
+def _failed(value: object) -> bool:
+    return isinstance(value, dict) and "error" in value
+
+
+def merge(earlier: dict, later: dict) -> dict:
+    """A part's cells, those that a later run has measured in the place of an earlier one's. The
+    later run's machine names the reference models that it has measured."""
+    measured = {name: value for name, value in later.items() if not _failed(value)}
+    missing = {name: value for name, value in later.items() if name not in earlier}
+    models = {word for name in measured if "/" in name and not name.startswith("build ")
+              for word in name.split("/") if re.fullmatch(r"R\d+[ab]?", word)}
+    both = earlier | missing | measured
+    if "duration_s" in later:
+        both["duration_s"] = min(earlier["duration_s"], later["duration_s"])
+    both["machine"] = [*machines(earlier),
+                       *(m | {"models": sorted(models)} for m in machines(later))]
+    return both | {name: earlier.get(name, {}) | later.get(name, {}) for name in (TOOK, "notes")
+                   if name in both}
 
 
 @dataclasses.dataclass

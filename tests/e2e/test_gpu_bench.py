@@ -176,6 +176,25 @@ def test_no_page_is_written_of_a_try_without_a_card(tmp_path: pathlib.Path) -> N
     assert not page.exists()
 
 
+def test_a_later_runs_cells_replace_an_earlier_ones_but_where_they_failed() -> None:
+    earlier = {"machine": {"card": "one"}, "duration_s": 0.4, "notes": {"R1": "a"},
+               "bare/R4b/tf32": [{"case": "1"}], "verdict/R9/tf32/1": {"p50": 2}, "build bare/R6/fp16":
+               {"error": "old"}}
+    later = {"machine": {"card": "two"}, "duration_s": 0.2, "notes": {"R9": "b"},
+             "bare/R4b/tf32": [{"case": "8"}], "verdict/R9/tf32/1": {"error": "late"},
+             "build bare/R6/fp16": {"seconds": 4}, "verdict/R5/tf32/1": {"error": "new"}}
+    both = record.merge(earlier, later)
+    assert both["bare/R4b/tf32"] == [{"case": "8"}]
+    assert both["verdict/R9/tf32/1"] == {"p50": 2}
+    assert both["build bare/R6/fp16"] == {"seconds": 4}
+    assert both["verdict/R5/tf32/1"] == {"error": "new"}
+    assert both["duration_s"] == 0.2
+    assert both["notes"] == {"R1": "a", "R9": "b"}
+    assert record.machines(both) == [{"card": "one"}, {"card": "two", "models": ["R4b"]}]
+    page = document.write({"kernels": both})
+    assert "| kernels: R4b |" in page
+
+
 def test_the_page_and_its_figures_are_written_side_by_side(tmp_path: pathlib.Path) -> None:
     parts = made_up()
     for part, cells in parts.items():
