@@ -105,6 +105,15 @@ TEST_F(GpuSamplerTest, WhatOneGpuCannotTellIsMissingAlone) {
   EXPECT_THAT(text, HasSubstr("nv_gpu_power_limit{gpu_uuid=\"GPU-1111\"}"));
 }
 
+TEST_F(GpuSamplerTest, AnOlderDriversMemoryIsTakenWithWhatItReserves) {
+  Tell("no_memory_v2");
+  auto nvml = Nvml::Open(VERDICT_FAKE_NVML);
+  ASSERT_TRUE(nvml.ok()) << nvml.status().ToString();
+  const std::string text = Scrape((*nvml)->Sample());
+  EXPECT_THAT(text, HasSubstr("nv_gpu_memory_total_bytes{gpu_uuid=\"GPU-0000\"} 80000000000\n"));
+  EXPECT_THAT(text, HasSubstr("nv_gpu_memory_used_bytes{gpu_uuid=\"GPU-0000\"} 1500000000\n"));
+}
+
 TEST_F(GpuSamplerTest, WithoutNvmlOrGpusThereIsNothing) {
   EXPECT_EQ(Nvml::Open("libno-such-nvml.so.1").status().code(), StatusCode::kNotFound);
   Tell("no_gpus");

@@ -27,6 +27,17 @@ struct NvmlMemory {
 };
 static_assert(sizeof(NvmlMemory) == 24);
 
+/// What the driver keeps for itself is not in `used` here, as in what nvidia-smi tells.
+struct NvmlMemoryV2 {
+  unsigned version;  // kMemoryV2, to be set before the call
+  unsigned long long total;
+  unsigned long long reserved;
+  unsigned long long free;
+  unsigned long long used;
+};
+static_assert(sizeof(NvmlMemoryV2) == 40);
+constexpr unsigned kMemoryV2 = sizeof(NvmlMemoryV2) | 2U << 24U;
+
 enum NvmlTemperatureSensor : int { kGpuSensor = 0 };
 enum NvmlClock : int { kSmClock = 1, kMemoryClock = 2 };
 enum NvmlEccError : int { kCorrected = 0, kUncorrected = 1 };
@@ -67,6 +78,7 @@ struct Nvml::Functions {
   // Null where this driver has none.
   NvmlReturn (*utilization)(NvmlDevice, NvmlUtilization*);
   NvmlReturn (*memory)(NvmlDevice, NvmlMemory*);
+  NvmlReturn (*memory_v2)(NvmlDevice, NvmlMemoryV2*);  // since R510
   NvmlReturn (*power)(NvmlDevice, unsigned* milliwatts);
   NvmlReturn (*power_limit)(NvmlDevice, unsigned* milliwatts);
   NvmlReturn (*energy)(NvmlDevice, unsigned long long* millijoules);
@@ -109,6 +121,7 @@ Result<std::unique_ptr<Nvml>> Nvml::Open(const std::string& library) {
   }
   verdict::Find(handle, "nvmlDeviceGetUtilizationRates", &f.utilization);
   verdict::Find(handle, "nvmlDeviceGetMemoryInfo", &f.memory);
+  verdict::Find(handle, "nvmlDeviceGetMemoryInfo_v2", &f.memory_v2);
   verdict::Find(handle, "nvmlDeviceGetPowerUsage", &f.power);
   verdict::Find(handle, "nvmlDeviceGetPowerManagementLimit", &f.power_limit);
   verdict::Find(handle, "nvmlDeviceGetTotalEnergyConsumption", &f.energy);
@@ -156,7 +169,11 @@ std::vector<GpuSample> Nvml::Sample() {
     if (const auto busy = Ask<NvmlUtilization>(f.utilization, gpu.device)) {
       sample.utilization = busy->gpu / 100.0;
     }
-    if (const auto memory = Ask<NvmlMemory>(f.memory, gpu.device)) {
+    NvmlMemoryV2 memory_v2{.version = kMemoryV2};
+    if (f.memory_v2 != nullptr && f.memory_v2(gpu.device, &memory_v2) == kSuccess) {
+      sample.memory_total_bytes = memory_v2.total;
+      sample.memory_used_bytes = memory_v2.used;
+    } else if (const auto memory = Ask<NvmlMemory>(f.memory, gpu.device)) {
       sample.memory_total_bytes = memory->total;
       sample.memory_used_bytes = memory->used;
     }
