@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the tests that need a card, each in a process of its own, and compute-sanitizer over a few.
+"""Runs the tests that need a card, and compute-sanitizer over a few.
 
 Usage: scripts/gpu_tests.py [--build DIR] [--results DIR] [--jobs N] [--limit S] [--budget S]
                             [--only PATTERN[,...]] [--stages together,alone,memcheck]
@@ -7,10 +7,11 @@ Usage: scripts/gpu_tests.py [--build DIR] [--results DIR] [--jobs N] [--limit S]
 
 --build holds the test programs, the plugin and verdict-device-worker; TensorRT's libraries are in
 LD_LIBRARY_PATH. Most of a test's time is TensorRT's start and its builds, so that many run at a
-time, and one that fails so is run again alone. Those that measure, or that trap, hang or fill the
-card, run alone after them, and last those under compute-sanitizer. A test that is still running
-after --limit seconds (twice that under compute-sanitizer) has failed; what --budget leaves no time
-for is skipped.
+time, of the networks several in one process, and one that does not pass so is run again alone.
+Those that measure, or that trap, hang or fill the card, run alone after them, each in a process of
+its own, and last those under compute-sanitizer. A test that is still running after --limit seconds
+(twice that under compute-sanitizer, and for several) has failed; what --budget leaves no time for
+is skipped, unless it has failed beside others.
 
 The last line reads "N passed, N failed, N skipped"; the exit status is 0 if nothing has failed and
 something has passed. Results: gpu-tests.xml (JUnit) and gpu-tests.log.
@@ -51,6 +52,9 @@ ALONE = (
     "DeviceRun.MemoryIsReported",
     "DeviceTrials.*",  # set the environment and compare times
 )
+# Networks, of which a process takes so many: TensorRT's start takes longer than a small one's build.
+NETWORKS = ("Cases/*", "Golden/*")
+IN_ONE_PROCESS = 8
 # Building, running, captured graphs, refitting: under compute-sanitizer.
 SANITIZED = (
     "DeviceBuild.Float32IsTheReferences",
@@ -138,6 +142,23 @@ def printable_end(output: str) -> str:
     return re.sub(r"[^\t\n -~]", "?", output[-4000:])
 
 
+def cases_of(report: Path) -> dict[str, ElementTree.Element]:
+    """What a program's JUnit file holds, by the tests' names; nothing if the program had no end."""
+    try:
+        cases = ElementTree.parse(report).iter("testcase")
+    except (FileNotFoundError, ElementTree.ParseError):
+        return {}
+    return {f"{case.get('classname')}.{case.get('name')}": case for case in cases}
+
+
+def batches(tests: Sequence[Test]) -> list[list[Test]]:
+    """Networks first, several at a time: they take longest, so that no process waits for one at the
+    end."""
+    networks = [test for test in tests if matches(test.name, NETWORKS)]
+    found = [networks[i:i + IN_ONE_PROCESS] for i in range(0, len(networks), IN_ONE_PROCESS)]
+    return found + [[test] for test in tests if test not in networks]
+
+
 class Run:
     """One run of the script: tests are run by several threads, their outcomes gathered here."""
 
@@ -174,38 +195,71 @@ class Run:
             self._log.write(f"===== {title}: {tally}, {seconds:.1f} s\n{output}\n")
             self._log.flush()
 
-    def _add_disturbed(self, title: str, tally: Tally, output: str, seconds: float) -> None:
+    def _add_disturbed(self, title: str, output: str, seconds: float) -> None:
         """A failure beside others: kept, whatever comes of the test alone."""
         with self._lock:
             self._first[title] = output
-            self._log.write(f"===== {title}: {BESIDE_OTHERS}: {tally}, {seconds:.1f} s\n{output}\n")
+            self._log.write(f"===== {title}: {BESIDE_OTHERS}, {seconds:.1f} s\n{output}\n")
             self._log.flush()
 
     def skip(self, title: str, reason: str) -> None:
         self._add(title, Tally(skipped=[f"{title}: {reason}"]), "", 0)
 
-    def one(self, test: Test, disturbed: list[Test] | None = None) -> None:
-        """disturbed: where a failure is no outcome yet, as others have run beside the test."""
+    def one(self, test: Test) -> None:
+        """In a process of its own."""
         if self._left() < 5:
-            self.skip(test.title, OUT_OF_TIME)
+            if test.title in self._first:
+                self._add(test.title, Tally(failed=[f"{test.title}: {BESIDE_OTHERS}; the time was "
+                                                    "over before it was run alone"]), "", 0)
+            else:
+                self.skip(test.title, OUT_OF_TIME)
             return
-        stem = re.sub(r"\W", "_", test.name)
-        report = self.scratch / f"{stem}.xml"
         limit_s = min(self.limit_s, self._left())
-        start = time.monotonic()
-        status, output = run_limited(
-            [test.program, f"--gtest_filter={test.name}", f"--gtest_output=xml:{report}"],
-            self.scratch / f"{stem}.log", limit_s)
+        status, output, report, seconds = self._run([test], limit_s)
         end = "\n".join(output.splitlines()[-25:])  # what is printed of a failure
         tally = from_junit(test.program.name, report, status, end)
         if status == 124:
             tally = Tally(failed=[f"{test.title}: not ended in {limit_s:.0f} s"])
-        seconds = time.monotonic() - start
-        if tally.failed and disturbed is not None:
-            self._add_disturbed(test.title, tally, output, seconds)
-            disturbed.append(test)
-            return
         self._add(test.title, tally, output, seconds)
+
+    def several(self, tests: Sequence[Test], disturbed: list[Test]) -> None:
+        """Of one program, in one process. disturbed: gets those that have not passed or been
+        skipped, which is no outcome yet, as others have run beside them."""
+        limit_s = min(self.limit_s * min(2, len(tests)), self._left())
+        if limit_s < 5:
+            for test in tests:
+                self.skip(test.title, OUT_OF_TIME)
+            return
+        status, output, report, seconds = self._run(tests, limit_s)
+        cases = cases_of(report)
+        over = status == 124 and self._left() < 5
+        # One that ends badly without a failure has failed as a whole.
+        failed = {name for name, case in cases.items() if case.find("failure") is not None}
+        if status != 0 and not failed:
+            failed = {test.name for test in tests}
+        for test in tests:
+            skipped = cases[test.name].find("skipped") if test.name in cases else None
+            if skipped is not None:
+                self.skip(test.title, skipped.get("message", "").strip().splitlines()[-1])
+            elif test.name in cases and test.name not in failed:
+                self._add(test.title, Tally(passed=1), output, float(cases[test.name].get("time", 0)))
+                output = ""  # once is enough
+            elif over:
+                self.skip(test.title, OUT_OF_TIME)
+            else:
+                self._add_disturbed(test.title, output, seconds)
+                disturbed.append(test)
+
+    def _run(self, tests: Sequence[Test], limit_s: float) -> tuple[int, str, Path, float]:
+        """Exit status, output, JUnit report and seconds."""
+        stem = re.sub(r"\W", "_", tests[0].name)
+        report = self.scratch / f"{stem}.xml"
+        report.unlink(missing_ok=True)
+        start = time.monotonic()
+        status, output = run_limited(
+            [tests[0].program, f"--gtest_filter={':'.join(test.name for test in tests)}",
+             f"--gtest_output=xml:{report}"], self.scratch / f"{stem}.log", limit_s)
+        return status, output, report, time.monotonic() - start
 
     def sanitized(self, sanitizer: str, test: Test) -> None:
         """Passes where the test does and not one error was found."""
@@ -319,11 +373,9 @@ def main(arguments: Sequence[str]) -> int:
     run = Run(args.results.resolve(), args.limit, args.budget)
     card = cards()
     say(card or "no card: nvidia-smi lists none")
-    # Networks first: they take longest, so that no process waits for one at the end.
     disturbed: list[Test] = []
-    run.all("together", args.jobs, [lambda t=t: run.one(t, disturbed) for t in sorted(
-        stages.get("together", []),
-        key=lambda test: not test.name.startswith(("Cases/", "Golden/")))])
+    run.all("together", args.jobs, [lambda t=t: run.several(t, disturbed)
+                                    for t in batches(stages.get("together", []))])
     run.all("again, alone", 1, [lambda t=t: run.one(t) for t in disturbed])
     run.all("alone", 1, [lambda t=t: run.one(t) for t in stages.get("alone", [])])
     sanitizer = find_sanitizer(args.sanitizer)

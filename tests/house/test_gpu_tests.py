@@ -45,24 +45,27 @@ flags = dict(a.split("=", 1) if "=" in a else (a, "") for a in sys.argv[1:])
 if "--gtest_list_tests" in flags:
     print('''{LISTING}''')
     sys.exit()
-name = flags["--gtest_filter"]
-print("runs", name, os.environ.get("GTEST_FILTER"))
-if os.environ.get("FAKE_HANG") == name:
+names = flags["--gtest_filter"].split(":")
+print("runs", *names, os.environ.get("GTEST_FILTER"))
+if os.environ.get("FAKE_HANG") in names:
     subprocess.Popen(["sleep", "1000"])
     print("hangs", flush=True)
     time.sleep(1000)
+if os.environ.get("FAKE_CRASH_BESIDE") in names and len(names) > 1:
+    os.abort()
 once = os.environ.get("FAKE_FAIL_ONCE", "")  # a file, named for the test
-fails = os.environ.get("FAKE_FAIL") == name
-if os.path.basename(once) == name and not os.path.exists(once):
+fails = {{os.environ.get("FAKE_FAIL")}} & set(names)
+if os.path.basename(once) in names and not os.path.exists(once):
     open(once, "w").close()
-    fails = True
+    fails.add(os.path.basename(once))
 skips = "<skipped message='at: 1&#10;no card'/>" if os.environ.get("FAKE_SKIP") else ""
 if "--gtest_output" in flags:
-    suite, test = name.rsplit(".", 1)
     with open(flags["--gtest_output"].removeprefix("xml:"), "w") as report:
-        report.write(f"<testsuites><testsuite><testcase classname='{{suite}}' name='{{test}}'>"
-                     f"{{'<failure/>' if fails else ''}}{{skips}}"
-                     "</testcase></testsuite></testsuites>")
+        report.write("<testsuites><testsuite>")
+        for suite, test in (name.rsplit(".", 1) for name in names):
+            report.write(f"<testcase classname='{{suite}}' name='{{test}}'>"
+                         f"{{'<failure/>' if f'{{suite}}.{{test}}' in fails else ''}}{{skips}}</testcase>")
+        report.write("</testsuite></testsuites>")
 sys.exit(1 if fails else 0)
 """
 SANITIZER = """#!/bin/bash
@@ -103,7 +106,8 @@ def test_every_test_of_the_card_runs_once_and_four_again_under_the_sanitizer(
     cases = list(ElementTree.parse(build / "results/gpu-tests.xml").iter("testcase"))
     assert len({(c.get("classname"), c.get("name")) for c in cases}) == CARD_TESTS + 4
     log = (build / "results/gpu-tests.log").read_text()
-    assert "runs Golden/TensorRtNetworkModel.ComputesTheSame/mlp None" in log
+    assert ("runs Cases/TensorRtNetwork.ComputesTheSame/Layers0 "
+            "Golden/TensorRtNetworkModel.ComputesTheSame/mlp None") in log
     assert "PlanFile" not in log
 
 
@@ -130,10 +134,37 @@ def test_what_fails_beside_others_is_run_again_alone(
     title = "verdict_tensorrt_test: DeviceRun.IndicesOutsideTheTableAreRefused"
     assert f"FAILED: {title}" not in lines
     log = (build / "results/gpu-tests.log").read_text()
-    assert f"{title}: failed beside others: 0 passed, 1 failed" in log
+    assert f"{title}: failed beside others, " in log
     assert log.count("runs DeviceRun.IndicesOutsideTheTableAreRefused") == 2
     (kept,) = ElementTree.parse(build / "results/gpu-tests.xml").iter("system-out")
     assert "runs DeviceRun.IndicesOutsideTheTableAreRefused" in (kept.text or "")
+
+
+def test_of_several_in_one_process_each_has_its_own_outcome(
+        build: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = "Cases/TensorRtNetwork.ComputesTheSame/Layers0"
+    flags = ("--only", "Cases/*,Golden/*", "--stages", "together")
+    monkeypatch.setenv("FAKE_FAIL", network)
+    status, lines = run(build, capsys, *flags)
+    assert (status, lines[-1]) == (1, "1 passed, 1 failed, 0 skipped")
+    assert f"FAILED: verdict_tensorrt_test: {network}" in lines
+    # A process that dies takes no test with it that passes alone.
+    monkeypatch.delenv("FAKE_FAIL")
+    monkeypatch.setenv("FAKE_CRASH_BESIDE", network)
+    status, lines = run(build, capsys, *flags)
+    assert (status, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
+    assert any("again, alone: 2 in" in line for line in lines)
+
+
+def test_what_failed_beside_others_and_finds_no_time_alone_has_failed(
+        build: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = "DeviceRun.IndicesOutsideTheTableAreRefused"
+    monkeypatch.setenv("FAKE_FAIL", failing)
+    left = iter([60.0, 0.0])  # at the first look there is time, then none
+    monkeypatch.setattr(gpu_tests.Run, "_left", lambda _: next(left, 0.0))
+    status, lines = run(build, capsys, "--only", failing, "--stages", "together")
+    assert (status, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
+    assert any("over before it was run alone" in line for line in lines)
 
 
 def test_what_measures_runs_alone(build: Path, capsys: pytest.CaptureFixture) -> None:
