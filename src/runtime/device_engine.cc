@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -134,6 +135,7 @@ struct DeviceEngine::Core {
     Place place;
     return RunParts(lane, inputs, &place, kNever).status();
   }
+  void MoveViews(Lane& lane, std::span<const TensorView> inputs);
   std::span<const TensorView> InputsOf(Lane& lane, const LoadedPart& part,
                                        std::span<const TensorView> inputs);
   void End(Place* place);
@@ -254,9 +256,30 @@ std::span<const TensorView> DeviceEngine::Core::InputsOf(Lane& lane, const Loade
   return {lane.part_inputs.data(), part.inputs.size()};
 }
 
+/// A run is gone on with from other memory with the same inputs: what parts on the host have made
+/// may be views of the former one.
+void DeviceEngine::Core::MoveViews(Lane& lane, std::span<const TensorView> inputs) {
+  for (size_t v = 0; v < lane.values.size(); ++v) {
+    if (std::ranges::find(graph_inputs, static_cast<ValueId>(v)) != graph_inputs.end()) continue;
+    TensorView& value = lane.values[v];
+    const auto* const data = static_cast<const std::byte*>(value.data);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const TensorView& former = lane.values[static_cast<size_t>(graph_inputs[i])];
+      const auto* const begin = static_cast<const std::byte*>(former.data);
+      const auto bytes = ByteSize(former.dtype, former.shape);
+      if (!bytes.ok() || std::less<>()(data, begin) || !std::less<>()(data, begin + *bytes)) {
+        continue;
+      }
+      value.data = static_cast<std::byte*>(inputs[i].data) + (data - begin);
+      break;
+    }
+  }
+}
+
 Result<bool> DeviceEngine::Core::RunParts(Lane& lane, std::span<const TensorView> inputs,
                                           Place* place, Clock::time_point until) {
   if (is_whole_graph) return RunPart(lane, 0, inputs, &place->started, until);
+  if (place->part > 0 || place->started) MoveViews(lane, inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
     lane.values[static_cast<size_t>(graph_inputs[i])] = inputs[i];
   }
@@ -316,15 +339,20 @@ Result<bool> DeviceEngine::RunUntil(Clock::time_point until, Place* place,
     place->lane = lane;
   }
   Lane& lane = core_->lanes[*place->lane];
-  const Result<bool> ended = core_->RunParts(lane, inputs, place, until);
-  if (ended.ok() && !*ended) {
-    if (!std::exchange(place->late, true)) core_->pool.SetLate();
-    return false;
+  try {
+    const Result<bool> ended = core_->RunParts(lane, inputs, place, until);
+    if (ended.ok() && !*ended) {
+      if (!std::exchange(place->late, true)) core_->pool.SetLate();
+      return false;
+    }
+    const Status status = ended.ok() ? core_->CopyOut(lane, outputs, capacities) : ended.status();
+    core_->End(place);
+    if (!status.ok()) return status;
+    return true;
+  } catch (...) {  // no memory
+    Abandon(place);
+    throw;
   }
-  const Status status = ended.ok() ? core_->CopyOut(lane, outputs, capacities) : ended.status();
-  core_->End(place);
-  if (!status.ok()) return status;
-  return true;
 }
 
 void DeviceEngine::Core::End(Place* place) {
@@ -339,7 +367,9 @@ bool DeviceEngine::CanGoOn(const Place& place) const {
 }
 
 void DeviceEngine::Abandon(Place* place) {
-  static_cast<void>(core_->lanes[*place->lane].parts[place->part].runner->Finish());
+  if (place->started) {
+    static_cast<void>(core_->lanes[*place->lane].parts[place->part].runner->Finish());
+  }
   core_->End(place);
 }
 
@@ -365,6 +395,7 @@ Status DeviceEngine::CheckGolden(const Engine& engine) {
 Result<std::vector<LayerTime>> DeviceEngine::ProfileLayers(std::span<const TensorView> inputs) {
   const size_t index = core_->pool.Borrow();
   if (index == LanePool::kClosed) return Cancelled("the engine has been taken off the device");
+  if (index == LanePool::kNone) return Unavailable("every stream has a run that does not end");
   Lane& lane = core_->lanes[index];
   const auto profile = [&]() -> Result<std::vector<LayerTime>> {
     // First for the values between the parts; each part is then profiled with what it read.

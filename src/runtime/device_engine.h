@@ -36,10 +36,12 @@ class DeviceEngine {
                                                     const DeviceEngineOptions& options);
   ~DeviceEngine();
 
-  /// Runs in a free lane, after waiting for one (threads get them in the order in which they came);
+  /// Runs in a free lane, after waiting for one (threads get them in the order in which they came,
+  /// and none while every lane's run goes on after RunUntil);
   /// copies what comes out to `outputs`, whose shapes are set and whose memory (of `capacities`
   /// bytes each) is the caller's. Allocates nothing. Errors: as DeviceRunner::Run;
-  /// kInvalidArgument: also what a host part refuses, and outputs without room; kCancelled: closed.
+  /// kInvalidArgument: also what a host part refuses, and outputs without room; kCancelled: closed,
+  /// or no lane.
   Status Run(std::span<const TensorView> inputs, std::span<TensorView> outputs,
              std::span<const size_t> capacities);
 

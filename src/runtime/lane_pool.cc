@@ -17,7 +17,7 @@ size_t LanePool::Borrow(Clock::time_point until) {
     free_.pop_back();
     return lane;
   }
-  if (!patient && late_ == count_) return kNone;
+  if (late_ == count_) return kNone;
   Waiter waiter;
   (last_ == nullptr ? first_ : last_->next) = &waiter;
   last_ = &waiter;
@@ -41,7 +41,18 @@ void LanePool::Forget(const Waiter& waiter) {
 
 void LanePool::SetLate() {
   std::lock_guard lock(mutex_);
-  ++late_;
+  if (++late_ == count_) SendWaitersAway(kNone);
+}
+
+void LanePool::SendWaitersAway(size_t answer) {
+  while (first_ != nullptr) {
+    Waiter& waiter = *first_;
+    first_ = waiter.next;
+    waiter.lane = answer;
+    waiter.done = true;
+    waiter.wake.notify_one();  // under the lock: the waiter may be gone after it
+  }
+  last_ = nullptr;
 }
 
 void LanePool::Return(size_t lane, bool late) {
@@ -63,13 +74,7 @@ void LanePool::Return(size_t lane, bool late) {
 void LanePool::Close() {
   std::unique_lock lock(mutex_);
   closed_ = true;
-  while (first_ != nullptr) {
-    Waiter& waiter = *first_;
-    first_ = waiter.next;
-    waiter.done = true;
-    waiter.wake.notify_one();
-  }
-  last_ = nullptr;
+  SendWaitersAway(kClosed);
   all_returned_.wait(lock, [this] { return free_.size() == count_; });
 }
 

@@ -16,15 +16,15 @@ class LanePool {
 
   /// What Borrow answers once the pool is closed.
   static constexpr size_t kClosed = ~size_t{0};
-  /// And where it finds none in time.
+  /// And where it finds none in time, or every lane is late.
   static constexpr size_t kNone = kClosed - 1;
 
   explicit LanePool(size_t count);
 
-  /// Waits until then at most; not at all while every lane is late. Cost: a lock where a lane is
-  /// free.
+  /// Waits until then at most; not at all while every lane is late: who goes on with their runs may
+  /// be who waits. Cost: a lock where a lane is free.
   size_t Borrow(Clock::time_point until = Clock::time_point::max());
-  /// A borrowed lane's run takes so long that nobody who is in a hurry need wait for it.
+  /// A borrowed lane's run takes so long that nobody need wait for it.
   void SetLate();
   /// late: SetLate was called for it.
   void Return(size_t lane, bool late = false);
@@ -35,12 +35,14 @@ class LanePool {
   /// On the stack of the thread that waits.
   struct Waiter {
     std::condition_variable wake;
-    size_t lane = kClosed;
+    size_t lane = kNone;
     bool done = false;
     Waiter* next = nullptr;
   };
 
   void Forget(const Waiter& waiter);
+  /// With the lock.
+  void SendWaitersAway(size_t answer);
 
   std::mutex mutex_;  // guards all below
   std::condition_variable all_returned_;

@@ -67,6 +67,7 @@ bool SessionDevice::Run(const Engine& engine, std::span<const TensorView> inputs
 bool SessionDevice::RunAt(const std::shared_ptr<const DeviceLink>& link, const Engine& engine,
                           std::span<const TensorView> inputs, DeviceEngine::Clock::time_point until,
                           DeviceRun* run) {
+  VERDICT_CHECK(run != nullptr || until == DeviceEngine::Clock::time_point::max());
   DeviceEngine::Place begun;
   DeviceEngine::Place& place = run != nullptr ? run->place_ : begun;
   const Result<bool> ended = link->engine->RunUntil(until, &place, inputs, outputs_, capacities_);

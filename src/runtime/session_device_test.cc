@@ -109,6 +109,34 @@ TEST(SessionOnDevice, AnotherGoesOnWithARunThatTakesTooLong) {
   }
 }
 
+TEST(SessionOnDevice, ViewsOfInputsThatLieElsewhereNowGoWithThem) {
+  FakeDeviceOptions options;
+  options.latency_us = 20'000;
+  options.unsupported = {"Reshape"};
+  Attached attached(options, R"(graph "view" {
+  input %x: f32[N,6]
+  const %s: i64[3] = [-1, 3, 2]
+  const %w1: f32[6,2] = seed(1)
+  %r = Reshape(%x, %s)
+  %h = MatMul(%x, %w1)
+  output %r
+  output %h
+}
+)");
+  attached.Attach(1);
+  const auto session = Session::Create(attached.engine).value();
+  const auto other = Session::Create(attached.engine).value();
+  auto x = SomeRows(4, 1);
+  DeviceRun run = Begin(*session, RowsView(x));
+  auto moved = x;
+  std::ranges::fill(x, NAN);
+  const TensorView view = RowsView(moved);
+  const auto outputs =
+      other->Run(std::span(&view, 1), std::chrono::steady_clock::time_point::max(), &run).value();
+  EXPECT_EQ(other->last_backend(), "fake");
+  EXPECT_LE(Error(*attached.engine, view, outputs), 1e-5);
+}
+
 TEST(SessionOnDevice, TheCpuAnswersForAStreamThatHangs) {
   FakeDeviceOptions options;
   options.run_timeout_ms = 50;

@@ -155,7 +155,8 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   FitToOpenFiles(&options.limits);
 
   // Left alone, glibc keeps more and more of what large requests took, in an arena a thread. What
-  // usual batches take it must keep: fresh pages for a body of 512 KiB cost five times its copies.
+  // usual batches take it must keep: with fresh pages a request of 512 KiB took five times the time
+  // of a core.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
   ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
   const StopSignals signals;

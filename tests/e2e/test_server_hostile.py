@@ -481,12 +481,12 @@ def test_no_body_reaches_the_log(server: Server) -> None:
 
 
 def test_queued_requests_hold_what_the_budget_allows(tmp_path: pathlib.Path) -> None:
-    """Each is 7.8 MiB of JSON text, in 12 MiB of memory, and as much again as numbers. 503 once the
+    """Each is 7.8 MiB of JSON text, in as much memory, and twice as much again as numbers. 503 once the
     budget is used up; the memory that parsing them took (14 times the text) is not held."""
     build_slow(tmp_path / "models" / "slow" / "1" / "model.engine")
     running = Server(tmp_path / "models", tmp_path / "log", "--drain-ms", 0,
                      "--set", "compute.threads=1", "--set", "http.max_body_bytes=9000000",
-                     "--set", "http.max_held_body_bytes=130000000")
+                     "--set", "http.max_held_body_bytes=110000000")
     before = running.resident_bytes()
     clients = [running.client() for _ in range(5)]
     try:

@@ -175,6 +175,8 @@ void Scheduler::Core::Watch() {
       }
       armed_expiry = std::min(armed_expiry, queue->NextExpiry());
     }
+    // Before what expires is finished: under a load of which something always does, too.
+    if (LookAtLate()) armed_expiry = std::min(armed_expiry, now + kLookAtLate);
     if (!expired.empty()) {
       // The next one of a sequence may have got its turn.
       for (const std::shared_ptr<ModelQueue>& queue : queues) {
@@ -189,7 +191,6 @@ void Scheduler::Core::Watch() {
       lock.lock();
       continue;
     }
-    if (LookAtLate()) armed_expiry = std::min(armed_expiry, now + kLookAtLate);
     if (armed_expiry == kNever) {
       expiry_changed.wait(lock);
     } else {

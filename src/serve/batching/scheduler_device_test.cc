@@ -231,5 +231,30 @@ TEST_F(SchedulerDeviceTest, RunsBesideItHaveAStreamEach) {
   EXPECT_TRUE(queue_->TryRun());
 }
 
+/// The rows of a batch that the CPU refuses run alone, and must not wait for the stream: the thread
+/// that goes on with the late run is theirs.
+TEST_F(SchedulerDeviceTest, ABadRowBesideALateRunHoldsUpNobody) {
+  Start(SlowDevice(), 1, {.max_batch_size = 8}, R"(graph "pick" {
+  input %x: f32[N,6]
+  const %table: f32[8] = seed(1)
+  const %w: f32[6,3] = seed(2)
+  %i = Cast(%x) {to=7}
+  %y = Gather(%table, %i) {axis=0}
+  %z = MatMul(%y, %w)
+  output %z
+}
+)");
+  const auto late = SixOf(1), good = SixOf(2), bad = SixOf(99);
+  ASSERT_TRUE(Submit(queue_, late).ok());
+  ExpectOthersAreAnswered();  // by now it has been left to the device
+  Block();
+  ASSERT_TRUE(Submit(queue_, good).ok());
+  ASSERT_TRUE(Submit(queue_, bad).ok());
+  gate_.Open();
+  ExpectAnswer(*good, DeviceOutcome::kDeclined);
+  EXPECT_EQ(bad->Wait().code(), StatusCode::kInvalidArgument);
+  ExpectAnswer(*late, DeviceOutcome::kAnswered);
+}
+
 }  // namespace
 }  // namespace verdict
