@@ -120,7 +120,8 @@ inline double Error(const Engine& engine, const TensorView& input,
     if (want.dtype != outputs[i].dtype || !(want.shape == outputs[i].shape)) return INFINITY;
     const auto a = want.as<const float>(), b = outputs[i].as<const float>();
     for (size_t k = 0; k < a.size(); ++k) {
-      error = std::max(error, static_cast<double>(std::fabs(a[k] - b[k])));
+      const double off = std::fabs(a[k] - b[k]);
+      error = std::isnan(off) ? INFINITY : std::max(error, off);
     }
   }
   return error;
