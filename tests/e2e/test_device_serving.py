@@ -380,6 +380,8 @@ def test_a_device_that_hangs_holds_up_nobody_else(
         }
         hanging = [make(model) for model in ("fraud", "other")
                    for make in (hanging_over_http, hanging_over_http, hanging_over_grpc)]
+        # Batches may take all of those with them: more, of which no more than one a stream can.
+        later = [hanging_over_http(model) for model in ("fraud", "other") for _ in range(3)]
         threads = [threading.Thread(target=keep_asking, args=(name, 0.02, ask))
                    for name, asks in probes.items() for ask in asks]
         threads += [threading.Thread(target=keep_asking, args=("hanging", 0.01, ask))
@@ -390,6 +392,10 @@ def test_a_device_that_hangs_holds_up_nobody_else(
             wait_for(lambda: seen.count("fake") > 100, "the device answers")
             slowest.clear()
             assert inject(server, "hang").code == 200
+            for ask in later:
+                time.sleep(0.05)
+                threads.append(threading.Thread(target=keep_asking, args=("hanging", 0.01, ask)))
+                threads[-1].start()
             wait_for(lambda: device(server)["faults"] == 1, "the device is given up")
             wait_for(lambda: slowest["hanging"] > timeout_s - 0.1, "what hung is answered")
         finally:

@@ -270,9 +270,9 @@ def test_high_priority_overtakes_low(loaded: Server) -> None:
 def test_what_clients_cancel_is_never_run_and_leaves_nothing(loaded: Server) -> None:
     """Half of the clients leave; the others get 200 and OK. Nothing is kept of what left: no place
     in the queue, no connection, no memory."""
-    padding = b" " * 300_000
+    padding = b" " * 1_500_000  # so much is the system's again at once
     memory = []
-    for _ in range(2):  # the first round finds the memory that later ones use again
+    for _ in range(2):  # the first round finds the memory that the other uses again
         executed, cancelled = count(loaded, "timed"), failures(loaded, "timed", "CANCELED")
         with held_up(loaded), Shots(loaded) as shots, \
                 grpc.insecure_channel(loaded.grpc_address) as channel:
@@ -303,7 +303,8 @@ def test_what_clients_cancel_is_never_run_and_leaves_nothing(loaded: Server) -> 
         assert pending(loaded, "timed") == 0
         wait_for(lambda: loaded.metric("verdict_http_connections") == 0, "connections go")
         memory.append(loaded.resident_bytes())
-    assert memory[1] - memory[0] < 4 << 20, memory
+    # What leaves brings 37 MB a round.
+    assert memory[1] - memory[0] < 16 << 20, memory
 
 
 @contextlib.contextmanager
