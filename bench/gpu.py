@@ -85,8 +85,7 @@ def parse() -> argparse.Namespace:
 
 
 def render(args: argparse.Namespace) -> None:
-    from gpu import document
-    from gpu import record
+    from gpu import document, record
     parts: dict[str, dict] = {}
     for part in PARTS:
         for file in (folder / f"{part}.json" for folder in args.render):

@@ -76,8 +76,8 @@ def _kernels(kernels: Cells) -> list[str]:
     lines = [
         "## Kernels", "",
         "p50 (p99) in us of one run after the other: inputs from pinned memory, the run, outputs "
-        f"to pinned memory, and the wait for them; {kernels.get('duration_s')} s a cell or more, by the "
-        "host's clock. Verdict's runs also copy from and to the caller's memory. Outputs are "
+        f"to pinned memory, and the wait for them; {kernels.get('duration_s')} s a cell or more, "
+        "by the host's clock. Verdict's runs also copy from and to the caller's memory. Outputs are "
         "compared with ONNX Runtime's on the CPU before anything is timed (float32 with TF32 "
         "products: 2e-3, float16: 1e-2, relative plus absolute). One optimization profile, "
         "1/32/128 rows, for both builders; cuBLAS tactics, no cuDNN. Products of float32 may be "
@@ -161,7 +161,8 @@ def _served(kernels: Cells) -> list[str]:
     if rows:
         setup = kernels.get("served/setup", {"in_flight": 8, "streams": 4})  # older files
         lines += ["R9 served, requests of so many rows each, not batched further, "
-                  f"{setup['in_flight']} in flight, {setup['streams']} streams; rows/s against the most that bare CUDA graphs reach on "
+                  f"{setup['in_flight']} in flight, {setup['streams']} streams; rows/s against the "
+                  "most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []

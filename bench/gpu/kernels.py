@@ -27,7 +27,6 @@ COMPILED_BATCHES = (1, 32)
 TORCH_MODELS = ("R1", "R4a", "R4b", "R5", "R6", "R7", "R8", "R9", "R11")
 # The slowest builds first, so that no core waits for one at the end.
 BUILD_ORDER = ("R9", "R6", "R5", "R11", "R7", "R8", "R4b", "R4a", "R1", "R3", "R2a")
-STREAMS = 8
 TORCH_START_S, TORCH_CELL_S, COMPILED_CELL_S = 10, 0.5, 8
 BENCH = pathlib.Path(__file__).resolve().parents[1]
 
@@ -183,7 +182,7 @@ class Kernels:
             for precision in self._precisions(name):
                 if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
-                streams = STREAMS if name in HALF and precision == "tf32" else 1
+                streams = served.STREAMS if name in HALF and precision == "tf32" else 1
                 # Enqueued, as a graph, and on 1, 2, 4, 8 streams, each batch.
                 each_s = 1.1 * self.args.duration * (2 + streams.bit_length())
                 self.record.attempt(

@@ -19,8 +19,8 @@ from .record import Record
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
 CONCURRENCY = 16
-R9_STREAMS = 8  # as many as the bare engine is tried on
-STREAMS = f"instance_group: [{{kind: KIND_GPU, count: {R9_STREAMS}}}]\n"
+STREAMS = 8  # of R9; the bare engine is tried on up to as many
+ON_STREAMS = f"instance_group: [{{kind: KIND_GPU, count: {STREAMS}}}]\n"
 PROTOCOLS = ("http-binary", "grpc")
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
         shutil.rmtree(repositories[name], ignore_errors=True)
         # R9's requests bring their batch with them: no others are added to it.
         programs.lay_out(repositories[name], {name: engine},
-                         programs.BATCHING if name == "R4b" else STREAMS)
+                         programs.BATCHING if name == "R4b" else ON_STREAMS)
     if "R4b" in engines:
         row = engines["R4b"][1][1]
         for spin_us in ("", *args.spin_us):
@@ -154,7 +154,7 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
                          _serve_phases(args, verdict, record, repositories["R4b"], row, c, s), 10)
     if "R9" in engines:
-        record.put("served/setup", {"in_flight": CONCURRENCY, "streams": R9_STREAMS})
+        record.put("served/setup", {"in_flight": CONCURRENCY, "streams": STREAMS})
         record.guard("served/R9", cells("R9", ()),
                      lambda: _serve_batches(args, verdict, record, repositories["R9"],
                                             engines["R9"][1][reference.MAX_BATCH]), 30)
