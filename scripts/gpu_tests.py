@@ -36,7 +36,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_tests import ROOT, Tally, from_junit, say
+from run_tests import ROOT, Tally, from_junit, junit_cases, say, why_skipped
 
 # Program -> its tests that need a card. Without one they skip themselves.
 CARD_TESTS = {
@@ -142,15 +142,6 @@ def printable_end(output: str) -> str:
     return re.sub(r"[^\t\n -~]", "?", output[-4000:])
 
 
-def cases_of(report: Path) -> dict[str, ElementTree.Element]:
-    """What a program's JUnit file holds, by the tests' names; nothing if the program had no end."""
-    try:
-        cases = ElementTree.parse(report).iter("testcase")
-    except (FileNotFoundError, ElementTree.ParseError):
-        return {}
-    return {f"{case.get('classname')}.{case.get('name')}": case for case in cases}
-
-
 def batches(tests: Sequence[Test]) -> list[list[Test]]:
     """Networks first, several at a time: they take longest, so that no process waits for one at the
     end."""
@@ -231,7 +222,7 @@ class Run:
                 self.skip(test.title, OUT_OF_TIME)
             return
         status, output, report, seconds = self._run(tests, limit_s)
-        cases = cases_of(report)
+        cases = {f"{case.get('classname')}.{case.get('name')}": case for case in junit_cases(report)}
         over = status == 124 and self._left() < 5
         # One that ends badly without a failure has failed as a whole.
         failed = {name for name, case in cases.items() if case.find("failure") is not None}
@@ -240,7 +231,7 @@ class Run:
         for test in tests:
             skipped = cases[test.name].find("skipped") if test.name in cases else None
             if skipped is not None:
-                self.skip(test.title, skipped.get("message", "").strip().splitlines()[-1])
+                self.skip(test.title, why_skipped(skipped))
             elif test.name in cases and test.name not in failed:
                 self._add(test.title, Tally(passed=1), output, float(cases[test.name].get("time", 0)))
                 output = ""  # once is enough

@@ -84,21 +84,30 @@ def one(name: str, status: int, output: str) -> Tally:
     return Tally(failed=[name])
 
 
+def junit_cases(report: Path) -> list[ElementTree.Element]:
+    """What a program's JUnit file holds; nothing where there is none, or its program had no end."""
+    try:
+        return list(ElementTree.parse(report).iter("testcase"))
+    except (FileNotFoundError, ElementTree.ParseError):
+        return []
+
+
+def why_skipped(skipped: ElementTree.Element) -> str:
+    return skipped.get("message", "").strip().splitlines()[-1]
+
+
 def from_junit(name: str, report: Path, status: int, output: str) -> Tally:
     """The cases of a test program, from its JUnit XML. One that has run no case has failed."""
     tally = Tally()
-    try:
-        cases = list(ElementTree.parse(report).iter("testcase"))
-    except (FileNotFoundError, ElementTree.ParseError):
-        cases = []
+    cases = junit_cases(report)
     for case in cases:
         title = f"{name}: {case.get('classname')}.{case.get('name')}"
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             tally.failed.append(title)
         elif skipped is not None or case.get("status") == "notrun":
-            reason = skipped.get("message", "") if skipped is not None else "disabled"
-            tally.skipped.append(f"{title}: {reason.strip().splitlines()[-1]}")
+            reason = why_skipped(skipped) if skipped is not None else "disabled"
+            tally.skipped.append(f"{title}: {reason}")
         else:
             tally.passed += 1
     if status != 0 and not tally.failed:
