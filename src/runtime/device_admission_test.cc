@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -17,6 +18,17 @@ namespace {
 using ::testing::HasSubstr;
 using State = DeviceAttachment::State;
 using std::chrono::milliseconds;
+
+/// Or 20 s; does so again and again meanwhile.
+void WaitUntilAttached(const DeviceHost& host, const Engine& engine,
+                       const std::function<void()>& meanwhile) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (host.attachment(engine).state != State::kAttached &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(milliseconds(5));
+    meanwhile();
+  }
+}
 
 TEST(DeviceAdmission, EvictsWhoWasIdleLongestAndBringsItBack) {
   const std::shared_ptr<Device> device = MakeFakeDevice({});
@@ -35,12 +47,7 @@ TEST(DeviceAdmission, EvictsWhoWasIdleLongestAndBringsItBack) {
   EXPECT_EQ(RunBy(c), "cpu");
   // It has been used, so it comes once another is idle: b, as a was used later.
   const auto session = Session::Create(c).value();
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (host->attachment(*c).state != State::kAttached &&
-         std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(milliseconds(5));
-    EXPECT_EQ(RunBy(a), "fake");
-  }
+  WaitUntilAttached(*host, *c, [&] { EXPECT_EQ(RunBy(a), "fake"); });
   EXPECT_EQ(RunBy(c), "fake");
   EXPECT_EQ(host->attachment(*b).state, State::kEvicted);
   EXPECT_EQ(host->totals().evictions, 1U);
@@ -50,11 +57,7 @@ TEST(DeviceAdmission, EvictsWhoWasIdleLongestAndBringsItBack) {
   std::this_thread::sleep_for(milliseconds(320));
   EXPECT_EQ(RunBy(a), "fake");
   EXPECT_EQ(RunBy(b), "cpu");
-  while (host->attachment(*b).state != State::kAttached &&
-         std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(milliseconds(5));
-    EXPECT_EQ(RunBy(a), "fake");
-  }
+  WaitUntilAttached(*host, *b, [&] { EXPECT_EQ(RunBy(a), "fake"); });
   EXPECT_EQ(RunBy(b), "fake");
   EXPECT_EQ(host->attachment(*c).state, State::kEvicted);
 }
@@ -71,11 +74,7 @@ TEST(DeviceAdmission, AnEngineThatIsGoneMakesRoom) {
   EXPECT_EQ(RunBy(next), "cpu");
   old.reset();
   EXPECT_EQ(host->totals().attached, 0U);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (host->attachment(*next).state != State::kAttached &&
-         std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(milliseconds(5));
-  }
+  WaitUntilAttached(*host, *next, [] {});
   EXPECT_EQ(RunBy(next), "fake");
 }
 
