@@ -44,31 +44,25 @@ void LanePool::SetLate() {
   if (++late_ == count_) SendWaitersAway(kNone);
 }
 
+void LanePool::AnswerFirst(size_t answer) {
+  Waiter& waiter = *first_;
+  first_ = waiter.next;
+  if (first_ == nullptr) last_ = nullptr;
+  waiter.lane = answer;
+  waiter.done = true;
+  waiter.wake.notify_one();  // under the lock: the waiter may be gone after it
+}
+
 void LanePool::SendWaitersAway(size_t answer) {
-  while (first_ != nullptr) {
-    Waiter& waiter = *first_;
-    first_ = waiter.next;
-    waiter.lane = answer;
-    waiter.done = true;
-    waiter.wake.notify_one();  // under the lock: the waiter may be gone after it
-  }
-  last_ = nullptr;
+  while (first_ != nullptr) AnswerFirst(answer);
 }
 
 void LanePool::Return(size_t lane, bool late) {
   std::lock_guard lock(mutex_);
   if (late) --late_;
-  if (first_ == nullptr) {
-    free_.push_back(lane);
-    if (closed_ && free_.size() == count_) all_returned_.notify_all();
-    return;
-  }
-  Waiter& waiter = *first_;
-  first_ = waiter.next;
-  if (first_ == nullptr) last_ = nullptr;
-  waiter.lane = lane;
-  waiter.done = true;
-  waiter.wake.notify_one();  // under the lock: the waiter may be gone after it
+  if (first_ != nullptr) return AnswerFirst(lane);
+  free_.push_back(lane);
+  if (closed_ && free_.size() == count_) all_returned_.notify_all();
 }
 
 void LanePool::Close() {

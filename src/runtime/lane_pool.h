@@ -41,7 +41,9 @@ class LanePool {
   };
 
   void Forget(const Waiter& waiter);
-  /// With the lock.
+  // With the lock.
+  /// One waits.
+  void AnswerFirst(size_t answer);
   void SendWaitersAway(size_t answer);
 
   std::mutex mutex_;  // guards all below
