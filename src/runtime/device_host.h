@@ -78,10 +78,9 @@ class DeviceHost {
   /// Puts an engine on the device, where it has a plan for it: checks its golden vectors there, and
   /// from then on its sessions run there. Where the plan's fingerprint is another, or its programs
   /// are of other weights, a new one is built in the background (options.rebuild). The engine stays
-  /// usable whatever happens. Not for a
-  /// request's thread. Returns: what came of it; the host keeps the engine weakly, and puts it
-  /// there again after a recovery. What finds no room, or is taken off to make room, comes (back)
-  /// once it is used and there is.
+  /// usable whatever happens. Not for a request's thread. Returns: what came of it; the host keeps
+  /// the engine weakly, and puts it there again after a recovery. What finds no room, or is taken
+  /// off to make room, comes (back) once it is used and there is.
   DeviceAttachment Attach(const std::shared_ptr<const Engine>& engine, const std::string& name,
                           const DeviceEngineOptions& options);
   /// Takes an engine off the device, after the runs that are under way, and forgets it. An engine

@@ -48,10 +48,9 @@ void EndOfInference(std::chrono::steady_clock::time_point begin);
 Status CheckTime(Service& service, const LoadedModel& model,
                  std::chrono::steady_clock::time_point deadline);
 
-/// Runs the request with the worker's own session. Sets started, computed and
-/// device of *phases. Returns:
-/// the outputs, valid until the worker's next run. If *late is set, which comes empty, a device
-/// takes many times what it should: Scheduler::GoOn is to see to the rest. Errors:
+/// Runs the request with the worker's own session. Sets started, computed and device of *phases.
+/// Returns: the outputs, valid until the worker's next run. If *late is set, which comes empty, a
+/// device takes many times what it should: Scheduler::GoOn is to see to the rest. Errors:
 /// kDeadlineExceeded (it would be too late; nothing has run), and as Session::Run.
 Result<std::span<const TensorView>> RunHere(const LoadedModel& model, int worker,
                                             std::span<const TensorView> inputs,

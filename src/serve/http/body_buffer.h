@@ -13,8 +13,8 @@ namespace verdict {
 inline constexpr size_t kFreeBodyBytes = size_t{16} << 10;
 
 /// A request's body. Grows as bytes arrive, to no more than four times those, whatever a header
-/// claims; readable padding for the
-/// JSON parser follows the last byte. Its memory over kFreeBodyBytes is taken from a budget.
+/// claims; readable padding for the JSON parser follows the last byte. Its memory over
+/// kFreeBodyBytes is taken from a budget.
 class BodyBuffer {
  public:
   explicit BodyBuffer(MemoryBudget& budget) : budget_(budget) {}
