@@ -36,6 +36,7 @@ constexpr DeviceMetric kDeviceMetrics[] = {
 constexpr std::pair<DeviceUse, const char*> kFallbacks[] = {
     {DeviceUse::kNotThere, "not_there"},
     {DeviceUse::kDeclined, "declined"},
+    {DeviceUse::kBusy, "busy"},
     {DeviceUse::kFailed, "failed"},
 };
 

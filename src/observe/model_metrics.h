@@ -57,9 +57,10 @@ enum class DeviceUse {
   kAnswered,
   kNotThere,  // the model was not on it; the CPU has answered, as below
   kDeclined,  // shapes or contents that the model's plan there does not take
+  kBusy,      // no stream was free in time
   kFailed,    // a run failed there
 };
-inline constexpr size_t kNumDeviceUses = 4;
+inline constexpr size_t kNumDeviceUses = 5;
 using DeviceUses = std::array<uint64_t, kNumDeviceUses>;
 
 /// What has been counted of a model's queue since it was made.

@@ -6,8 +6,8 @@ namespace verdict {
 enum class DeviceOutcome {
   kNotThere,  // the engine was not attached to any: the CPU plan has answered, as everywhere below
   kAnswered,  // by the device
-  kDeclined,  // shapes or contents that its plan does not take, it was just being taken off, or all
-              // of its streams were busy for too long
+  kDeclined,  // shapes or contents that its plan does not take
+  kBusy,      // no stream was free in time, or the engine was just being taken off
   kFailed,    // the run failed there: the device is lost, or the engine is off it from now on
 };
 

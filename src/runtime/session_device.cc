@@ -81,8 +81,10 @@ bool SessionDevice::RunAt(const std::shared_ptr<const DeviceLink>& link, const E
       outcome_ = DeviceOutcome::kAnswered;
       return true;
     case StatusCode::kInvalidArgument:  // right or wrong, the CPU plan can tell
-    case StatusCode::kCancelled:        // taken off meanwhile, or no stream is free
       outcome_ = DeviceOutcome::kDeclined;
+      return false;
+    case StatusCode::kCancelled:  // taken off meanwhile, or no stream is free
+      outcome_ = DeviceOutcome::kBusy;
       return false;
     default:
       outcome_ = DeviceOutcome::kFailed;

@@ -70,9 +70,10 @@ class ModelQueue {
   const Engine& engine() const { return *engine_; }
   /// Of a run where it would be made now: on the device while the engine is there, else here.
   const CostModel& cost() const { return on_device() ? *device_cost_ : *cost_; }
-  /// Takes a run into account. One that failed on the device first took longer than another will.
+  /// Takes a run into account. One that waited for the device or failed on it first took longer
+  /// than another will.
   void Observe(int64_t rows, std::chrono::nanoseconds time, DeviceOutcome device) {
-    if (device == DeviceOutcome::kFailed) return;
+    if (device == DeviceOutcome::kBusy || device == DeviceOutcome::kFailed) return;
     (device == DeviceOutcome::kAnswered ? *device_cost_ : *cost_).Observe(rows, time);
   }
   /// How many runs a device takes at a time, once the engine is there. Before it is attached.

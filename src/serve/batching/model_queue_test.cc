@@ -186,6 +186,18 @@ ModelConfig WithState(std::vector<SequenceState> state) {
   return config;
 }
 
+TEST(ModelQueue, WhatWaitedForADeviceSaysNothingOfTheCost) {
+  ModelQueueInFakeTime model({.max_batch_size = 64}, BatchCost());
+  ModelQueue& queue = model.queue();
+  const nanoseconds before = queue.cost().Estimate(1);
+  for (const DeviceOutcome outcome : {DeviceOutcome::kBusy, DeviceOutcome::kFailed}) {
+    for (int i = 0; i < 100; ++i) queue.Observe(1, 4 * before, outcome);
+  }
+  EXPECT_EQ(queue.cost().Estimate(1), before);
+  for (int i = 0; i < 100; ++i) queue.Observe(1, 4 * before, DeviceOutcome::kDeclined);
+  EXPECT_GT(queue.cost().Estimate(1), 2 * before);
+}
+
 TEST(ModelQueue, RefusesAConfigurationThatDoesNotSuitTheEngine) {
   struct Case {
     std::shared_ptr<const Engine> engine;

@@ -104,7 +104,7 @@ TEST_F(SchedulerDeviceTest, TheCpuAnswersWhatHangsAndAtOnceWhatComesBehind) {
   ASSERT_TRUE(Submit(queue_, job).ok());
   ExpectOthersAreAnswered();
   ASSERT_TRUE(Submit(queue_, behind).ok());
-  ExpectAnswer(*behind, DeviceOutcome::kDeclined);
+  ExpectAnswer(*behind, DeviceOutcome::kBusy);
   EXPECT_EQ(job->finishes(), 0);
   ExpectAnswer(*job, DeviceOutcome::kFailed);
   EXPECT_EQ(failures_, 1);
@@ -251,7 +251,7 @@ TEST_F(SchedulerDeviceTest, ABadRowBesideALateRunHoldsUpNobody) {
   ASSERT_TRUE(Submit(queue_, good).ok());
   ASSERT_TRUE(Submit(queue_, bad).ok());
   gate_.Open();
-  ExpectAnswer(*good, DeviceOutcome::kDeclined);
+  ExpectAnswer(*good, DeviceOutcome::kBusy);
   EXPECT_EQ(bad->Wait().code(), StatusCode::kInvalidArgument);
   ExpectAnswer(*late, DeviceOutcome::kAnswered);
 }

@@ -62,6 +62,8 @@ DeviceUse UseOf(DeviceOutcome outcome) {
       return DeviceUse::kAnswered;
     case DeviceOutcome::kDeclined:
       return DeviceUse::kDeclined;
+    case DeviceOutcome::kBusy:
+      return DeviceUse::kBusy;
     case DeviceOutcome::kFailed:
       return DeviceUse::kFailed;
   }
