@@ -153,7 +153,7 @@ def _served(kernels: Cells) -> list[str]:
         bare = targets.bare_runs_per_s(kernels, "R9", batch)
         share = targets.served_share(kernels, batch)
         ours = [get(kernels, f"served/R9/{p}/{batch}", "rows_per_s")
-                for p in ("http-binary", "grpc")]
+                for p in targets.PROTOCOLS]
         if any(value is not None for value in ours):
             rows.append([str(batch), NONE if bare is None else number(bare * batch),
                          *(NONE if v is None else number(v) for v in ours),
@@ -164,7 +164,8 @@ def _served(kernels: Cells) -> list[str]:
                   f"{setup['in_flight']} in flight, {setup['streams']} streams; rows/s against the "
                   "most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
-                  *table(["batch", "bare", "HTTP binary", "gRPC", "better one of bare"], rows, 0)]
+                  *table(["batch", "bare", "HTTP binary", "gRPC", "HTTP, inputs in shared memory",
+                          "best of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []
 
 

@@ -282,14 +282,29 @@ def serve(verdict: Verdict, repository: pathlib.Path, log: pathlib.Path,
 def load(verdict: pathlib.Path, server: Server, model: str, inputs: pathlib.Path,
          folder: pathlib.Path, duration_s: float, *flags: object, protocol: str = "http-json",
          warmup_s: float = 0.3, timeout_s: float = 60) -> dict:
-    """One run of `verdict load`: what its JSON document says, without the histograms' buckets."""
+    """A run of `verdict load`: what its JSON document says, without the histograms' buckets."""
+    return _load(verdict, server, model, folder, timeout_s, "--input-data", inputs,
+                 "--duration", duration_s, "--warmup", warmup_s, *flags, protocol=protocol)
+
+
+def replay(verdict: pathlib.Path, server: Server, model: str, bodies: Sequence[str],
+           folder: pathlib.Path, connections: int, threads: int, timeout_s: float) -> dict:
+    """The same of JSON bodies that are all due at once, so that each connection sends its next as
+    soon as it is answered."""
+    recording = folder / "load.jsonl"
+    recording.write_text("".join(json.dumps({"at_us": 0, "body": body}) + "\n" for body in bodies))
+    return _load(verdict, server, model, folder, timeout_s, "--replay", recording,
+                 "--connections", connections, "--threads", threads, protocol="http-replay")
+
+
+def _load(verdict: pathlib.Path, server: Server, model: str, folder: pathlib.Path,
+          timeout_s: float, *flags: object, protocol: str) -> dict:
     result = folder / "load.json"
     result.unlink(missing_ok=True)
     port = server.ports.grpc if protocol == "grpc" else server.ports.http
     words: list[object] = [
         verdict, "load", "--model", model, "--url", f"127.0.0.1:{port}",
-        "--protocol", "grpc" if protocol == "grpc" else "http", "--input-data", inputs,
-        "--duration", duration_s, "--warmup", warmup_s, "--json-out", result, *flags]
+        "--protocol", "grpc" if protocol == "grpc" else "http", "--json-out", result, *flags]
     if protocol == "http-json":
         words.append("--json")
     call(*words, timeout_s=timeout_s)

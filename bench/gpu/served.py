@@ -22,14 +22,15 @@ CONCURRENCY = 16
 STREAMS = 8  # of R9; the bare engine is tried on up to as many
 ON_STREAMS = f"instance_group: [{{kind: KIND_GPU, count: {STREAMS}}}]\n"
 PROTOCOLS = ("http-binary", "grpc")
+SHARED_MEMORY = "http-shm"  # the inputs lie in a POSIX object that the server was told of
+KINDS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
 
 def binary_request(inputs: reference.Arrays) -> tuple[bytes, dict[str, str]]:
     """The v2 protocol's body with binary tensors, answers wanted the same way, and its fields."""
-    kinds = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
     header = json.dumps({
-        "inputs": [{"name": name, "datatype": kinds[value.dtype], "shape": list(value.shape),
+        "inputs": [{"name": name, "datatype": KINDS[value.dtype], "shape": list(value.shape),
                     "parameters": {"binary_data_size": value.nbytes}}
                    for name, value in inputs.items()],
         "parameters": {"binary_data_output": True}}).encode()
@@ -103,6 +104,61 @@ def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib
     return found | {"rows_per_s": found["per_s"] * batch}
 
 
+class _Region:
+    """All rows of a file in one shared memory object, known to the server as "rows"."""
+
+    def __init__(self, server: programs.Server, file: pathlib.Path) -> None:
+        with np.load(file) as rows:
+            self._arrays = {k: np.ascontiguousarray(v) for k, v in rows.items()}
+        self._path = pathlib.Path("/dev/shm", f"verdict-bench-{server.ports.http}")
+        self._offsets, size = {}, 0
+        with self._path.open("wb") as target:
+            for name, value in self._arrays.items():
+                self._offsets[name] = size
+                size += target.write(value.tobytes())
+        connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=10)
+        connection.request(
+            "POST", "/v2/systemsharedmemory/region/rows/register",
+            json.dumps({"key": f"/{self._path.name}", "offset": 0, "byte_size": size}))
+        response = connection.getresponse()
+        text = response.read()
+        connection.close()
+        if response.status != 200:
+            self.remove()
+            raise programs.ProgramFailed(f"status {response.status}: {text[:300]!r}")
+
+    def bodies(self, batch: int) -> list[str]:
+        """A request for each full batch of the rows."""
+        return [json.dumps({"inputs": [
+            {"name": name, "datatype": KINDS[value.dtype], "shape": [batch, *value.shape[1:]],
+             "parameters": {"shared_memory_region": "rows",
+                            "shared_memory_byte_size": batch * value[0].nbytes,
+                            "shared_memory_offset": self._offsets[name] + first * value[0].nbytes}}
+            for name, value in self._arrays.items()]})
+            for first in range(0, reference.MAX_BATCH - batch + 1, batch)]
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _shared_memory(args: argparse.Namespace, server: programs.Server, file: pathlib.Path,
+                   batch: int, left_s: float) -> dict:
+    """As long as _throughput, by what a first short run tells."""
+    region = _Region(server, file)
+    try:
+        bodies = region.bodies(batch)
+
+        def run(requests: int) -> dict:
+            wanted = [bodies[i % len(bodies)] for i in range(requests)]
+            return programs.replay(args.verdict, server, "R9", wanted, args.out, CONCURRENCY, 4,
+                                   left_s)
+        first = run(50 * CONCURRENCY)
+        found = run(round(2 * args.duration * first["per_s"]) + CONCURRENCY)
+    finally:
+        region.remove()
+    return found | {"rows_per_s": found["per_s"] * batch}
+
+
 def _phases_cell(spin_us: str) -> str:
     return f"served/R4b/phases{f' spin_us {spin_us}' if spin_us else ''}"
 
@@ -110,7 +166,7 @@ def _phases_cell(spin_us: str) -> str:
 def cells(model: str, spins: Sequence[str]) -> list[str]:
     if model == "R4b":
         return [_phases_cell(spin_us) for spin_us in ("", *spins)]
-    return [f"served/R9/{p}/{b}" for p in PROTOCOLS for b in reference.BATCHES
+    return [f"served/R9/{p}/{b}" for p in (*PROTOCOLS, SHARED_MEMORY) for b in reference.BATCHES
             if model == "R9"]
 
 
@@ -126,12 +182,16 @@ def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: R
 
 def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
                    repository: pathlib.Path, file: pathlib.Path) -> dict[str, int]:
-    with programs.serve(verdict, repository, args.out / "served-R9.log") as server:
+    with programs.serve(verdict, repository, args.out / "served-R9.log",
+                        ["shared_memory.allow=true"]) as server:
         for protocol in PROTOCOLS:
             for batch in reference.BATCHES:
                 record.attempt(f"served/R9/{protocol}/{batch}",
                                lambda p=protocol, b=batch: _throughput(
                                    args, server, file, b, p, record.clock.left()), 3)
+        for batch in reference.BATCHES:
+            record.attempt(f"served/R9/{SHARED_MEMORY}/{batch}", lambda b=batch: _shared_memory(
+                args, server, file, b, record.clock.left()), 4)
         return server.refuse_cpu()
 
 

@@ -8,6 +8,7 @@ import math
 STORY = ("R4b", "R6", "R9")
 GATE = 0.001  # of ROC-AUC
 BATCHES = (1, 8, 32, 128)
+PROTOCOLS = ("http-binary", "grpc", "http-shm")
 
 Cells = dict[str, object]
 
@@ -75,9 +76,9 @@ def most_streams(kernels: Cells, model: str) -> int:
 
 
 def served_share(kernels: Cells, batch: int) -> float | None:
-    """R9's served throughput, the better of the two protocols, of the bare engine's; in percent."""
+    """R9's served throughput, the best of the protocols, of the bare engine's; in percent."""
     bare = bare_runs_per_s(kernels, "R9", batch)
-    ours = [get(kernels, f"served/R9/{p}/{batch}", "per_s") for p in ("http-binary", "grpc")]
+    ours = [get(kernels, f"served/R9/{p}/{batch}", "per_s") for p in PROTOCOLS]
     known = [value for value in ours if value is not None]
     return 100 * max(known) / bare if bare and known else None
 
