@@ -110,21 +110,27 @@ class _Region:
     def __init__(self, server: programs.Server, file: pathlib.Path) -> None:
         with np.load(file) as rows:
             self._arrays = {k: np.ascontiguousarray(v) for k, v in rows.items()}
-        self._path = pathlib.Path("/dev/shm", f"verdict-bench-{server.ports.http}")
+        self._port = server.ports.http
+        self._path = pathlib.Path("/dev/shm", f"verdict-bench-{self._port}")
         self._offsets, size = {}, 0
         with self._path.open("wb") as target:
             for name, value in self._arrays.items():
                 self._offsets[name] = size
                 size += target.write(value.tobytes())
-        connection = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=10)
-        connection.request(
-            "POST", "/v2/systemsharedmemory/region/rows/register",
-            json.dumps({"key": f"/{self._path.name}", "offset": 0, "byte_size": size}))
+        try:
+            self._post("register", json.dumps(
+                {"key": f"/{self._path.name}", "offset": 0, "byte_size": size}))
+        except programs.ProgramFailed:
+            self._path.unlink()
+            raise
+
+    def _post(self, what: str, body: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection.request("POST", f"/v2/systemsharedmemory/region/rows/{what}", body)
         response = connection.getresponse()
         text = response.read()
         connection.close()
         if response.status != 200:
-            self.remove()
             raise programs.ProgramFailed(f"status {response.status}: {text[:300]!r}")
 
     def bodies(self, batch: int) -> list[str]:
@@ -138,7 +144,8 @@ class _Region:
             for first in range(0, reference.MAX_BATCH - batch + 1, batch)]
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        self._path.unlink()
+        self._post("unregister", "")
 
 
 def _shared_memory(args: argparse.Namespace, server: programs.Server, file: pathlib.Path,
