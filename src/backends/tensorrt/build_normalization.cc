@@ -1,6 +1,5 @@
 // Normalizations, from reductions and elementwise layers in all versions: INormalizationLayer is
 // only there from TensorRT 8.6 on, and this form subtracts the mean before it squares.
-#include <limits>
 
 #include "backends/tensorrt/builders.h"
 #include "ops/op.h"
@@ -153,9 +152,11 @@ Result<ITensor*> LpNormalized(NetworkContext& context, const Node& node) {
   if (squares) {
     VERDICT_ASSIGN_OR_RETURN(norm, context.Unary(norm, UnaryOperation::kSQRT));
   }
-  VERDICT_ASSIGN_OR_RETURN(
-      norm, context.Elementwise(norm, static_cast<double>(std::numeric_limits<float>::min()),
-                                ElementWiseOperation::kMAX));
+  // 8.5 makes NaN of 0 over the larger one of 0 and the least positive number.
+  VERDICT_ASSIGN_OR_RETURN(ITensor * positive,
+                           context.Elementwise(norm, 0.0, ElementWiseOperation::kGREATER));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * one, context.Scalar(Type::kFLOAT, 1, rank));
+  VERDICT_ASSIGN_OR_RETURN(norm, context.Select(positive, norm, one));
   return context.Elementwise(x, norm, ElementWiseOperation::kDIV);
 }
 

@@ -327,12 +327,14 @@ class Layer {
     ITensor* y = nullptr;
   };
 
-  /// A step where samples may have ended: they keep their state, and their output is 0.
-  /// position: int32 [1, 1]; null without lengths.
-  Result<Stepped> MaskedStep(const Direction& direction, ITensor* x_gates, const State& old,
-                             ITensor* position) {
+  /// One of the unrolled steps, where samples may have ended: they keep their state, and their
+  /// output is 0.
+  Result<Stepped> UnrolledStep(const Direction& direction, int64_t step, const State& old) {
+    VERDICT_ASSIGN_OR_RETURN(ITensor * x_gates, Columns(direction.x_gates, step * rows_, rows_));
     VERDICT_ASSIGN_OR_RETURN(State next, Step(direction, x_gates, old));
-    if (position == nullptr) return Stepped{next, next.h};
+    if (!has_lengths_) return Stepped{next, next.h};
+    VERDICT_ASSIGN_OR_RETURN(ITensor * position,
+                             context_.Scalar(Type::kINT32, static_cast<double>(step), 2));
     VERDICT_ASSIGN_OR_RETURN(ITensor * active,
                              context_.Elementwise(position, lengths_, ElementWiseOperation::kLESS));
     VERDICT_ASSIGN_OR_RETURN(ITensor * zero, context_.Scalar(Type::kFLOAT, 0, 2));
@@ -351,15 +353,7 @@ class Layer {
       std::vector<ITensor*> outputs(static_cast<size_t>(steps_));
       for (int64_t i = 0; i < steps_; ++i) {
         const int64_t step = direction.backwards ? steps_ - 1 - i : i;
-        VERDICT_ASSIGN_OR_RETURN(ITensor * x_gates,
-                                 Columns(direction.x_gates, step * rows_, rows_));
-        ITensor* position = nullptr;
-        if (has_lengths_) {
-          VERDICT_ASSIGN_OR_RETURN(position,
-                                   context_.Scalar(Type::kINT32, static_cast<double>(step), 2));
-        }
-        VERDICT_ASSIGN_OR_RETURN(const Stepped stepped,
-                                 MaskedStep(direction, x_gates, state, position));
+        VERDICT_ASSIGN_OR_RETURN(const Stepped stepped, UnrolledStep(direction, step, state));
         state = stepped.state;
         outputs[static_cast<size_t>(step)] = stepped.y;
       }
@@ -378,13 +372,36 @@ class Layer {
     return context_.Squeeze(count, 1U << 0);
   }
 
+  /// Of each step and sample [T, N, 1], whether it has not ended: 1 or 0; and the other way round.
+  struct Mask {
+    ITensor* active = nullptr;  // bool; null without lengths
+    ITensor* runs = nullptr;    // float32
+    ITensor* rests = nullptr;   // float32
+  };
+  Result<Mask> MakeMask() {
+    Mask mask;
+    if (!has_lengths_) return mask;
+    VERDICT_ASSIGN_OR_RETURN(ITensor * positions, Positions(context_, steps_, 0b110));
+    VERDICT_ASSIGN_OR_RETURN(ITensor * lengths, context_.Unsqueeze(lengths_, 1U << 0));
+    VERDICT_ASSIGN_OR_RETURN(mask.active,
+                             context_.Elementwise(positions, lengths, ElementWiseOperation::kLESS));
+    VERDICT_ASSIGN_OR_RETURN(ITensor * zero, context_.Scalar(Type::kFLOAT, 0, 3));
+    VERDICT_ASSIGN_OR_RETURN(ITensor * one, context_.Scalar(Type::kFLOAT, 1, 3));
+    VERDICT_ASSIGN_OR_RETURN(mask.runs, context_.Select(mask.active, one, zero));
+    VERDICT_ASSIGN_OR_RETURN(mask.rests, context_.Select(mask.active, zero, one));
+    return mask;
+  }
+  /// x where a sample has not ended, else 0. x: [T, N, any].
+  Result<ITensor*> WhereActive(const Mask& mask, ITensor* x) {
+    if (mask.active == nullptr) return x;
+    VERDICT_ASSIGN_OR_RETURN(ITensor * zero, context_.Scalar(Type::kFLOAT, 0, 3));
+    return context_.Select(mask.active, x, zero);
+  }
+
   /// Both directions in one loop.
   Status Loop() {
     VERDICT_ASSIGN_OR_RETURN(ITensor * count, CountOfSteps());
-    ITensor* positions = nullptr;
-    if (has_lengths_) {
-      VERDICT_ASSIGN_OR_RETURN(positions, Positions(context_, steps_, 0b110));
-    }
+    VERDICT_ASSIGN_OR_RETURN(const Mask mask, MakeMask());
     nvinfer1::ILoop* const loop = context_.network().addLoop();
     if (loop == nullptr || loop->addTripLimit(*count, nvinfer1::TripLimit::kCOUNT) == nullptr) {
       return Internal(Graph::Describe(node_) + ": TensorRT refused a loop");
@@ -394,11 +411,9 @@ class Layer {
       const auto iterate = [&](ITensor* x) {
         return context_.Output(loop->addIterator(*x, 0, direction.backwards));
       };
-      VERDICT_ASSIGN_OR_RETURN(ITensor * x_gates, iterate(direction.x_gates));
-      ITensor* position = nullptr;
-      if (has_lengths_) {
-        VERDICT_ASSIGN_OR_RETURN(position, iterate(positions));
-      }
+      // What comes behind a sample's end may be anything: here the step gets zeros.
+      VERDICT_ASSIGN_OR_RETURN(ITensor * x_gates, WhereActive(mask, direction.x_gates));
+      VERDICT_ASSIGN_OR_RETURN(x_gates, iterate(x_gates));
       nvinfer1::IRecurrenceLayer* const h = loop->addRecurrence(*direction.start.h);
       nvinfer1::IRecurrenceLayer* const c =
           kind_.has_cell_state ? loop->addRecurrence(*direction.start.c) : nullptr;
@@ -407,10 +422,24 @@ class Layer {
       if (kind_.has_cell_state) {
         VERDICT_ASSIGN_OR_RETURN(old.c, context_.Output(c));
       }
-      VERDICT_ASSIGN_OR_RETURN(const Stepped stepped,
-                               MaskedStep(direction, x_gates, old, position));
-      h->setInput(1, *stepped.state.h);
-      if (kind_.has_cell_state) c->setInput(1, *stepped.state.c);
+      VERDICT_ASSIGN_OR_RETURN(State next, Step(direction, x_gates, old));
+      ITensor* const y_of_step = next.h;
+      if (has_lengths_) {
+        // Not by a Select: 8.5 then computes something else where states are given to begin with.
+        VERDICT_ASSIGN_OR_RETURN(ITensor * runs, iterate(mask.runs));
+        VERDICT_ASSIGN_OR_RETURN(ITensor * rests, iterate(mask.rests));
+        const auto keep = [&](ITensor* of_next, ITensor* of_old) -> Result<ITensor*> {
+          VERDICT_ASSIGN_OR_RETURN(of_next, Times(of_next, runs));
+          VERDICT_ASSIGN_OR_RETURN(of_old, Times(of_old, rests));
+          return Sum(of_next, of_old);
+        };
+        VERDICT_ASSIGN_OR_RETURN(next.h, keep(next.h, old.h));
+        if (kind_.has_cell_state) {
+          VERDICT_ASSIGN_OR_RETURN(next.c, keep(next.c, old.c));
+        }
+      }
+      h->setInput(1, *next.h);
+      if (kind_.has_cell_state) c->setInput(1, *next.c);
       const auto last = [&](ITensor* state) {
         return context_.Output(loop->addLoopOutput(*state, LoopOutput::kLAST_VALUE));
       };
@@ -422,9 +451,10 @@ class Layer {
       }
       if (!HasOutput(0)) continue;
       nvinfer1::ILoopOutputLayer* const y = loop->addLoopOutput(
-          *stepped.y, direction.backwards ? LoopOutput::kREVERSE : LoopOutput::kCONCATENATE);
+          *y_of_step, direction.backwards ? LoopOutput::kREVERSE : LoopOutput::kCONCATENATE);
       if (y != nullptr) y->setInput(1, *count);
       VERDICT_ASSIGN_OR_RETURN(outputs_[d], context_.Output(y));
+      VERDICT_ASSIGN_OR_RETURN(outputs_[d], WhereActive(mask, outputs_[d]));
     }
     return OkStatus();
   }

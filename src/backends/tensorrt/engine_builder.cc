@@ -179,13 +179,10 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   const Deleted<nvinfer1::IBuilderConfig> config(builder->createBuilderConfig());
   if (network == nullptr || config == nullptr) return TensorRtError("making a network", logger);
   VERDICT_RETURN_IF_ERROR(SetConfig(graph, options, *config));
-#if NV_TENSORRT_MAJOR == 8 && NV_TENSORRT_MINOR == 5
-  config->setPreviewFeature(nvinfer1::PreviewFeature::kFASTER_DYNAMIC_SHAPES_0805,
-                            core.trials.faster_shapes != 0);
-#endif
   NetworkOptions network_options;
   network_options.name_weights = options.refittable;
   network_options.parser_forms = core.trials.parser_forms != 0;
+  network_options.turned_keys = core.trials.turned_keys != 0;
   VERDICT_RETURN_IF_ERROR(BuildNetwork(graph, network_options, *network, storage));
 
   PlanHeader header = core.HeaderHere();

@@ -26,8 +26,9 @@ void Relax() {
 #endif
 }
 
-/// Collects what TensorRT reports while it runs with a clock around each layer.
-class LayerProfiler final : public nvinfer1::IProfiler {
+}  // namespace
+
+class Runner::LayerProfiler final : public nvinfer1::IProfiler {
  public:
   void reportLayerTime(const char* layer, float milliseconds) noexcept override {
     try {
@@ -38,8 +39,6 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   }
   std::vector<LayerTime> layers;
 };
-
-}  // namespace
 
 Runner::Runner(std::shared_ptr<Program> program, const DeviceRunnerOptions& options)
     : program_(std::move(program)), cuda_(*program_->core().context), options_(options) {}
@@ -553,12 +552,15 @@ Result<std::vector<LayerTime>> Runner::ProfileLayers(std::span<const TensorView>
     return WaitForEnd();
   };
   VERDICT_RETURN_IF_ERROR(run());  // warm, and its context is current_
-  LayerProfiler profiler;
-  current_->setProfiler(&profiler);
+  // 8.5 does not let go of a profiler: it stays, and is not asked again.
+  if (profiler_ == nullptr) profiler_ = std::make_unique<LayerProfiler>();
+  profiler_->layers.clear();
+  current_->setProfiler(profiler_.get());
+  current_->setEnqueueEmitsProfile(true);
   const Status status = run();
-  current_->setProfiler(nullptr);
+  current_->setEnqueueEmitsProfile(false);
   VERDICT_RETURN_IF_ERROR(status);
-  return std::move(profiler.layers);
+  return std::move(profiler_->layers);
 }
 
 }  // namespace verdict::tensorrt

@@ -33,6 +33,8 @@ class Runner final : public DeviceRunner {
     RunLayout layout;
     CUgraphExec graph = nullptr;
   };
+  /// Collects what TensorRT reports while it runs with a clock around each layer.
+  class LayerProfiler;
   using Context = TensorRtPointer<nvinfer1::IExecutionContext>;
 
   Runner(std::shared_ptr<Program> program, const DeviceRunnerOptions& options);
@@ -86,6 +88,7 @@ class Runner final : public DeviceRunner {
   std::optional<Status> ended_;                    // what became of it
   const RunLayout* running_ = nullptr;             // its layout, and its rows where it is padded
   int64_t running_rows_ = -1;
+  std::unique_ptr<LayerProfiler> profiler_;      // outlives the contexts that know it
   std::vector<Context> contexts_;                // per profile
   std::vector<std::vector<int64_t>> converted_;  // per output that is converted
   std::vector<TensorView> views_;

@@ -25,9 +25,9 @@ struct Trials {
   uint64_t stack_bytes = 256;
   /// 1: layers in the form in which TensorRT's ONNX parser has them, where there are several.
   uint64_t parser_forms = 0;
-  /// 1: extents that vary are left to TensorRT's own compiler, which 8.5 offers as a preview and
-  /// 8.6 does of itself; no other version has the choice.
-  uint64_t faster_shapes = 0;
+  /// 1: attention's keys are put in order by the transposition that divides them into heads, as the
+  /// parser has it. Else by the product, for which 8.5 has a kernel of its own.
+  uint64_t turned_keys = 0;
 };
 
 /// Errors: kInvalidArgument: not a list of name=number, or no such name.
