@@ -21,8 +21,9 @@ thread_local int found_idle = 0;
 
 bool WasIdle(Clock::time_point begin) { return begin - idle_since >= kBusyWithin; }
 
-bool IsCheap(const LoadedModel& model, int64_t rows) {
-  return model.queue()->cost().Estimate(rows) <= kRunHereAtMost;
+bool IsCheap(const LoadedModel& model, int64_t rows,
+             std::chrono::nanoseconds at_most = kRunHereAtMost) {
+  return model.queue()->cost().Estimate(rows) <= at_most;
 }
 
 uint64_t Nanoseconds(Clock::duration duration) {
@@ -93,12 +94,12 @@ HereRun RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
                  Clock::time_point begin) {
   using OwnThread = LoadedModel::OwnThread;
   const OwnThread own_thread = model.own_thread();
-  if (own_thread == OwnThread::kNever || !IsCheap(model, rows)) return {};
+  if (own_thread == OwnThread::kNever) return {};
   ModelQueue& queue = *model.queue();
-  if (own_thread == OwnThread::kAlways) return queue.TryRun();
+  if (own_thread == OwnThread::kAlways) return IsCheap(model, rows) ? queue.TryRun() : HereRun();
   // What no batch takes is the queue's to refuse.
   const bool alone = found_idle + 1 >= kAloneInARow && WasIdle(begin) && rows <= queue.max_rows() &&
-                     service.scheduler().has_idle_thread();
+                     IsCheap(model, rows, kRunAloneAtMost) && service.scheduler().has_idle_thread();
   return alone ? queue.TryLoneRun() : HereRun();
 }
 

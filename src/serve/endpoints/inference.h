@@ -18,6 +18,9 @@ namespace verdict {
 /// A run that is expected to take no longer is made on the thread that read the request: handing it
 /// to another thread and back would take about as long.
 inline constexpr std::chrono::microseconds kRunHereAtMost{100};
+/// The same of a model that forms batches, where the request is alone (RunsHere): whatever else the
+/// thread may get has been rare.
+inline constexpr std::chrono::microseconds kRunAloneAtMost{250};
 
 /// Rows of a request: the first input's first extent, where the model leaves it open; else, and of
 /// a sequence, 1.

@@ -56,6 +56,23 @@ TEST_F(RunsHereTest, ALoneRequestOfABatchedModel) {
   EXPECT_FALSE(AfterAWhile(*model, 9)) << "the queue refuses it in its words";
 }
 
+TEST_F(RunsHereTest, ALoneOneMayTakeLonger) {
+  const auto batched = Load(Batched());
+  const auto single = Load({});
+  const auto takes = [&](std::chrono::microseconds time) {
+    for (int i = 0; i < 500; ++i) {
+      for (const auto& model : {batched, single}) {
+        model->queue()->Observe(1, time, DeviceOutcome::kNotThere);
+      }
+    }
+  };
+  takes((kRunHereAtMost + kRunAloneAtMost) / 2);
+  EXPECT_TRUE(AfterAWhile(*batched));
+  EXPECT_FALSE(AfterAWhile(*single)) << "others may come at any time";
+  takes(2 * kRunAloneAtMost);
+  EXPECT_FALSE(AfterAWhile(*batched));
+}
+
 TEST_F(RunsHereTest, NotWhereAThreadHasMoreToDo) {
   const auto batched = Load(Batched());
   const auto single = Load({});
