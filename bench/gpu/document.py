@@ -12,6 +12,7 @@ from .record import machines
 from .targets import BATCHES, Cells, bare_case, get
 
 NONE = "–"
+LIGHT = 0.7  # of a Python service's maximum: as story.LIGHT
 FOR_EVER = "4294967295"  # of device.spin_us
 MODELS = {
     "R1": "scaler and logistic regression, 30 features", "R2a": "XGBoost, 500 trees of depth 3",
@@ -35,6 +36,11 @@ def _taken(cells: Cells, build: str, precision: str) -> str:
     cell = cells.get(build)
     taken = cell.get("taken") if isinstance(cell, dict) else None
     return f" (built as {taken})" if taken and taken != ASKED[precision] else ""
+
+
+def _known(value: object) -> str:
+    """Of what describes a machine."""
+    return NONE if value in (None, "unknown") else str(value)
 
 
 def _us(value: float | None) -> str:
@@ -152,17 +158,17 @@ def _served(kernels: Cells) -> list[str]:
     for batch in BATCHES:
         bare = targets.bare_runs_per_s(kernels, "R9", batch)
         share = targets.served_share(kernels, batch)
-        ours = [get(kernels, f"served/R9/{p}/{batch}", "rows_per_s")
-                for p in targets.PROTOCOLS]
+        ours = [targets.served_runs_per_s(kernels, p, batch) for p in targets.PROTOCOLS]
         if any(value is not None for value in ours):
             rows.append([str(batch), NONE if bare is None else number(bare * batch),
-                         *(NONE if v is None else number(v) for v in ours),
+                         *(NONE if v is None else number(v * batch) for v in ours),
                          NONE if share is None else f"{share:.1f} %"])
     if rows:
-        setup = kernels.get("served/setup", {"in_flight": 8, "streams": 4})  # older files
+        setup = kernels["served/setup"]
         lines += ["R9 served, requests of so many rows each, not batched further, "
-                  f"{setup['in_flight']} in flight, {setup['streams']} streams; rows/s against the "
-                  "most that bare CUDA graphs reach on "
+                  f"{setup['in_flight']} in flight; rows/s on "
+                  f"{' or '.join(map(str, setup['streams']))} streams, whichever gives more, "
+                  "against the most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "HTTP, inputs in shared memory",
                           "best of bare"], rows, 0)]
@@ -204,6 +210,20 @@ def _limit(story: Cells, cell: str) -> str:
     return NONE if rate is None else number(rate)
 
 
+def _not_kept_up(story: Cells) -> list[str]:
+    """Where a Python service's latency is its queue's more than its own."""
+    lines = []
+    for name in targets.STORY:
+        closed, light = (get(story, f"story/{name}/python {what}", "per_s")
+                         for what in ("closed", "light"))
+        if closed is None or light is None or light >= 0.95 * LIGHT * closed:
+            continue
+        lines += [f"{name}'s Python service answered {number(light)} of {LIGHT * closed:,.0f} "
+                  "requests/s at that load: its latency there is that of a growing queue, and the "
+                  "longer the load, the longer.", ""]
+    return lines
+
+
 def _story(story: Cells) -> list[str]:
     precision = PRECISIONS.get(str(story.get("precision")), "float32")
     lines = ["## Against Python services", "",
@@ -232,6 +252,7 @@ def _story(story: Cells) -> list[str]:
         lines += table(["model", "", "maximum/s, closed loop",
                         "mean latency at 70 % of Python's maximum, ms",
                         "requests/s, p99 under 20 ms"], rows)
+        lines += _not_kept_up(story)
     memory = [[label.format(name.rsplit(" ", 1)[1]), f"{value:,.0f}"]
               for prefix, label in (("memory/python ", "{} Python services"),
                                     ("memory/verdict ", "{} models in one Verdict process"))
@@ -309,7 +330,7 @@ def write(parts: dict[str, Cells]) -> str:
     lines += table(
         ["part", "date", "card", "driver", "TensorRT", "PyTorch", "ONNX Runtime", "Verdict",
          "processor"],
-        [[_of(part, m), *(str(m.get(key, NONE)) for key in ("date", "card", "driver", "tensorrt",
+        [[_of(part, m), *(_known(m.get(key)) for key in ("date", "card", "driver", "tensorrt",
                                                             "torch", "onnxruntime", "verdict")),
           f"{m.get('processor')}, {m.get('cores')} cores"]
          for part, cells in parts.items() for m in machines(cells)], 9)

@@ -182,7 +182,7 @@ class Kernels:
             for precision in self._precisions(name):
                 if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
-                streams = served.STREAMS if name in HALF and precision == "tf32" else 1
+                streams = max(served.STREAMS) if name in HALF and precision == "tf32" else 1
                 # Enqueued, as a graph, and on 1, 2, 4, 8 streams, each batch.
                 each_s = 1.1 * self.args.duration * (2 + streams.bit_length())
                 self.record.attempt(
@@ -274,5 +274,6 @@ def run(args: argparse.Namespace, record: Record) -> None:
     if not record.planning:
         make_models(args)
     record.put("duration_s", args.duration)
-    record.put("jobs", args.jobs)
+    if not args.no_build:
+        record.put("jobs", args.jobs)
     Kernels(args, record).run()

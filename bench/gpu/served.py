@@ -19,8 +19,7 @@ from .record import Record
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
 CONCURRENCY = 16
-STREAMS = 8  # of R9; the bare engine is tried on up to as many
-ON_STREAMS = f"instance_group: [{{kind: KIND_GPU, count: {STREAMS}}}]\n"
+STREAMS = (4, 8)  # of R9; the bare engine is tried on up to as many
 PROTOCOLS = ("http-binary", "grpc")
 SHARED_MEMORY = "http-shm"  # the inputs lie in a POSIX object that the server was told of
 KINDS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
@@ -173,8 +172,12 @@ def _phases_cell(spin_us: str) -> str:
 def cells(model: str, spins: Sequence[str]) -> list[str]:
     if model == "R4b":
         return [_phases_cell(spin_us) for spin_us in ("", *spins)]
-    return [f"served/R9/{p}/{b}" for p in (*PROTOCOLS, SHARED_MEMORY) for b in reference.BATCHES
-            if model == "R9"]
+    return [name for streams in STREAMS for name in _batch_cells(streams) if model == "R9"]
+
+
+def _batch_cells(streams: int) -> list[str]:
+    return [f"served/R9/{protocol}/{batch}/{streams}" for protocol in (*PROTOCOLS, SHARED_MEMORY)
+            for batch in reference.BATCHES]
 
 
 def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
@@ -188,40 +191,43 @@ def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: R
 
 
 def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
-                   repository: pathlib.Path, file: pathlib.Path) -> dict[str, int]:
+                   repository: pathlib.Path, file: pathlib.Path, streams: int) -> dict[str, int]:
     with programs.serve(verdict, repository, args.out / "served-R9.log",
                         ["shared_memory.allow=true"]) as server:
         for protocol in PROTOCOLS:
             for batch in reference.BATCHES:
-                record.attempt(f"served/R9/{protocol}/{batch}",
+                record.attempt(f"served/R9/{protocol}/{batch}/{streams}",
                                lambda p=protocol, b=batch: _throughput(
                                    args, server, file, b, p, record.clock.left()), 3)
         for batch in reference.BATCHES:
-            record.attempt(f"served/R9/{SHARED_MEMORY}/{batch}", lambda b=batch: _shared_memory(
-                args, server, file, b, record.clock.left()), 4)
+            record.attempt(f"served/R9/{SHARED_MEMORY}/{batch}/{streams}", lambda b=batch:
+                           _shared_memory(args, server, file, b, record.clock.left()), 4)
         return server.refuse_cpu()
 
 
 def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             engines: Engines) -> None:
-    repositories = {}
-    for name, (engine, _) in engines.items():
-        repositories[name] = args.out / f"repository-served-{name}"
-        if record.planning:
-            continue
-        shutil.rmtree(repositories[name], ignore_errors=True)
-        # R9's requests bring their batch with them: no others are added to it.
-        programs.lay_out(repositories[name], {name: engine},
-                         programs.BATCHING if name == "R4b" else ON_STREAMS)
+    def repository(label: str, name: str, config: str) -> pathlib.Path:
+        folder = args.out / f"repository-served-{label}"
+        if not record.planning:
+            shutil.rmtree(folder, ignore_errors=True)
+            programs.lay_out(folder, {name: engines[name][0]}, config)
+        return folder
+
     if "R4b" in engines:
-        row = engines["R4b"][1][1]
+        folder, row = repository("R4b", "R4b", programs.BATCHING), engines["R4b"][1][1]
         for spin_us in ("", *args.spin_us):
             cell = _phases_cell(spin_us)
             settings = [f"device.spin_us={spin_us}"] if spin_us else []
             record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
-                         _serve_phases(args, verdict, record, repositories["R4b"], row, c, s), 10)
+                         _serve_phases(args, verdict, record, folder, row, c, s), 10)
     if "R9" in engines:
         record.put("served/setup", {"in_flight": CONCURRENCY, "streams": STREAMS})
-        record.guard("served/R9", cells("R9", ()),
-                     lambda: _serve_batches(args, verdict, record, repositories["R9"],
-                                            engines["R9"][1][reference.MAX_BATCH]), 30)
+        for streams in STREAMS:
+            # The requests bring their batch with them: no others are added to it.
+            folder = repository(f"R9-{streams}", "R9",
+                                f"instance_group: [{{kind: KIND_GPU, count: {streams}}}]\n")
+            record.guard(f"served/R9 on {streams}", _batch_cells(streams),
+                         lambda f=folder, s=streams: _serve_batches(
+                             args, verdict, record, f, engines["R9"][1][reference.MAX_BATCH], s),
+                         30)

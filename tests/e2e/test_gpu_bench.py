@@ -42,7 +42,8 @@ def made_up() -> dict[str, dict]:
                           "enqueue": timing(200), "streams": streams} for b in targets.BATCHES],
         "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
         "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
-                              "queue": {"p50": 10.004, "p99": 20.0}}}
+                              "queue": {"p50": 10.004, "p99": 20.0}},
+        "served/setup": {"in_flight": 16, "streams": [4, 8]}}
     for spin, queue in (("0", 33.0), ("4294967295", 5.0)):
         kernels[f"served/R4b/phases spin_us {spin}"] = {"compute": timing(50),
                                                         "queue": timing(queue)}
@@ -50,7 +51,9 @@ def made_up() -> dict[str, dict]:
         kernels[f"verdict/R4b/tf32/{batch}"] = timing(43 + batch) | {"per_s": 1e4}
         kernels[f"torch eager/R4b/{batch}"] = timing(400)
         kernels[f"verdict/R3/tf32/{batch}"] = timing(50) | {"per_s": 1e4}
-        kernels[f"served/R9/grpc/{batch}"] = {"per_s": 899.99, "rows_per_s": 899.99 * batch}
+        kernels[f"served/R9/grpc/{batch}/4"] = {"per_s": 899.99}
+        kernels[f"served/R9/grpc/{batch}/8"] = {"per_s": 700.0}
+        kernels[f"served/R9/http-shm/{batch}/8"] = {"error": "ProgramFailed: status 400"}
     measured = {
         "machine": MACHINE, "precision": "fp16",
         "story/R4b/python closed": {"per_s": 900.0}, "story/R4b/verdict closed": {"per_s": 1e5},
@@ -118,6 +121,7 @@ def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
     parts = made_up()
     assert outcome("R4b served, light load", parts) == ("10.01 us", "**MISSED**")
     assert outcome("R9 served, batch 8", parts) == ("89.99 %", "**MISSED**")
+    assert "on 4 or 8 streams, whichever gives more" in document.write(parts)
     assert outcome("R4b: mean latency", parts) == ("9.99 x", "**MISSED**")
 
 
