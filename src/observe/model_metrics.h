@@ -57,7 +57,7 @@ enum class DeviceUse {
   kAnswered,
   kNotThere,  // the model was not on it; the CPU has answered, as below
   kDeclined,  // shapes or contents that the model's plan there does not take
-  kBusy,      // no stream was free in time
+  kBusy,      // no stream was free in time, or the model was just being taken off
   kFailed,    // a run failed there
 };
 inline constexpr size_t kNumDeviceUses = 5;

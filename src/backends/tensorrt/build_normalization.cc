@@ -153,10 +153,10 @@ Result<ITensor*> LpNormalized(NetworkContext& context, const Node& node) {
     VERDICT_ASSIGN_OR_RETURN(norm, context.Unary(norm, UnaryOperation::kSQRT));
   }
   // 8.5 makes NaN of 0 over the larger one of 0 and the least positive number.
-  VERDICT_ASSIGN_OR_RETURN(ITensor * positive,
-                           context.Elementwise(norm, 0.0, ElementWiseOperation::kGREATER));
+  VERDICT_ASSIGN_OR_RETURN(ITensor * is_zero,
+                           context.Elementwise(norm, 0.0, ElementWiseOperation::kEQUAL));
   VERDICT_ASSIGN_OR_RETURN(ITensor * one, context.Scalar(Type::kFLOAT, 1, rank));
-  VERDICT_ASSIGN_OR_RETURN(norm, context.Select(positive, norm, one));
+  VERDICT_ASSIGN_OR_RETURN(norm, context.Select(is_zero, one, norm));
   return context.Elementwise(x, norm, ElementWiseOperation::kDIV);
 }
 

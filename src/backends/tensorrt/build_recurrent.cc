@@ -426,6 +426,7 @@ class Layer {
       ITensor* const y_of_step = next.h;
       if (has_lengths_) {
         // Not by a Select: 8.5 then computes something else where states are given to begin with.
+        // An infinite state becomes NaN so.
         VERDICT_ASSIGN_OR_RETURN(ITensor * runs, iterate(mask.runs));
         VERDICT_ASSIGN_OR_RETURN(ITensor * rests, iterate(mask.rests));
         const auto keep = [&](ITensor* of_next, ITensor* of_old) -> Result<ITensor*> {

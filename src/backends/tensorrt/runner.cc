@@ -552,7 +552,8 @@ Result<std::vector<LayerTime>> Runner::ProfileLayers(std::span<const TensorView>
     return WaitForEnd();
   };
   VERDICT_RETURN_IF_ERROR(run());  // warm, and its context is current_
-  // 8.5 does not let go of a profiler: it stays, and is not asked again.
+  // 8.5 does not let go of a profiler: it stays, and is not asked again. What is run without a
+  // graph is still timed by the card's events.
   if (profiler_ == nullptr) profiler_ = std::make_unique<LayerProfiler>();
   profiler_->layers.clear();
   current_->setProfiler(profiler_.get());
