@@ -86,19 +86,19 @@ def parse() -> argparse.Namespace:
 
 def render(args: argparse.Namespace) -> None:
     from gpu import document, record
+    runs = [{part: json.loads((folder / f"{part}.json").read_text()) for part in PARTS
+             if (folder / f"{part}.json").exists()} for folder in args.render]
     parts: dict[str, dict] = {}
     for part in PARTS:
-        for file in (folder / f"{part}.json" for folder in args.render):
-            if file.exists():
-                cells = json.loads(file.read_text())
-                parts[part] = record.merge(parts[part], cells) if part in parts else cells
+        for cells in (run[part] for run in runs if part in run):
+            parts[part] = record.merge(parts[part], cells) if part in parts else cells
     if not parts:
         sys.exit(f"{', '.join(map(str, args.render))}: none of "
                  f"{', '.join(f'{p}.json' for p in PARTS)} in there")
     tried = [part for part, cells in parts.items() if cells.get("backend") != "tensorrt"]
     if tried:
         sys.exit(f"{', '.join(tried)}: measured without a card, to try the script: no page of it")
-    args.document.write_text(document.write(parts))
+    args.document.write_text(document.write(parts, runs))
     args.results.write_text(document.without_folders(json.dumps(parts, indent=1)) + "\n")
     print(args.document)
 

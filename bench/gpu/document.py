@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from comparison.document import markdown_table as table
 from comparison.document import number
@@ -12,7 +13,6 @@ from .record import machines
 from .targets import BATCHES, Cells, bare_case, get
 
 NONE = "–"
-LIGHT = 0.7  # of a Python service's maximum: as story.LIGHT
 FOR_EVER = "4294967295"  # of device.spin_us
 MODELS = {
     "R1": "scaler and logistic regression, 30 features", "R2a": "XGBoost, 500 trees of depth 3",
@@ -62,8 +62,11 @@ def _kernel_rows(kernels: Cells, model: str) -> list[list[str]]:
     for precision in ("tf32", "fp16"):
         for key, label in (("enqueue", "TensorRT bare, enqueued"),
                            ("graph", "TensorRT bare, CUDA graph")):
-            found.append((label, precision, [bare_case(kernels, model, precision, b).get(key)
-                                             for b in BATCHES]))
+            cases = [bare_case(kernels, model, precision, b) for b in BATCHES]
+            if precision != "tf32" and targets.differences(kernels, model, precision) == (
+                    targets.differences(kernels, model, "tf32")):
+                label += targets.NO_LAYER
+            found.append((label, precision, [case.get(key) for case in cases]))
         found.append(("Verdict, on the CPU" if model in TREES else "Verdict on TensorRT", precision,
                       [kernels.get(f"verdict/{model}/{precision}/{b}") for b in BATCHES]))
         taken = _taken(kernels, f"build verdict/{model}/{precision}", precision)
@@ -89,9 +92,9 @@ def _kernels(kernels: Cells) -> list[str]:
         "1/32/128 rows, for both builders; cuBLAS tactics, no cuDNN. Products of float32 may be "
         "taken in TF32 by all three.",
         "",
-        f"Engines are built {kernels.get('jobs')} at a time on the card where they are timed "
-        "afterwards, so that their builders' own timings disturb each other: tactics may differ "
-        "between two runs of the script.", ""]
+        "Engines are built several at a time on the card where they are timed afterwards, so that "
+        "their builders' own timings disturb each other: tactics may differ between two runs of "
+        "the script.", ""]
     notes = kernels.get("notes")
     if isinstance(notes, dict) and notes:
         lines += [*(f"- {text}." for text in notes.values()), ""]
@@ -194,6 +197,8 @@ def _precision(precision: Cells) -> list[str]:
             if get(precision, f"score/{name}/{key}", "auc") is None:
                 continue
             label += _taken(precision, f"build/{name}/{key}", key)
+            if targets.is_tf32(precision, name, key):
+                label += targets.NO_LAYER
             rows.append([name, of_case["what"], label, f"{score['auc_exact']:.5f}",
                          f"{score['auc']:.5f}", f"{score['drop']:z.5f}", str(score["flipped"]),
                          f"{score['rows']:,} / {score['frauds']:,}",
@@ -214,12 +219,12 @@ def _not_kept_up(story: Cells) -> list[str]:
     """Where a Python service's latency is its queue's more than its own."""
     lines = []
     for name in targets.STORY:
-        closed, light = (get(story, f"story/{name}/python {what}", "per_s")
-                         for what in ("closed", "light"))
-        if closed is None or light is None or light >= 0.95 * LIGHT * closed:
+        if targets.kept_up(story, name):
             continue
-        lines += [f"{name}'s Python service answered {number(light)} of {LIGHT * closed:,.0f} "
-                  "requests/s at that load: its latency there is that of a growing queue, and the "
+        theirs, ours = (get(story, f"story/{name}/{who} light", "per_s")
+                        for who in ("python", "verdict"))
+        lines += [f"{name}'s Python service answered {number(theirs)} of {number(ours)} requests/s "
+                  "at 70 % of its maximum: its latency there is that of a growing queue, and the "
                   "longer the load, the longer.", ""]
     return lines
 
@@ -231,10 +236,13 @@ def _story(story: Cells) -> list[str]:
              "JSON in and out, one process a model (`bench/peers/torch_server.py`). Against it "
              f"`verdict serve` on TensorRT in {precision}, one "
              "process for all models, dynamic batching with its defaults, the same JSON requests "
-             "of one row. `verdict load` asks both: closed loops for the maximum, Poisson arrivals "
-             "for the rest, at rates that double until p99 is over 20 ms twice, and two between; "
-             "latency counts from the time at which a request was meant to be sent. "
-             "Requests, server and client share the machine's cores.", ""]
+             "of one row. `verdict load` asks both: closed loops for the maximum (16 in flight for "
+             "Python, 256 for Verdict), Poisson arrivals over up to 256 connections for the rest, "
+             "at rates that double until p99 is over 20 ms twice, and two between; latency counts "
+             f"from the time at which a request was meant to be sent. A load takes "
+             f"{story.get('seconds')} s or more; at low rates up to 6 s, which at 20 requests/s are "
+             "few for a p99. Up to 1 % of Verdict's answers may be the CPU plan's, while a model "
+             "comes to the card. Requests, server and client share the machine's cores.", ""]
     rows = []
     for name in targets.STORY:
         of = {who: {what: get(story, f"story/{name}/{who} {what}", figure) for what, figure in (
@@ -296,11 +304,16 @@ def _models(models: Cells) -> list[str]:
     return lines
 
 
-def _targets(parts: dict[str, Cells]) -> list[str]:
+def _targets(parts: dict[str, Cells], runs: Sequence[dict[str, Cells]]) -> list[str]:
     found = targets.compare(parts)
-    return ["## Targets", "", *table(
-        ["target", "asked", "measured", "outcome"],
-        [[t.what, t.asked(), t.figure(), t.outcome()] for t in found], 4)]
+    header, rows = ["target", "asked", "measured", "outcome"], [
+        [t.what, t.asked(), t.figure(), t.outcome()] for t in found]
+    others = [[o.figure() for run in runs for o in targets.compare(run)
+               if o.what == t.what and o.measured not in (None, t.measured)] for t in found]
+    if any(others):
+        header.append("in other runs")
+        rows = [[*row, ", ".join(figures)] for row, figures in zip(rows, others)]
+    return ["## Targets", "", *table(header, rows, len(header))]
 
 
 def _up_to(streams: int) -> str:
@@ -323,10 +336,15 @@ def _of(part: str, machine: dict) -> str:
     return f"{part}: {', '.join(machine['models'])}" if machine.get("models") else part
 
 
-def write(parts: dict[str, Cells]) -> str:
-    """parts: "kernels", "story", "precision" -> the cells of OUT/PART.json; those that were run."""
+def write(parts: dict[str, Cells], runs: Sequence[dict[str, Cells]] = ()) -> str:
+    """parts: "kernels", "story", "precision" -> the cells of OUT/PART.json; those that were run.
+    runs: those of the single runs, where it were several."""
     lines = ["# Verdict on a GPU: figures", "",
-             "Written by `bench/gpu.py`; everything it measured is in [gpu.json](gpu.json).", ""]
+             "Written by `bench/gpu.py`; its cells are in [gpu.json](gpu.json)."]
+    if any(len(machines(cells)) > 1 for cells in parts.values()):
+        lines[-1] += (" Of several runs, each on a card of its own, later cells stand in the place "
+                      "of earlier ones, so that the rows of one table may come from two.")
+    lines.append("")
     lines += table(
         ["part", "date", "card", "driver", "TensorRT", "PyTorch", "ONNX Runtime", "Verdict",
          "processor"],
@@ -334,7 +352,7 @@ def write(parts: dict[str, Cells]) -> str:
                                                             "torch", "onnxruntime", "verdict")),
           f"{m.get('processor')}, {m.get('cores')} cores"]
          for part, cells in parts.items() for m in machines(cells)], 9)
-    lines += _targets(parts)
+    lines += _targets(parts, runs)
     sections = {"story": _story, "kernels": lambda cells: _kernels(cells) + _served(cells),
                 "models": _models, "precision": _precision}
     for part, section in sections.items():

@@ -274,6 +274,4 @@ def run(args: argparse.Namespace, record: Record) -> None:
     if not record.planning:
         make_models(args)
     record.put("duration_s", args.duration)
-    if not args.no_build:
-        record.put("jobs", args.jobs)
     Kernels(args, record).run()

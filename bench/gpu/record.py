@@ -130,8 +130,9 @@ def merge(earlier: dict, later: dict) -> dict:
     models = {word for name in measured if "/" in name and not name.startswith("build ")
               for word in name.split("/") if re.fullmatch(r"R\d+[ab]?", word)}
     both = earlier | missing | measured
-    if "duration_s" in later:
-        both["duration_s"] = min(earlier["duration_s"], later["duration_s"])
+    for least in ("duration_s", "seconds"):  # a cell, a load
+        if least in earlier and least in later:
+            both[least] = min(earlier[least], later[least])
     both["machine"] = [*machines(earlier),
                        *(m | {"models": sorted(models)} for m in machines(later))]
     return both | {name: earlier.get(name, {}) | later.get(name, {}) for name in (TOOK, "notes")

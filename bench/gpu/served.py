@@ -13,15 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import programs, reference
+from . import programs, reference, targets
 from .record import Record
 
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
 CONCURRENCY = 16
 STREAMS = (4, 8)  # of R9; the bare engine is tried on up to as many
-PROTOCOLS = ("http-binary", "grpc")
-SHARED_MEMORY = "http-shm"  # the inputs lie in a POSIX object that the server was told of
 KINDS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
@@ -100,7 +98,7 @@ def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib
         flags += ["--connections", CONCURRENCY]
     found = programs.load(args.verdict, server, "R9", file, args.out, 2 * args.duration, *flags,
                           protocol=protocol, timeout_s=left_s)
-    return found | {"rows_per_s": found["per_s"] * batch}
+    return found
 
 
 class _Region:
@@ -112,15 +110,15 @@ class _Region:
         self._port = server.ports.http
         self._path = pathlib.Path("/dev/shm", f"verdict-bench-{self._port}")
         self._offsets, size = {}, 0
-        with self._path.open("wb") as target:
-            for name, value in self._arrays.items():
-                self._offsets[name] = size
-                size += target.write(value.tobytes())
         try:
+            with self._path.open("wb") as target:
+                for name, value in self._arrays.items():
+                    self._offsets[name] = size
+                    size += target.write(value.tobytes())
             self._post("register", json.dumps(
                 {"key": f"/{self._path.name}", "offset": 0, "byte_size": size}))
-        except programs.ProgramFailed:
-            self._path.unlink()
+        except BaseException:
+            self._path.unlink(missing_ok=True)
             raise
 
     def _post(self, what: str, body: str) -> None:
@@ -162,7 +160,8 @@ def _shared_memory(args: argparse.Namespace, server: programs.Server, file: path
         found = run(round(2 * args.duration * first["per_s"]) + CONCURRENCY)
     finally:
         region.remove()
-    return found | {"rows_per_s": found["per_s"] * batch}
+    # When each was due says nothing: no latencies.
+    return {name: found[name] for name in ("per_s", "requests", "answers")}
 
 
 def _phases_cell(spin_us: str) -> str:
@@ -176,7 +175,7 @@ def cells(model: str, spins: Sequence[str]) -> list[str]:
 
 
 def _batch_cells(streams: int) -> list[str]:
-    return [f"served/R9/{protocol}/{batch}/{streams}" for protocol in (*PROTOCOLS, SHARED_MEMORY)
+    return [f"served/R9/{protocol}/{batch}/{streams}" for protocol in targets.PROTOCOLS
             for batch in reference.BATCHES]
 
 
@@ -192,15 +191,15 @@ def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: R
 
 def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
                    repository: pathlib.Path, file: pathlib.Path, streams: int) -> dict[str, int]:
-    with programs.serve(verdict, repository, args.out / "served-R9.log",
+    with programs.serve(verdict, repository, args.out / f"served-R9-{streams}.log",
                         ["shared_memory.allow=true"]) as server:
-        for protocol in PROTOCOLS:
+        for protocol in targets.NETWORK:
             for batch in reference.BATCHES:
                 record.attempt(f"served/R9/{protocol}/{batch}/{streams}",
                                lambda p=protocol, b=batch: _throughput(
                                    args, server, file, b, p, record.clock.left()), 3)
         for batch in reference.BATCHES:
-            record.attempt(f"served/R9/{SHARED_MEMORY}/{batch}/{streams}", lambda b=batch:
+            record.attempt(f"served/R9/{targets.SHARED_MEMORY}/{batch}/{streams}", lambda b=batch:
                            _shared_memory(args, server, file, b, record.clock.left()), 4)
         return server.refuse_cpu()
 

@@ -18,13 +18,13 @@ import numpy as np
 
 from comparison.servers import free_ports
 
-from . import kernels, machine, programs, reference
+from . import kernels, machine, programs, reference, targets
 from .record import Record
 
 MODELS = ("R4b", "R6", "R9")
 EIGHT = 8
 COUNTS = (8, 16, 32, 64)  # models in one process of ours
-LIGHT, LIMIT_MS = 0.7, 20
+LIMIT_MS = 20
 # The search for the highest rate: from this share of the closed loop's to all of it; so many rates
 # are tried between the last within the limit and the first beyond it.
 FIRST_SHARE, REFINEMENTS = 1 / 64, 2
@@ -167,7 +167,7 @@ class Story:
                 if closed:
                     attempt(f"story/{name}/python light", lambda: self._load(
                         server, name, 1.5 * self.args.seconds, "--rate",
-                        f"{LIGHT * closed['per_s']:.2f}", "--connections", CONCURRENCY), 8)
+                        f"{targets.LIGHT * closed['per_s']:.2f}", "--connections", CONCURRENCY), 8)
                     attempt(f"story/{name}/python limit", lambda: self._within_limit(
                         server, name, closed["per_s"]), 15)
             return "done"
@@ -180,7 +180,7 @@ class Story:
                     server, name, self.args.seconds, "--concurrency", CONCURRENCY), 8)
                 if theirs:
                     attempt(f"story/{name}/verdict light", lambda: self._load(
-                        server, name, 1.5 * self.args.seconds, "--rate", f"{LIGHT * theirs:.2f}",
+                        server, name, 1.5 * self.args.seconds, "--rate", f"{targets.LIGHT * theirs:.2f}",
                         "--connections", CONCURRENCY), 8)
                 if closed:
                     attempt(f"story/{name}/verdict limit", lambda: self._within_limit(

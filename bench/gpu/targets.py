@@ -8,7 +8,13 @@ import math
 STORY = ("R4b", "R6", "R9")
 GATE = 0.001  # of ROC-AUC
 BATCHES = (1, 8, 32, 128)
-PROTOCOLS = ("http-binary", "grpc", "http-shm")
+NETWORK = ("http-binary", "grpc")
+SHARED_MEMORY = "http-shm"  # the inputs lie in a POSIX object that the server was told of
+PROTOCOLS = (*NETWORK, SHARED_MEMORY)  # how R9 is asked
+LIGHT = 0.7  # of a Python service's maximum
+KEPT_UP = 0.95  # of what Verdict answered of the same arrivals
+
+NO_LAYER = " (TensorRT took no layer in it)"
 
 Cells = dict[str, object]
 
@@ -40,10 +46,10 @@ class Target:
         """Never rounded to its better side."""
         if self.measured is None:
             return "–"
-        scale = 1e4 if self.unit == "of ROC-AUC" else 1e2
+        digits = 4 if self.unit == "of ROC-AUC" else 0 if self.measured >= 100 else 2
+        scale = 10**digits
         rounded = (math.floor if self.at_least else math.ceil)(self.measured * scale) / scale
-        return (f"{'over ' if self.over else ''}{rounded:,.{4 if scale > 1e2 else 2}f} "
-                f"{self.unit}").rstrip()
+        return f"{'over ' if self.over else ''}{rounded:,.{digits}f} {self.unit}".rstrip()
 
     def asked(self) -> str:
         return f"at {'least' if self.at_least else 'most'} {self.limit:g} {self.unit}".rstrip()
@@ -61,6 +67,11 @@ def bare_case(kernels: Cells, model: str, precision: str, batch: int) -> Cells:
     cases = kernels.get(f"bare/{model}/{precision}")
     found = [c for c in cases if c["case"] == str(batch)] if isinstance(cases, list) else []
     return found[0] if found else {}
+
+
+def differences(kernels: Cells, model: str, precision: str) -> list[object]:
+    """Of a bare engine's outputs from ONNX Runtime's, each batch."""
+    return [bare_case(kernels, model, precision, batch).get("difference") for batch in BATCHES]
 
 
 def bare_runs_per_s(kernels: Cells, model: str, batch: int) -> float | None:
@@ -119,12 +130,21 @@ def most_models(story: Cells) -> tuple[int, float] | None:
     return max(fitting) if fitting else None
 
 
+def kept_up(story: Cells, name: str) -> bool:
+    """Whether the Python service answered the light load, so that its latency is its own and not a
+    growing queue's."""
+    theirs, ours = (get(story, f"story/{name}/{who} light", "per_s")
+                    for who in ("python", "verdict"))
+    return theirs is None or ours is None or theirs >= KEPT_UP * ours
+
+
 def _story(story: Cells) -> list[Target]:
     targets = []
     for name in STORY:
+        overloaded = "" if kept_up(story, name) else " (it did not keep up)"
         targets.append(Target(
-            f"{name}: mean latency of the Python service at 70 % of its maximum, over ours", 10,
-            "x",
+            f"{name}: mean latency of the Python service at 70 % of its maximum{overloaded}, over "
+            "ours", 10, "x",
             ratio(get(story, f"story/{name}/python light", "mean"),
                   get(story, f"story/{name}/verdict light", "mean")), at_least=True))
         ours = get(story, f"story/{name}/verdict limit", "per_s")
@@ -154,9 +174,17 @@ def _models(models: Cells) -> list[Target]:
                    len(attached) if attached else None, at_least=True)]
 
 
+def is_tf32(precision: Cells, name: str, key: str) -> bool:
+    """Whether TensorRT, which may mix, took no layer of a narrower type: the scores are the same."""
+    figures = [[get(precision, f"score/{name}/{k}", figure) for figure in
+                ("auc", "largest_difference")] for k in (key, "tf32")]
+    return key not in ("fp32", "tf32") and figures[0] == figures[1] and None not in figures[0]
+
+
 def _precision(precision: Cells) -> list[Target]:
     names = precision.get("cases")
-    return [Target(f"{name}, {label}: ROC-AUC changes by", GATE, "of ROC-AUC",
+    return [Target(f"{name}, {label}{NO_LAYER if is_tf32(precision, name, key) else ''}: "
+                   "ROC-AUC changes by", GATE, "of ROC-AUC",
                    None if drop is None else abs(drop))
             for name in (names if isinstance(names, dict) else {})
             for key, label in (("fp16", "float16"), ("int8", "int8, TensorRT's calibrator"),

@@ -34,7 +34,7 @@ def timing(p50: float) -> dict[str, float]:
 def made_up() -> dict[str, dict]:
     streams = {"1": 900.0, "2": 1000.0, "4": 950.0}
     kernels = {
-        "machine": MACHINE, "duration_s": 0.4, "jobs": 4, "notes": {"R1": "R1 is rewritten"},
+        "machine": MACHINE, "duration_s": 0.4, "notes": {"R1": "R1 is rewritten"},
         "bare/R4b/tf32": [{"case": str(b), "difference": 1e-4, "enqueue": timing(70 + b),
                            "graph": timing(40 + b), "streams": streams}
                           for b in targets.BATCHES],
@@ -125,10 +125,37 @@ def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
     assert outcome("R4b: mean latency", parts) == ("9.99 x", "**MISSED**")
 
 
+def test_what_other_runs_measured_stands_beside_it() -> None:
+    other = {"kernels": {"served/R4b/phases": {"queue": {"p50": 7.5}}}}
+    parts = made_up()
+    text = document.write(parts, [other, {"kernels": parts["kernels"]}])
+    (line,) = (line for line in text.splitlines() if line.startswith("| R4b served, light load"))
+    assert line.endswith("| 10.01 us | **MISSED** | 7.50 us |")
+
+
+def test_a_service_that_did_not_keep_up_is_named() -> None:
+    parts = made_up()
+    for who, rate in (("python", 300.0), ("verdict", 630.0)):
+        parts["story"][f"story/R4b/{who} light"]["per_s"] = rate
+    assert "answered 300 of 630 requests/s" in document.write(parts)
+    assert outcome("R4b: mean latency of the Python service at 70 % of its maximum (it did not",
+                   parts)
+
+
+def test_a_precision_that_tensorrt_left_out_is_named() -> None:
+    same = {"score/R4b-like/tf32": {"auc": 0.9, "largest_difference": 1e-4},
+            "score/R4b-like/int8": {"auc": 0.9, "largest_difference": 1e-4},
+            "score/R4b-like/fp16": {"auc": 0.9, "largest_difference": 2e-4}}
+    assert targets.is_tf32(same, "R4b-like", "int8")
+    assert not targets.is_tf32(same, "R4b-like", "fp16")
+    assert not targets.is_tf32(same, "R4b-like", "tf32")
+    assert not targets.is_tf32({}, "R4b-like", "int8")
+
+
 def test_what_is_reached_is_met() -> None:
     parts = made_up()
     assert outcome("R4b served, batch 1: compute", parts) == ("4.90 us", "met")
-    assert outcome("R4b: requests/s", parts) == ("120.00 x", "met")
+    assert outcome("R4b: requests/s", parts) == ("120 x", "met")
     assert outcome("memory of eight", parts) == ("8.16 x", "met")
 
 
@@ -290,7 +317,7 @@ def test_without_time_nothing_is_tried(tmp_path: pathlib.Path) -> None:
 def test_a_rate_that_no_service_reaches_is_none_and_its_ratio_a_bound() -> None:
     parts = made_up()
     parts["story"]["story/R4b/python limit"] = {"per_s": None, "none_at": 14.0, "tried": []}
-    assert outcome("R4b: requests/s", parts) == ("over 4,285.71 x", "met")
+    assert outcome("R4b: requests/s", parts) == ("over 4,285 x", "met")
     assert "| none: over it from 14.0 on |" in document.write(parts)
     parts["story"]["story/R4b/verdict limit"] = {"per_s": None, "none_at": 900.0, "tried": []}
     assert outcome("R4b: requests/s", parts) == ("over 0.00 x", "**MISSED**")
