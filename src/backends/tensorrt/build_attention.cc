@@ -121,7 +121,9 @@ Result<ITensor*> AttentionOf(NetworkContext& context, const Node& node) {
   const AttentionProblem problem = ProblemOf(context.graph(), node);
   const bool shares_keys = problem.q.heads != problem.k.heads;
   VERDICT_ASSIGN_OR_RETURN(ITensor * q, HeadsFirst(context, kQ, problem.q));
-  const bool turned = context.options().turned_keys && problem.k.heads_inside;
+  // One transposition puts keys in order for the product, which then reads them where they are: of
+  // two, one by the product, 8.5 makes a copy.
+  const bool turned = problem.k.heads_inside;
   VERDICT_ASSIGN_OR_RETURN(ITensor * k, HeadsFirst(context, kK, problem.k, turned));
   VERDICT_ASSIGN_OR_RETURN(ITensor * v, HeadsFirst(context, kV, problem.v));
   // The queries of heads that share a key head are as many more queries of that head.

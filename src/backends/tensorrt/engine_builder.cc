@@ -182,7 +182,6 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   NetworkOptions network_options;
   network_options.name_weights = options.refittable;
   network_options.parser_forms = core.trials.parser_forms != 0;
-  network_options.turned_keys = core.trials.turned_keys != 0;
   VERDICT_RETURN_IF_ERROR(BuildNetwork(graph, network_options, *network, storage));
 
   PlanHeader header = core.HeaderHere();

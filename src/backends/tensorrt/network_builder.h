@@ -18,8 +18,6 @@ struct NetworkOptions {
   bool name_weights = false;
   /// As Trials::parser_forms.
   bool parser_forms = false;
-  /// As Trials::turned_keys.
-  bool turned_keys = false;
 };
 
 /// Memory that must live until the network has been built: converted weights.

@@ -18,7 +18,6 @@ constexpr Trial kTrials[] = {
     {"shared_scratch_bytes", &Trials::shared_scratch_bytes},
     {"stack_bytes", &Trials::stack_bytes},
     {"parser_forms", &Trials::parser_forms},
-    {"turned_keys", &Trials::turned_keys},
 };
 
 }  // namespace

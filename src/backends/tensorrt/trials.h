@@ -23,12 +23,8 @@ struct Trials {
   /// 1,024 bytes take 198 MiB more than these. Kernels that are known to need more get it. 0: the
   /// driver's own.
   uint64_t stack_bytes = 256;
-  /// 1: layers in the form in which TensorRT's ONNX parser has them, where there are several; but
-  /// for attention's keys.
+  /// 1: layers in the form in which TensorRT's ONNX parser has them, where there are several.
   uint64_t parser_forms = 0;
-  /// 1: attention's keys are put in order by the transposition that divides them into heads, as the
-  /// parser has it. Else by the product, for which 8.5 has a kernel of its own.
-  uint64_t turned_keys = 0;
 };
 
 /// Errors: kInvalidArgument: not a list of name=number, or no such name.
