@@ -67,6 +67,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--spin-us", type=lambda text: [t for t in text.split(",") if t],
                         default=["0", "200", "4294967295"],
                         help="values of device.spin_us for R4b, beside the default one")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a setting of the server that R9 is asked from, to try it: "
+                             "device.spinners=4")
     parser.add_argument("--duration", type=float, default=0.4, help="seconds a cell of kernels")
     parser.add_argument("--seconds", type=float, default=2, help="seconds a load of story")
     parser.add_argument("--story-precision", default="fp16", choices=("tf32", "fp16"))

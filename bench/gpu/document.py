@@ -171,6 +171,7 @@ def _served(kernels: Cells) -> list[str]:
         lines += ["R9 served, requests of so many rows each, not batched further, "
                   f"{setup['in_flight']} in flight; rows/s on "
                   f"{' or '.join(map(str, setup['streams']))} streams, whichever gives more, "
+                  f"{_with(setup.get('settings'))}"
                   "against the most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "HTTP, inputs in shared memory",
@@ -213,6 +214,10 @@ def _limit(story: Cells, cell: str) -> str:
     if rate is None and none_at is not None:
         return f"none: over it from {number(none_at)} on"
     return NONE if rate is None else number(rate)
+
+
+def _with(settings: object) -> str:
+    return f"with {', '.join(settings)}, " if isinstance(settings, list) and settings else ""
 
 
 def _not_kept_up(story: Cells) -> list[str]:

@@ -192,7 +192,7 @@ def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: R
 def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
                    repository: pathlib.Path, file: pathlib.Path, streams: int) -> dict[str, int]:
     with programs.serve(verdict, repository, args.out / f"served-R9-{streams}.log",
-                        ["shared_memory.allow=true"]) as server:
+                        ["shared_memory.allow=true", *args.set]) as server:
         for protocol in targets.NETWORK:
             for batch in reference.BATCHES:
                 record.attempt(f"served/R9/{protocol}/{batch}/{streams}",
@@ -221,7 +221,8 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
                          _serve_phases(args, verdict, record, folder, row, c, s), 10)
     if "R9" in engines:
-        record.put("served/setup", {"in_flight": CONCURRENCY, "streams": STREAMS})
+        record.put("served/setup", {"in_flight": CONCURRENCY, "streams": STREAMS,
+                                    "settings": args.set})
         for streams in STREAMS:
             # The requests bring their batch with them: no others are added to it.
             folder = repository(f"R9-{streams}", "R9",

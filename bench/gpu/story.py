@@ -180,8 +180,8 @@ class Story:
                     server, name, self.args.seconds, "--concurrency", CONCURRENCY), 8)
                 if theirs:
                     attempt(f"story/{name}/verdict light", lambda: self._load(
-                        server, name, 1.5 * self.args.seconds, "--rate", f"{targets.LIGHT * theirs:.2f}",
-                        "--connections", CONCURRENCY), 8)
+                        server, name, 1.5 * self.args.seconds, "--rate",
+                        f"{targets.LIGHT * theirs:.2f}", "--connections", CONCURRENCY), 8)
                 if closed:
                     attempt(f"story/{name}/verdict limit", lambda: self._within_limit(
                         server, name, closed["per_s"]), 15)

@@ -175,7 +175,7 @@ def _models(models: Cells) -> list[Target]:
 
 
 def is_tf32(precision: Cells, name: str, key: str) -> bool:
-    """Whether TensorRT, which may mix, took no layer of a narrower type: the scores are the same."""
+    """Whether TensorRT, which may mix, took no layer of a narrower type: all scores are the same."""
     figures = [[get(precision, f"score/{name}/{k}", figure) for figure in
                 ("auc", "largest_difference")] for k in (key, "tf32")]
     return key not in ("fp32", "tf32") and figures[0] == figures[1] and None not in figures[0]
