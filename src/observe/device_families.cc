@@ -65,6 +65,9 @@ void AddDeviceFamilies(const DeviceSample& device, std::vector<MetricFamily>* fa
                  "Inference requests that succeeded, by who answered", MetricType::Counter);
   MetricFamily fallbacks = MakeFamily("verdict_device_fallbacks_total",
                                       "Of those that the CPU answered, why", MetricType::Counter);
+  MetricFamily late =
+      MakeFamily("verdict_device_late_runs_total",
+                 "Runs on the device that took many times what they should", MetricType::Counter);
   for (const DeviceSample::Model& model : device.models) {
     const MetricLabels labels = {{"model", model.model}, {"version", model.version}};
     AddMetric(&memory, labels, static_cast<double>(model.memory_bytes));
@@ -88,11 +91,13 @@ void AddDeviceFamilies(const DeviceSample& device, std::vector<MetricFamily>* fa
       on_cpu += requests(use);
     }
     add_served("cpu", on_cpu);
+    AddMetric(&late, labels, static_cast<double>(model.late_runs));
   }
   families->push_back(std::move(memory));
   families->push_back(std::move(standings));
   families->push_back(std::move(served));
   families->push_back(std::move(fallbacks));
+  families->push_back(std::move(late));
 }
 
 }  // namespace verdict

@@ -26,7 +26,8 @@ struct DeviceSample {
     std::string version;
     std::string_view state;  // one of kDeviceModelStates
     uint64_t memory_bytes = 0;
-    DeviceUses requests{};  // that succeeded
+    DeviceUses requests{};   // that succeeded
+    uint64_t late_runs = 0;  // took so long that no thread waited for them any longer
   };
   /// Those whose engines have a plan for a device, or that are asked to be there.
   std::vector<Model> models;

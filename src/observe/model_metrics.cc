@@ -30,6 +30,7 @@ ModelMetrics::ModelMetrics(std::string model, std::string version, int workers)
 void QueueTotals::AddCountsOf(const QueueTotals& other) {
   sequences_evicted += other.sequences_evicted;
   sequences_expired += other.sequences_expired;
+  late_runs += other.late_runs;
   for (size_t i = 0; i < rejected.size(); ++i) rejected[i] += other.rejected[i];
   for (size_t i = 0; i < sizes.size(); ++i) sizes[i].Add(other.sizes[i]);
 }

@@ -69,6 +69,7 @@ struct QueueTotals {
   uint64_t sequences_held = 0;  // at this moment
   uint64_t sequences_evicted = 0;
   uint64_t sequences_expired = 0;
+  uint64_t late_runs = 0;  // on a device, of those that no thread waited for any longer
   QueueRejections rejected{};
   BatchSizes::Totals sizes{};  // of its runs; not the tensors' times
 

@@ -398,6 +398,9 @@ def test_a_device_that_hangs_holds_up_nobody_else(
                 threads[-1].start()
             wait_for(lambda: device(server)["faults"] == 1, "the device is given up")
             wait_for(lambda: slowest["hanging"] > timeout_s - 0.1, "what hung is answered")
+            late = [server.metric(f'verdict_device_late_runs_total{{model="{m}",version="1"}}')
+                    for m in ("fraud", "other")]
+            assert sum(late) >= 1, late
         finally:
             stop.set()
             for thread in threads:

@@ -129,6 +129,7 @@ void Scheduler::Core::AddLate(std::list<Batch>* one) {
   Batch& batch = one->front();
   batch.can_go_on = false;
   ++batch.queue->late_;
+  batch.queue->late_runs_.Add(1);
   late.splice(late.end(), *one);
   WatchFor(Clock::now() + kLookAtLate);
 }

@@ -114,6 +114,8 @@ class ModelQueue {
   /// Runs by their number of rows; the times of tensors are not known here.
   BatchSizes::Totals batch_sizes() const;
   Sequences sequences() const;
+  /// On the device, of those that no thread waited for any longer (Patience).
+  uint64_t late_runs() const { return late_runs_.value(); }
 
  private:
   friend class Scheduler;
@@ -222,7 +224,7 @@ class ModelQueue {
 
   // Written under the scheduler's mutex, read by any thread.
   LocalCounter pending_, active_, full_, cannot_meet_, expired_, timeout_, cancelled_;
-  LocalCounter sequences_held_, sequences_evicted_, sequences_expired_;
+  LocalCounter sequences_held_, sequences_evicted_, sequences_expired_, late_runs_;
   BatchSizes sizes_;
 };
 

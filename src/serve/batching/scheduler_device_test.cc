@@ -93,6 +93,7 @@ TEST_F(SchedulerDeviceTest, ASlowRunKeepsNoThreadAndIsAnsweredByTheDevice) {
   ASSERT_TRUE(Submit(queue_, job).ok());
   ExpectOthersAreAnswered();
   EXPECT_FALSE(queue_->quiet()) << "it still runs";
+  EXPECT_EQ(queue_->late_runs(), 1U);
   ExpectAnswer(*job, DeviceOutcome::kAnswered);
   EXPECT_GE(job->finished_at() - begin, kLong);
   EXPECT_EQ(failures_, 0);

@@ -46,7 +46,9 @@ std::optional<DeviceSample> SampleDevice(const ServingDevice& device, const Mode
       model.version = loaded.version_text();
       model.state = AttachmentName(standing.state);
       model.memory_bytes = standing.device_bytes;
-      model.requests = loaded.metrics().Sum().device_uses;
+      const ModelTotals totals = loaded.metrics().Sum();
+      model.requests = totals.device_uses;
+      model.late_runs = totals.queue.late_runs;
       sample.models.push_back(std::move(model));
     }
   }

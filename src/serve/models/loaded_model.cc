@@ -84,6 +84,7 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::FromEngine(
     totals.sequences_held = sequences.held;
     totals.sequences_evicted = sequences.evicted;
     totals.sequences_expired = sequences.expired;
+    totals.late_runs = queue->late_runs();
     const ModelQueue::Rejected rejected = queue->rejected();
     totals.rejected = {rejected.full, rejected.cannot_meet, rejected.expired, rejected.timeout,
                        rejected.cancelled};
