@@ -62,11 +62,10 @@ def _kernel_rows(kernels: Cells, model: str) -> list[list[str]]:
     for precision in ("tf32", "fp16"):
         for key, label in (("enqueue", "TensorRT bare, enqueued"),
                            ("graph", "TensorRT bare, CUDA graph")):
-            cases = [bare_case(kernels, model, precision, b) for b in BATCHES]
-            if precision != "tf32" and targets.differences(kernels, model, precision) == (
-                    targets.differences(kernels, model, "tf32")):
+            if targets.bare_is_tf32(kernels, model, precision):
                 label += targets.NO_LAYER
-            found.append((label, precision, [case.get(key) for case in cases]))
+            found.append((label, precision, [bare_case(kernels, model, precision, b).get(key)
+                                             for b in BATCHES]))
         found.append(("Verdict, on the CPU" if model in TREES else "Verdict on TensorRT", precision,
                       [kernels.get(f"verdict/{model}/{precision}/{b}") for b in BATCHES]))
         taken = _taken(kernels, f"build verdict/{model}/{precision}", precision)
@@ -145,6 +144,10 @@ def _phases(kernels: Cells) -> list[tuple[str | None, dict]]:
     return sorted(found, key=lambda item: -1 if item[0] is None else int(item[0]))
 
 
+def _with(settings: list[str]) -> str:
+    return f"with {', '.join(settings)}, " if settings else ""
+
+
 def _served(kernels: Cells) -> list[str]:
     lines = ["## Served", ""]
     phases = kernels.get("served/R4b/phases")
@@ -171,7 +174,7 @@ def _served(kernels: Cells) -> list[str]:
         lines += ["R9 served, requests of so many rows each, not batched further, "
                   f"{setup['in_flight']} in flight; rows/s on "
                   f"{' or '.join(map(str, setup['streams']))} streams, whichever gives more, "
-                  f"{_with(setup.get('settings'))}"
+                  f"{_with(setup.get('settings', []))}"
                   "against the most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "HTTP, inputs in shared memory",
@@ -198,7 +201,7 @@ def _precision(precision: Cells) -> list[str]:
             if get(precision, f"score/{name}/{key}", "auc") is None:
                 continue
             label += _taken(precision, f"build/{name}/{key}", key)
-            if targets.is_tf32(precision, name, key):
+            if targets.scores_are_tf32(precision, name, key):
                 label += targets.NO_LAYER
             rows.append([name, of_case["what"], label, f"{score['auc_exact']:.5f}",
                          f"{score['auc']:.5f}", f"{score['drop']:z.5f}", str(score["flipped"]),
@@ -214,10 +217,6 @@ def _limit(story: Cells, cell: str) -> str:
     if rate is None and none_at is not None:
         return f"none: over it from {number(none_at)} on"
     return NONE if rate is None else number(rate)
-
-
-def _with(settings: object) -> str:
-    return f"with {', '.join(settings)}, " if isinstance(settings, list) and settings else ""
 
 
 def _not_kept_up(story: Cells) -> list[str]:
@@ -244,7 +243,7 @@ def _story(story: Cells) -> list[str]:
              "of one row. `verdict load` asks both: closed loops for the maximum (16 in flight for "
              "Python, 256 for Verdict), Poisson arrivals over up to 256 connections for the rest, "
              "at rates that double until p99 is over 20 ms twice, and two between; latency counts "
-             f"from the time at which a request was meant to be sent. A load takes "
+             "from the time at which a request was meant to be sent. A load takes "
              f"{story.get('seconds')} s or more; at low rates up to 6 s, which at 20 requests/s are "
              "few for a p99. Up to 1 % of Verdict's answers may be the CPU plan's, while a model "
              "comes to the card. Requests, server and client share the machine's cores.", ""]
@@ -311,9 +310,10 @@ def _models(models: Cells) -> list[str]:
 
 def _targets(parts: dict[str, Cells], runs: Sequence[dict[str, Cells]]) -> list[str]:
     found = targets.compare(parts)
-    header, rows = ["target", "asked", "measured", "outcome"], [
-        [t.what, t.asked(), t.figure(), t.outcome()] for t in found]
-    others = [[o.figure() for run in runs for o in targets.compare(run)
+    header = ["target", "asked", "measured", "outcome"]
+    rows = [[t.what, t.asked(), t.figure(), t.outcome()] for t in found]
+    of_runs = [t for run in runs for t in targets.compare(run)]
+    others = [[o.figure() for o in of_runs
                if o.what == t.what and o.measured not in (None, t.measured)] for t in found]
     if any(others):
         header.append("in other runs")

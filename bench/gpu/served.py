@@ -96,9 +96,8 @@ def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib
     flags = ["--batch", batch, "--concurrency", CONCURRENCY, "--threads", 4]
     if protocol == "grpc":
         flags += ["--connections", CONCURRENCY]
-    found = programs.load(args.verdict, server, "R9", file, args.out, 2 * args.duration, *flags,
-                          protocol=protocol, timeout_s=left_s)
-    return found
+    return programs.load(args.verdict, server, "R9", file, args.out, 2 * args.duration, *flags,
+                         protocol=protocol, timeout_s=left_s)
 
 
 class _Region:
@@ -171,7 +170,9 @@ def _phases_cell(spin_us: str) -> str:
 def cells(model: str, spins: Sequence[str]) -> list[str]:
     if model == "R4b":
         return [_phases_cell(spin_us) for spin_us in ("", *spins)]
-    return [name for streams in STREAMS for name in _batch_cells(streams) if model == "R9"]
+    if model == "R9":
+        return [name for streams in STREAMS for name in _batch_cells(streams)]
+    return []
 
 
 def _batch_cells(streams: int) -> list[str]:

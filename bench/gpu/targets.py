@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 STORY = ("R4b", "R6", "R9")
 GATE = 0.001  # of ROC-AUC
@@ -67,11 +68,6 @@ def bare_case(kernels: Cells, model: str, precision: str, batch: int) -> Cells:
     cases = kernels.get(f"bare/{model}/{precision}")
     found = [c for c in cases if c["case"] == str(batch)] if isinstance(cases, list) else []
     return found[0] if found else {}
-
-
-def differences(kernels: Cells, model: str, precision: str) -> list[object]:
-    """Of a bare engine's outputs from ONNX Runtime's, each batch."""
-    return [bare_case(kernels, model, precision, batch).get("difference") for batch in BATCHES]
 
 
 def bare_runs_per_s(kernels: Cells, model: str, batch: int) -> float | None:
@@ -174,16 +170,26 @@ def _models(models: Cells) -> list[Target]:
                    len(attached) if attached else None, at_least=True)]
 
 
-def is_tf32(precision: Cells, name: str, key: str) -> bool:
-    """Whether TensorRT, which may mix, took no layer of a narrower type: all scores are the same."""
-    figures = [[get(precision, f"score/{name}/{k}", figure) for figure in
-                ("auc", "largest_difference")] for k in (key, "tf32")]
-    return key not in ("fp32", "tf32") and figures[0] == figures[1] and None not in figures[0]
+def is_tf32(key: str, figures: Callable[[str], list[float | None]]) -> bool:
+    """Whether TensorRT, which may mix, took no layer of a narrower type: then it computes the same.
+    figures: of what an engine of a precision computes."""
+    found = figures(key)
+    return key not in ("fp32", "tf32") and None not in found and found == figures("tf32")
+
+
+def bare_is_tf32(kernels: Cells, model: str, key: str) -> bool:
+    return is_tf32(key, lambda k: [get(bare_case(kernels, model, k, batch), "difference")
+                                   for batch in BATCHES])
+
+
+def scores_are_tf32(precision: Cells, name: str, key: str) -> bool:
+    return is_tf32(key, lambda k: [get(precision, f"score/{name}/{k}", figure)
+                                   for figure in ("auc", "largest_difference")])
 
 
 def _precision(precision: Cells) -> list[Target]:
     names = precision.get("cases")
-    return [Target(f"{name}, {label}{NO_LAYER if is_tf32(precision, name, key) else ''}: "
+    return [Target(f"{name}, {label}{NO_LAYER if scores_are_tf32(precision, name, key) else ''}: "
                    "ROC-AUC changes by", GATE, "of ROC-AUC",
                    None if drop is None else abs(drop))
             for name in (names if isinstance(names, dict) else {})

@@ -147,10 +147,10 @@ def test_a_precision_that_tensorrt_left_out_is_named() -> None:
     same = {"score/R4b-like/tf32": {"auc": 0.9, "largest_difference": 1e-4},
             "score/R4b-like/int8": {"auc": 0.9, "largest_difference": 1e-4},
             "score/R4b-like/fp16": {"auc": 0.9, "largest_difference": 2e-4}}
-    assert targets.is_tf32(same, "R4b-like", "int8")
-    assert not targets.is_tf32(same, "R4b-like", "fp16")
-    assert not targets.is_tf32(same, "R4b-like", "tf32")
-    assert not targets.is_tf32({}, "R4b-like", "int8")
+    assert targets.scores_are_tf32(same, "R4b-like", "int8")
+    assert not targets.scores_are_tf32(same, "R4b-like", "fp16")
+    assert not targets.scores_are_tf32(same, "R4b-like", "tf32")
+    assert not targets.scores_are_tf32({}, "R4b-like", "int8")
 
 
 def test_what_is_reached_is_met() -> None:
