@@ -16,8 +16,9 @@ using SteadyClock = std::chrono::steady_clock;
 
 /// Large inputs that are not pinned are copied in pieces of this.
 constexpr size_t kPieceBytes = size_t{256} << 10U;
-/// Between two questions to the driver whether the stream still works, while spinning.
-constexpr auto kQueryInterval = std::chrono::microseconds(50);
+/// Between two questions to the driver whether the stream still works, which tell of errors.
+constexpr auto kQueryInterval = std::chrono::microseconds(500);
+constexpr int kLooksPerClock = 32;
 constexpr long kSleepNanoseconds = 20'000;
 
 void Relax() {
@@ -443,6 +444,7 @@ Status Runner::EnqueueError(const char* what) {
 
 Status Runner::MarkEnd() {
   started_ = SteadyClock::now();
+  next_query_ = writes_done_ ? started_ + kQueryInterval : started_;
   ended_.reset();
   if (!writes_done_) return OkStatus();
   ++run_;
@@ -460,29 +462,28 @@ Status Runner::WaitForEnd() {
   return *ended_;
 }
 
+bool Runner::HasWrittenDone() {
+  if (!writes_done_) return false;
+  uint32_t* word = reinterpret_cast<uint32_t*>(done_.data());
+  return std::atomic_ref(*word).load(std::memory_order_acquire) == run_;
+}
+
 std::optional<Status> Runner::Look(SteadyClock::time_point until) {
+  // A word that the card writes behind the outputs costs less to look at than a question to the
+  // driver, which locks.
+  if (HasWrittenDone()) return OkStatus();
   if (Status status = cuda_.MakeCurrent(); !status.ok()) return status;  // to another thread, maybe
   const CudaDriver& driver = cuda_.driver();
   const DeviceOptions& options = program_->core().options;
   const auto spin_until = started_ + std::chrono::microseconds(options.spin_us);
   const auto give_up = started_ + std::chrono::milliseconds(options.run_timeout_ms);
-  // A word that the card writes behind the outputs costs less to look at than a question to the
-  // driver, which locks.
-  uint32_t* word = reinterpret_cast<uint32_t*>(done_.data());
-  auto next_query = writes_done_ ? started_ + kQueryInterval : started_;
   while (true) {
-    if (writes_done_) {
-      for (int i = 0; i < 32; ++i) {
-        if (std::atomic_ref(*word).load(std::memory_order_acquire) == run_) return OkStatus();
-        Relax();
-      }
-    }
     const auto now = SteadyClock::now();
-    if (now >= next_query) {
+    if (now >= next_query_) {
       const CUresult result = driver.cuStreamQuery(stream_);
       if (result == CUDA_SUCCESS) return OkStatus();
       if (result != CUDA_ERROR_NOT_READY) return cuda_.Check(result, "running");
-      if (writes_done_) next_query = now + kQueryInterval;
+      if (writes_done_) next_query_ = now + kQueryInterval;
     }
     if (now >= give_up) {
       Status status =
@@ -495,6 +496,10 @@ std::optional<Status> Runner::Look(SteadyClock::time_point until) {
     if (now >= spin_until) {
       const timespec pause{0, kSleepNanoseconds};
       nanosleep(&pause, nullptr);
+    }
+    for (int i = 0; i < kLooksPerClock; ++i) {
+      if (HasWrittenDone()) return OkStatus();
+      Relax();
     }
   }
 }

@@ -64,6 +64,7 @@ class Runner final : public DeviceRunner {
   /// Behind what has been enqueued: the run's end is what comes next.
   Status MarkEnd();
   Status WaitForEnd();
+  bool HasWrittenDone();
   /// What became of the run; nothing if it goes on `until` then.
   std::optional<Status> Look(std::chrono::steady_clock::time_point until);
   /// Without a graph; sets layout_.
@@ -84,9 +85,10 @@ class Runner final : public DeviceRunner {
   PinnedBuffer done_;  // 32 bits: the number of the last run that has ended
   bool writes_done_ = false;
   uint32_t run_ = 0;
-  std::chrono::steady_clock::time_point started_;  // when the last run was enqueued
-  std::optional<Status> ended_;                    // what became of it
-  const RunLayout* running_ = nullptr;             // its layout, and its rows where it is padded
+  std::chrono::steady_clock::time_point started_;     // when the last run was enqueued
+  std::chrono::steady_clock::time_point next_query_;  // of the driver, about it
+  std::optional<Status> ended_;                       // what became of it
+  const RunLayout* running_ = nullptr;                // its layout, and its rows where it is padded
   int64_t running_rows_ = -1;
   std::unique_ptr<LayerProfiler> profiler_;      // outlives the contexts that know it
   std::vector<Context> contexts_;                // per profile

@@ -16,7 +16,7 @@ struct Trials {
   uint64_t zero_copy_bytes = 4096;
   /// An input of at least this goes to the card by copies of its own: in pieces, or straight from
   /// memory of the caller's that is pinned.
-  uint64_t large_input_bytes = uint64_t{64} << 10U;
+  uint64_t large_input_bytes = uint64_t{1} << 20U;
   /// Scratch of at least this is shared, and its users take turns.
   uint64_t shared_scratch_bytes = uint64_t{4} << 20U;
   /// Stack of each of the card's threads, which the driver keeps memory for: on an H100 its own

@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <new>
+#include <semaphore>
 
 #include "backends/device/device_plugin.h"
 #include "engine/engine_file.h"
@@ -43,6 +44,16 @@ Status CheckSample(const Graph& graph, std::span<const Constant> sample) {
   return OkStatus();
 }
 
+/// A lock that one thread may take and another let go of.
+class Turn {
+ public:
+  void lock() { free_.acquire(); }
+  void unlock() { free_.release(); }
+
+ private:
+  std::binary_semaphore free_{1};
+};
+
 /// Libraries' exceptions end here.
 template <typename Function>
 Status Guarded(const Function& function) {
@@ -57,8 +68,20 @@ Status Guarded(const Function& function) {
 
 }  // namespace
 
-struct WorkerService::Runner {
-  std::mutex mutex;                  // held during a run, and while it is closed
+struct WorkerService::Runner final : RunWatch::Run {
+  explicit Runner(const Device& device) : device(device) {}
+
+  /// Returns: false if no run is going on now.
+  bool StartRun();
+  bool HasEnded() override;
+  void End() override;
+  void Answer(const Status& status) {
+    mailbox->FinishRun(status, !status.ok() && device.lost());
+    turn.unlock();
+  }
+
+  const Device& device;
+  Turn turn;                         // held from a run's start to its end, and to close it
   std::unique_ptr<Mailbox> mailbox;  // outlives the runner, which reads it where it is
   std::shared_ptr<DeviceProgram> program;
   std::unique_ptr<DeviceRunner> runner;
@@ -167,6 +190,7 @@ Status WorkerService::OpenDevice(const proto::OpenCall& call, std::span<const De
   shared_pages_ = std::move(pages);
   shared_ = reinterpret_cast<SharedState*>(shared_pages_.data());
   watch_ = {call.spin_us(), call.spinners()};
+  spin_ = std::chrono::microseconds(call.device_spin_us());
   device_ = std::move(device);
   return OkStatus();
 }
@@ -240,7 +264,8 @@ Status WorkerService::NewRunner(const proto::NewRunnerCall& call,
   VERDICT_ASSIGN_OR_RETURN(auto inputs, ReadPlaces(call.inputs()));
   VERDICT_ASSIGN_OR_RETURN(auto outputs, ReadPlaces(call.outputs()));
   VERDICT_ASSIGN_OR_RETURN(DeviceRunnerOptions options, ReadRunnerOptions(call));
-  auto added = std::make_shared<Runner>();
+  VERDICT_ASSIGN_OR_RETURN(Device* const device, this->device());
+  auto added = std::make_shared<Runner>(*device);
   VERDICT_ASSIGN_OR_RETURN(added->program, FindProgram(call.program()));
   VERDICT_ASSIGN_OR_RETURN(Mailbox mailbox,
                            Mailbox::Map(payloads[0], std::move(inputs), std::move(outputs)));
@@ -268,7 +293,7 @@ Status WorkerService::Profile(const proto::ProfileCall& call, std::span<const De
   if (runner == nullptr) return DataLoss("the device worker has no such runner");
   std::vector<TensorView> views;
   for (const Constant& tensor : tensors) views.push_back(tensor.view());
-  const std::scoped_lock lock(runner->mutex);
+  const std::scoped_lock lock(runner->turn);
   if (runner->runner == nullptr) return DataLoss("the device worker's runner is closed");
   VERDICT_ASSIGN_OR_RETURN(const auto times, runner->runner->ProfileLayers(views));
   for (const LayerTime& time : times) {
@@ -298,7 +323,7 @@ Status WorkerService::CloseRunner(uint64_t slot) {
   }
   if (closed == nullptr) return OkStatus();
   // Here, since a thread that has just served its last run may hold it a moment longer.
-  const std::scoped_lock lock(closed->mutex);
+  const std::scoped_lock lock(closed->turn);
   closed->runner.reset();
   closed->program.reset();
   return OkStatus();
@@ -328,30 +353,48 @@ void WorkerService::SendLog(uint64_t id, const std::string& line) {
 
 void WorkerService::ServeRuns() {
   while (const auto slot = shared_->board.Take(watch_)) {
-    const std::shared_ptr<Runner> runner = FindRunner(*slot);
-    if (runner != nullptr) ServeRun(*runner);
+    std::shared_ptr<Runner> runner = FindRunner(*slot);
+    if (runner != nullptr && runner->StartRun()) started_.Watch(std::move(runner), spin_);
   }
 }
 
-void WorkerService::ServeRun(Runner& runner) {
-  const std::scoped_lock lock(runner.mutex);
-  if (runner.runner == nullptr) return;
-  Mailbox& mailbox = *runner.mailbox;
+bool WorkerService::Runner::StartRun() {
+  turn.lock();
+  if (runner == nullptr) {
+    turn.unlock();
+    return false;
+  }
   const Status status = Guarded([&]() -> Status {
-    for (size_t i = 0; i < runner.inputs.size(); ++i) {
-      VERDICT_ASSIGN_OR_RETURN(runner.inputs[i], mailbox.Input(i));
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      VERDICT_ASSIGN_OR_RETURN(inputs[i], mailbox->Input(i));
     }
-    VERDICT_ASSIGN_OR_RETURN(const auto outputs, runner.runner->Run(runner.inputs));
-    if (outputs.size() != mailbox.outputs().size()) {
-      return Internal("the device has made " + std::to_string(outputs.size()) +
-                      " outputs for a program of " + std::to_string(mailbox.outputs().size()));
-    }
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      VERDICT_RETURN_IF_ERROR(mailbox.PutOutput(i, outputs[i]));
-    }
+    return runner->Start(inputs);
+  });
+  if (!status.ok()) Answer(status);
+  return status.ok();
+}
+
+bool WorkerService::Runner::HasEnded() {
+  bool ended = true;
+  const Status looked = Guarded([&] {
+    ended = runner->Wait({});
     return OkStatus();
   });
-  mailbox.FinishRun(status, !status.ok() && device_->lost());
+  return ended || !looked.ok();
+}
+
+void WorkerService::Runner::End() {
+  Answer(Guarded([&]() -> Status {
+    VERDICT_ASSIGN_OR_RETURN(const auto outputs, runner->Finish());
+    if (outputs.size() != mailbox->outputs().size()) {
+      return Internal("the device has made " + std::to_string(outputs.size()) +
+                      " outputs for a program of " + std::to_string(mailbox->outputs().size()));
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      VERDICT_RETURN_IF_ERROR(mailbox->PutOutput(i, outputs[i]));
+    }
+    return OkStatus();
+  }));
 }
 
 }  // namespace verdict

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "runtime/device_worker/channel.h"
 #include "runtime/device_worker/mailbox.h"
 #include "runtime/device_worker/run_board.h"
+#include "runtime/device_worker/run_watch.h"
 #include "runtime/device_worker/wire.h"
 
 namespace verdict {
@@ -21,7 +23,7 @@ namespace verdict {
 ///
 /// A call runs on the thread that hands it in, so that no call waits for another one unless the
 /// device itself lets them take turns. Runs come over the board, to threads of this object: as many
-/// as there have been runners at a time, so that no run waits for another one either.
+/// as there have been runners at a time, so that no run's start waits for another one either.
 class WorkerService {
  public:
   using Open = std::function<Result<std::unique_ptr<Device>>(
@@ -69,13 +71,14 @@ class WorkerService {
   void SendLog(uint64_t id, const std::string& line);
 
   void ServeRuns();
-  void ServeRun(Runner& runner);
 
   const Open open_;
   const Send send_;
   SharedPages shared_pages_;
   SharedState* shared_ = nullptr;  // in shared_pages_
   RunBoard::Watch watch_;
+  std::chrono::microseconds spin_{0};  // for runs' ends
+  RunWatch started_{RunBoard::kSlots};
 
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<Device> device_;
