@@ -173,7 +173,7 @@ def _served(kernels: Cells) -> list[str]:
         setup = kernels["served/setup"]
         lines += ["R9 served, requests of so many rows each, not batched further, "
                   f"{setup['in_flight']} in flight; rows/s on "
-                  f"{' or '.join(map(str, setup['streams']))} streams, whichever gives more, "
+                  f"{_choice(setup['streams'])} streams, whichever gives more, "
                   f"{_with(setup.get('settings', []))}"
                   "against the most that bare CUDA graphs reach on "
                   f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
@@ -319,6 +319,11 @@ def _targets(parts: dict[str, Cells], runs: Sequence[dict[str, Cells]]) -> list[
         header.append("in other runs")
         rows = [[*row, ", ".join(figures)] for row, figures in zip(rows, others)]
     return ["## Targets", "", *table(header, rows, len(header))]
+
+
+def _choice(numbers: Sequence[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _up_to(streams: int) -> str:

@@ -183,7 +183,7 @@ class Kernels:
                 if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
                 streams = max(served.STREAMS) if name in HALF and precision == "tf32" else 1
-                # Enqueued, as a graph, and on 1, 2, 4, 8 streams, each batch.
+                # Enqueued, as a graph, and on 1, 2, 4, … streams, each batch.
                 each_s = 1.1 * self.args.duration * (2 + streams.bit_length())
                 self.record.attempt(
                     f"bare/{name}/{precision}",

@@ -18,8 +18,8 @@ from .record import Record
 
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
-CONCURRENCY = 16
-STREAMS = (4, 8)  # of R9; the bare engine is tried on up to as many
+STREAMS = (6, 8, 16)  # of R9; the bare engine is tried on up to as many
+IN_FLIGHT = 2  # requests a stream
 KINDS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]
 
@@ -92,10 +92,10 @@ def phases(server: programs.Server, model: str, inputs: reference.Arrays) -> dic
 
 
 def _throughput(args: argparse.Namespace, server: programs.Server, file: pathlib.Path, batch: int,
-                protocol: str, left_s: float) -> dict:
-    flags = ["--batch", batch, "--concurrency", CONCURRENCY, "--threads", 4]
+                protocol: str, in_flight: int, left_s: float) -> dict:
+    flags = ["--batch", batch, "--concurrency", in_flight, "--threads", 4]
     if protocol == "grpc":
-        flags += ["--connections", CONCURRENCY]
+        flags += ["--connections", in_flight]
     return programs.load(args.verdict, server, "R9", file, args.out, 2 * args.duration, *flags,
                          protocol=protocol, timeout_s=left_s)
 
@@ -145,7 +145,7 @@ class _Region:
 
 
 def _shared_memory(args: argparse.Namespace, server: programs.Server, file: pathlib.Path,
-                   batch: int, left_s: float) -> dict:
+                   batch: int, in_flight: int, left_s: float) -> dict:
     """As long as _throughput, by what a first short run tells."""
     region = _Region(server, file)
     try:
@@ -153,10 +153,10 @@ def _shared_memory(args: argparse.Namespace, server: programs.Server, file: path
 
         def run(requests: int) -> dict:
             wanted = [bodies[i % len(bodies)] for i in range(requests)]
-            return programs.replay(args.verdict, server, "R9", wanted, args.out, CONCURRENCY, 4,
+            return programs.replay(args.verdict, server, "R9", wanted, args.out, in_flight, 4,
                                    left_s)
-        first = run(50 * CONCURRENCY)
-        found = run(round(2 * args.duration * first["per_s"]) + CONCURRENCY)
+        first = run(50 * in_flight)
+        found = run(round(2 * args.duration * first["per_s"]) + in_flight)
     finally:
         region.remove()
     # When each was due says nothing: no latencies.
@@ -192,16 +192,17 @@ def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: R
 
 def _serve_batches(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
                    repository: pathlib.Path, file: pathlib.Path, streams: int) -> dict[str, int]:
+    in_flight = IN_FLIGHT * streams
     with programs.serve(verdict, repository, args.out / f"served-R9-{streams}.log",
                         ["shared_memory.allow=true", *args.set]) as server:
         for protocol in targets.NETWORK:
             for batch in reference.BATCHES:
                 record.attempt(f"served/R9/{protocol}/{batch}/{streams}",
                                lambda p=protocol, b=batch: _throughput(
-                                   args, server, file, b, p, record.clock.left()), 3)
+                                   args, server, file, b, p, in_flight, record.clock.left()), 3)
         for batch in reference.BATCHES:
             record.attempt(f"served/R9/{targets.SHARED_MEMORY}/{batch}/{streams}", lambda b=batch:
-                           _shared_memory(args, server, file, b, record.clock.left()), 4)
+                           _shared_memory(args, server, file, b, in_flight, record.clock.left()), 4)
         return server.refuse_cpu()
 
 
@@ -222,7 +223,7 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
                          _serve_phases(args, verdict, record, folder, row, c, s), 10)
     if "R9" in engines:
-        record.put("served/setup", {"in_flight": CONCURRENCY, "streams": STREAMS,
+        record.put("served/setup", {"in_flight": f"{IN_FLIGHT} a stream", "streams": STREAMS,
                                     "settings": args.set})
         for streams in STREAMS:
             # The requests bring their batch with them: no others are added to it.
