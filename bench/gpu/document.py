@@ -109,18 +109,22 @@ def _kernels(kernels: Cells) -> list[str]:
 
 
 def _streams(kernels: Cells) -> list[str]:
-    rows = []
-    for model in MODELS:
-        streams = [bare_case(kernels, model, "tf32", b).get("streams") for b in BATCHES]
-        for n in ("1", "2", "4", "8"):
-            if any(s and n in s for s in streams):
-                rows.append([model, n, *(number(s[n] * b) if s and n in s else NONE
-                                         for s, b in zip(streams, BATCHES))])
-    rows = [row for row in rows if row[0] in {r[0] for r in rows if r[1] != "1"}]
-    if not rows:
-        return []
-    return ["Bare CUDA graphs on several streams, each with an engine and a thread of its own; "
-            "rows/s:", "", *table(["model", "streams", *(f"batch {b}" for b in BATCHES)], rows)]
+    lines = []
+    for kind, what in (("streams", "the same inputs again and again"),
+                       ("fed", "inputs written to pinned memory anew before each run, as a server "
+                               "has to")):
+        rows = []
+        for model in MODELS:
+            found = [bare_case(kernels, model, "tf32", b).get(kind) or {} for b in BATCHES]
+            numbers = sorted({n for streams in found for n in streams}, key=int)
+            if len(numbers) > 1:
+                rows += [[model, n, *(number(streams[n] * b) if n in streams else NONE
+                                      for streams, b in zip(found, BATCHES))] for n in numbers]
+        if rows:
+            lines += ["Bare CUDA graphs on several streams, each with an engine and a thread of its "
+                      f"own, {what}; rows/s:", "",
+                      *table(["model", "streams", *(f"batch {b}" for b in BATCHES)], rows)]
+    return lines
 
 
 def _spins(kernels: Cells) -> list[str]:

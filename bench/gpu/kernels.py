@@ -183,8 +183,8 @@ class Kernels:
                 if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
                 streams = max(served.STREAMS) if name in HALF and precision == "tf32" else 1
-                # Enqueued, as a graph, and on 1, 2, 4, … streams, each batch.
-                each_s = 1.1 * self.args.duration * (2 + streams.bit_length())
+                # Enqueued, as a graph, and twice on 1, 2, 4, … streams, each batch.
+                each_s = 1.1 * self.args.duration * (2 + 2 * streams.bit_length())
                 self.record.attempt(
                     f"bare/{name}/{precision}",
                     lambda n=name, p=precision, s=streams: self._time_bare(n, p, s),

@@ -39,7 +39,8 @@ def made_up() -> dict[str, dict]:
                            "graph": timing(40 + b), "streams": streams}
                           for b in targets.BATCHES],
         "bare/R9/tf32": [{"case": str(b), "difference": 1e-4, "graph": timing(140),
-                          "enqueue": timing(200), "streams": streams} for b in targets.BATCHES],
+                          "enqueue": timing(200), "streams": streams,
+                          "fed": {"1": 800.0, "2": 990.0}} for b in targets.BATCHES],
         "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
         "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
                               "queue": {"p50": 10.004, "p99": 20.0}},
@@ -124,6 +125,14 @@ def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
     said = "on 4, 8 or 16 streams, whichever gives more, with device.spinners=4, against"
     assert said in document.write(parts)
     assert outcome("R4b: mean latency", parts) == ("9.99 x", "**MISSED**")
+
+
+def test_bare_streams_stand_with_the_same_and_with_new_inputs() -> None:
+    text = document.write(made_up())
+    same, fed = text.index("own, the same inputs again"), text.index("own, inputs written to pinned")
+    assert "| R9 | 4 | 950 | 7,600 | 30,400 | 122,000 |" in text[same:fed]
+    assert "| R9 | 2 | 990 | 7,920 | 31,700 | 127,000 |" in text[fed:]
+    assert "| R4b |" not in text[fed:text.index("##", fed)], "not measured"
 
 
 def test_what_other_runs_measured_stands_beside_it() -> None:
