@@ -177,10 +177,10 @@ def _served(kernels: Cells) -> list[str]:
         setup = kernels["served/setup"]
         lines += ["R9 served, requests of so many rows each, not batched further, "
                   f"{setup['in_flight']} in flight; rows/s on "
-                  f"{_choice(setup['streams'])} streams, whichever gives more, "
+                  f"{_choice(setup['streams'])}, whichever gives more, "
                   f"{_with(setup.get('settings', []))}"
                   "against the most that bare CUDA graphs reach on "
-                  f"{_up_to(targets.most_streams(kernels, 'R9'))}:", "",
+                  f"{_choice(targets.tried_streams(kernels, 'R9'))}:", "",
                   *table(["batch", "bare", "HTTP binary", "gRPC", "HTTP, inputs in shared memory",
                           "best of bare"], rows, 0)]
     return [*lines, *_streams(kernels)] if len(lines) > 2 else []
@@ -325,13 +325,10 @@ def _targets(parts: dict[str, Cells], runs: Sequence[dict[str, Cells]]) -> list[
     return ["## Targets", "", *table(header, rows, len(header))]
 
 
-def _choice(numbers: Sequence[int]) -> str:
-    *others, last = map(str, numbers)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _up_to(streams: int) -> str:
-    return "one stream (more were not measured)" if streams == 1 else f"one to {streams} streams"
+def _choice(streams: Sequence[int]) -> str:
+    if len(streams) < 2:
+        return f"{streams[0] if streams else 'no'} stream (more were not measured)"
+    return f"{', '.join(map(str, streams[:-1]))} or {streams[-1]} streams"
 
 
 def without_folders(text: str) -> str:

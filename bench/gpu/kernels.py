@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -182,15 +183,15 @@ class Kernels:
             for precision in self._precisions(name):
                 if not self.record.has(f"build bare/{name}/{precision}"):
                     continue
-                streams = max(served.STREAMS) if name in HALF and precision == "tf32" else 1
-                # Enqueued, as a graph, and twice on 1, 2, 4, … streams, each batch.
-                each_s = 1.1 * self.args.duration * (2 + 2 * streams.bit_length())
+                streams = served.BARE_STREAMS if name in HALF and precision == "tf32" else (1,)
+                # Enqueued, as a graph, and on each number of streams, of several twice.
+                each_s = 1.1 * self.args.duration * (2 + len(streams) * (2 if streams[1:] else 1))
                 self.record.attempt(
                     f"bare/{name}/{precision}",
                     lambda n=name, p=precision, s=streams: self._time_bare(n, p, s),
                     4 + len(reference.BATCHES) * each_s)
 
-    def _time_bare(self, name: str, precision: str, streams: int) -> object:
+    def _time_bare(self, name: str, precision: str, streams: Sequence[int]) -> object:
         cases = {batch: (self._arrays(name, batch, "in"), self._want(name, batch))
                  for batch in reference.BATCHES}
         return programs.bare_time(

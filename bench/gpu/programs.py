@@ -137,10 +137,10 @@ def bare_build(program: pathlib.Path, onnx: pathlib.Path, plan: pathlib.Path,
 
 def bare_time(program: pathlib.Path, plan: pathlib.Path,
               cases: dict[int, tuple[Arrays, Arrays]], folder: pathlib.Path, duration_s: float,
-              tolerance: float, streams: int, timeout_s: float) -> list[dict]:
+              tolerance: float, streams: Sequence[int], timeout_s: float) -> list[dict]:
     """cases: batch -> inputs and expected outputs."""
     words: list[object] = ["--plan", plan, "--duration", duration_s, "--tolerance", tolerance,
-                           "--streams", streams]
+                           "--streams", ",".join(map(str, streams))]
     for batch, (inputs, outputs) in cases.items():
         words += ["--case", batch]
         for name, value in inputs.items():

@@ -18,7 +18,8 @@ from .record import Record
 
 REQUESTS = 2_000
 PAUSE_S = 0.0005  # between the end of one and the next: light load
-STREAMS = (6, 8, 16)  # of R9; the bare engine is tried on up to as many
+STREAMS = (6, 8, 16)  # of R9
+BARE_STREAMS = (1, 2, 4, *STREAMS)
 IN_FLIGHT = 2  # requests a stream
 KINDS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(bool): "BOOL"}
 Engines = dict[str, tuple[pathlib.Path, dict[int, pathlib.Path]]]

@@ -3,7 +3,7 @@
 //
 //   trt_bare build --onnx M.onnx --plan M.plan --min x:1x30 --opt x:32x30 --max x:128x30 [--fp16]
 //                  [--no-tf32] [--timing-cache FILE]
-//   trt_bare time --plan M.plan [--duration S] [--tolerance T] [--streams N]
+//   trt_bare time --plan M.plan [--duration S] [--tolerance T] [--streams N,N,…]
 //                 --case LABEL --input x:8x30:FILE --expect score:FILE [--case …]
 //
 // Files hold the raw values of a tensor: float32, int64 or bool as ONNX has them. Outputs are held
@@ -166,7 +166,7 @@ struct Flags {
   std::string onnx, plan, timing_cache, min, opt, max;
   bool fp16 = false, tf32 = true;
   double duration_s = 0.5, tolerance = 1e-4;
-  int streams = 1;
+  std::vector<size_t> streams = {1};
   std::vector<Case> cases;
 };
 
@@ -403,14 +403,14 @@ double Throughput(const Driver& cuda, std::vector<std::unique_ptr<Lane>>& lanes,
   return total / duration_s;
 }
 
-/// The same of 1, 2, 4, … lanes.
+/// The same of each number of lanes.
 void PrintThroughputs(const char* name, const Driver& cuda,
-                      std::vector<std::unique_ptr<Lane>>& lanes, double duration_s,
+                      std::vector<std::unique_ptr<Lane>>& lanes, const Flags& flags,
                       void (Lane::*run)()) {
   std::printf(", \"%s\": {", name);
-  for (size_t n = 1; n <= lanes.size(); n *= 2) {
-    std::printf("%s\"%zu\": %.1f", n == 1 ? "" : ", ", n,
-                Throughput(cuda, lanes, n, duration_s, run));
+  for (const size_t& n : flags.streams) {
+    std::printf("%s\"%zu\": %.1f", &n == &flags.streams[0] ? "" : ", ", n,
+                Throughput(cuda, lanes, n, flags.duration_s, run));
   }
   std::printf("}");
 }
@@ -425,7 +425,7 @@ int Time(const Flags& flags) {
   const Bytes plan = ReadFile(flags.plan);
   // Each has an engine of its own: below 8.6 contexts cannot share a profile.
   std::vector<std::unique_ptr<Lane>> lanes;
-  for (int i = 0; i < flags.streams; ++i) {
+  for (size_t i = 0; i < *std::ranges::max_element(flags.streams); ++i) {
     lanes.push_back(std::make_unique<Lane>(cuda, *runtime, plan));
   }
   std::printf("[");
@@ -440,9 +440,9 @@ int Time(const Flags& flags) {
     if (difference <= flags.tolerance) {
       PrintSamples("enqueue", Sample(flags.duration_s, [&] { first.Enqueue(); }));
       PrintSamples("graph", Sample(flags.duration_s, [&] { first.Launch(); }));
-      PrintThroughputs("streams", cuda, lanes, flags.duration_s, &Lane::Launch);
+      PrintThroughputs("streams", cuda, lanes, flags, &Lane::Launch);
       if (lanes.size() > 1) {
-        PrintThroughputs("fed", cuda, lanes, flags.duration_s, &Lane::FeedAndLaunch);
+        PrintThroughputs("fed", cuda, lanes, flags, &Lane::FeedAndLaunch);
       }
     }
     std::printf("}");
@@ -464,6 +464,19 @@ Expected ParseExpected(const std::string& text) {
   const size_t file = text.rfind(':');
   if (file == std::string::npos) Fail("--expect: '" + text + "' is not NAME:FILE");
   return {text.substr(0, file), ReadFile(text.substr(file + 1))};
+}
+
+/// "1,2,6".
+std::vector<size_t> ParseCounts(const std::string& text) {
+  std::vector<size_t> counts;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    const int count = std::atoi(word.c_str());
+    if (count < 1 || count > 64) Fail("--streams: '" + word + "' is not a number of 1 to 64");
+    counts.push_back(static_cast<size_t>(count));
+  }
+  if (counts.empty()) Fail("--streams wants numbers");
+  return counts;
 }
 
 Flags ParseFlags(int argc, char** argv) {
@@ -496,7 +509,7 @@ Flags ParseFlags(int argc, char** argv) {
     else if (flag == "--tolerance")
       flags.tolerance = std::stod(value);
     else if (flag == "--streams")
-      flags.streams = std::max(1, std::stoi(value));
+      flags.streams = ParseCounts(value);
     else if (flag == "--case")
       flags.cases.push_back({value, {}, {}});
     else if (flag == "--input")

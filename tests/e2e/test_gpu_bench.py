@@ -44,7 +44,7 @@ def made_up() -> dict[str, dict]:
         "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
         "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
                               "queue": {"p50": 10.004, "p99": 20.0}},
-        "served/setup": {"in_flight": 16, "streams": [4, 8, 16], "settings": ["device.spinners=4"]}}
+        "served/setup": {"in_flight": "2 a stream", "streams": [4, 8, 16], "settings": ["device.spinners=4"]}}
     for spin, queue in (("0", 33.0), ("4294967295", 5.0)):
         kernels[f"served/R4b/phases spin_us {spin}"] = {"compute": timing(50),
                                                         "queue": timing(queue)}
@@ -124,6 +124,8 @@ def test_a_near_miss_is_a_miss_and_shown_as_one() -> None:
     assert outcome("R9 served, batch 8", parts) == ("89.99 %", "**MISSED**")
     said = "on 4, 8 or 16 streams, whichever gives more, with device.spinners=4, against"
     assert said in document.write(parts)
+    assert ("not batched further, 2 a stream in flight; rows/s" in document.write(parts)
+            and "graphs reach on 1, 2 or 4 streams:" in document.write(parts))
     assert outcome("R4b: mean latency", parts) == ("9.99 x", "**MISSED**")
 
 

@@ -175,7 +175,8 @@ class Device {
 struct DeviceOptions {
   int index = 0;
   uint32_t run_timeout_ms = 2000;
-  /// Below the largest that a runner spins for; above, it sleeps between looks.
+  /// For how long after a run's start it is waited for without sleeping. In a device worker, which
+  /// waits for all runs together: after the last start or end of any.
   uint32_t spin_us = 500;
   std::function<void(const std::string&)> log;  // the libraries' own warnings; may be empty
 };

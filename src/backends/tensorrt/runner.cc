@@ -469,10 +469,10 @@ bool Runner::HasWrittenDone() {
 }
 
 std::optional<Status> Runner::Look(SteadyClock::time_point until) {
+  if (cuda_.lost()) return cuda_.LostStatus();
   // A word that the card writes behind the outputs costs less to look at than a question to the
   // driver, which locks.
   if (HasWrittenDone()) return OkStatus();
-  if (Status status = cuda_.MakeCurrent(); !status.ok()) return status;  // to another thread, maybe
   const CudaDriver& driver = cuda_.driver();
   const DeviceOptions& options = program_->core().options;
   const auto spin_until = started_ + std::chrono::microseconds(options.spin_us);
@@ -480,6 +480,7 @@ std::optional<Status> Runner::Look(SteadyClock::time_point until) {
   while (true) {
     const auto now = SteadyClock::now();
     if (now >= next_query_) {
+      VERDICT_RETURN_IF_ERROR(cuda_.MakeCurrent());  // to another thread, maybe
       const CUresult result = driver.cuStreamQuery(stream_);
       if (result == CUDA_SUCCESS) return OkStatus();
       if (result != CUDA_ERROR_NOT_READY) return cuda_.Check(result, "running");

@@ -17,7 +17,7 @@ struct WorkerOptions {
   /// waking it costs a run 5 to 25 us. kSpinForever: always, for which the operator gives a core.
   uint32_t spin_us = 2000;
   /// How many threads of the worker watch at a time, for all runners together: the cores that it
-  /// may take while nothing runs. Runs beyond as many at a time wake one up.
+  /// may take while nothing runs. A run that is announced while they start others wakes one up.
   uint32_t spinners = 1;
   /// How much longer than the device's own time-out a run may take before the worker itself is
   /// given up as hanging.

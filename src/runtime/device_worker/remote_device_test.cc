@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "runtime/device_worker/remote_device_test.h"
@@ -92,6 +93,32 @@ TEST(RemoteDevice, ManyThreadsEachWithItsRunner) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, kThreads * kRuns * 2);
   EXPECT_EQ(device->memory().value().free_bytes, device->info().memory_bytes) << "all closed";
+}
+
+TEST(RemoteDevice, RunsOfSeveralRunnersGoOnAtATime) {
+  constexpr auto kLatency = std::chrono::milliseconds(300);
+  ::setenv("VERDICT_FAKE_LATENCY_US", "300000", 1);
+  const auto device = OpenFake().value();
+  ::unsetenv("VERDICT_FAKE_LATENCY_US");
+  const WorkerModel model;
+  const DeviceBlob blob = device->Build(model.graph, model.profiles, {}).value();
+  const auto program = device->Load(blob.bytes, model.graph, model.profiles).value();
+  std::vector<std::unique_ptr<DeviceRunner>> runners;
+  for (int i = 0; i < 5; ++i) runners.push_back(program->NewRunner({}).value());
+  const Constant input = WorkerInput(2, 0.5F);
+  const TensorView view = input.view();
+  const std::vector<float> expected = RunOnce(*runners[0], input);
+
+  const auto begin = std::chrono::steady_clock::now();
+  for (const auto& runner : runners) ASSERT_TRUE(runner->Start(std::span(&view, 1)).ok());
+  EXPECT_FALSE(runners[0]->Wait({})) << "it takes longer";
+  runners.pop_back();  // closed while it runs, as the others do
+  for (const auto& runner : runners) {
+    const auto outputs = runner->Finish().value();
+    const auto values = outputs[0].as<const float>();
+    EXPECT_EQ(std::vector<float>(values.begin(), values.end()), expected);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3 * kLatency) << "one after the other";
 }
 
 TEST(RemoteDevice, SleepingThreadsAreWoken) {

@@ -10,7 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kLooksPerClock = 256;  // a clock or a system call takes as long as many looks
+constexpr uint32_t kLooksPerClock = 256;  // a clock or a system call takes as long as many looks
 
 }  // namespace
 
@@ -64,7 +64,7 @@ std::optional<uint32_t> RunBoard::Take(const Watch& watch) {
       std::optional<uint32_t> taken;
       uint32_t seen = ~posted_.load();
       Clock::time_point since;
-      for (int looks = 0; !taken; ++looks) {
+      for (uint32_t looks = 0; !taken; ++looks) {
         if (const uint32_t now = posted_.load(); now != seen) {
           seen = now;
           since = Clock::now();

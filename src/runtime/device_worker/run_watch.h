@@ -23,22 +23,25 @@ class RunWatch {
     virtual void End() = 0;
   };
 
-  /// most_runs: that are handed in at a time; no memory is taken for them later.
-  explicit RunWatch(size_t most_runs);
+  /// most_runs: that are handed in at a time; no memory is taken for them later. spin: for how long
+  /// after a run was handed in or has ended it looks without sleeping.
+  RunWatch(size_t most_runs, std::chrono::microseconds spin);
 
-  /// Returns at once where another thread watches; else once every run has ended. spin: for how
-  /// long after a run was started or has ended it looks without sleeping. Threads: any.
-  void Watch(std::shared_ptr<Run> run, std::chrono::microseconds spin);
+  /// Returns at once where another thread watches; else once every run has ended. Threads: any.
+  void Watch(std::shared_ptr<Run> run);
 
  private:
   /// Returns: false if there are no runs; then nobody watches any more.
-  bool TakeStarted();
-  bool EndRuns();
+  bool TakeNew();
+  void EndRuns();
 
-  std::vector<std::shared_ptr<Run>> runs_;  // of the thread that watches
-  std::atomic<bool> any_started_ = false;
+  const std::chrono::microseconds spin_;
+  // Of the thread that watches:
+  std::vector<std::shared_ptr<Run>> runs_;
+  bool changed_ = false;  // since it was last asked
+  std::atomic<bool> any_new_ = false;
   std::mutex mutex_;  // guards what follows
-  std::vector<std::shared_ptr<Run>> started_;
+  std::vector<std::shared_ptr<Run>> new_;
   bool watched_ = false;
 };
 

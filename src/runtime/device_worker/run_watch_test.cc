@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <condition_variable>
 #include <thread>
 #include <vector>
@@ -43,15 +44,15 @@ class ToldRun : public RunWatch::Run {
 };
 
 TEST(RunWatch, OneThreadEndsTheRunsOfAll) {
-  RunWatch watch(8);
+  RunWatch watch(8, milliseconds(1));
   auto first = std::make_shared<ToldRun>();
-  std::thread watcher([&] { watch.Watch(first, milliseconds(1)); });
+  std::thread watcher([&] { watch.Watch(first); });
   const std::thread::id watching = watcher.get_id();
   while (!first->looked_at) std::this_thread::yield();
   std::vector<std::shared_ptr<ToldRun>> others;
   for (int i = 0; i < 3; ++i) {
     others.push_back(std::make_shared<ToldRun>());
-    watch.Watch(others.back(), milliseconds(1));  // returns at once
+    watch.Watch(others.back());  // returns at once
   }
   // In another order than they came in, and one at once.
   others[2]->over = true;
@@ -63,16 +64,20 @@ TEST(RunWatch, OneThreadEndsTheRunsOfAll) {
   others[1]->over = true;
   EXPECT_EQ(others[1]->WaitForEnd(), 1);
   watcher.join();
-  for (const auto& run : others) EXPECT_EQ(run->watcher, watching);
+  for (const auto& run : others) {
+    EXPECT_EQ(run->watcher, watching);
+    EXPECT_EQ(run->WaitForEnd(), 1) << "once";
+  }
+  EXPECT_EQ(first->WaitForEnd(), 1) << "once";
   EXPECT_EQ(first.use_count(), 1) << "let go of";
 }
 
 TEST(RunWatch, TheNextRunAfterAllHaveEndedIsWatchedByWhoHandsItIn) {
-  RunWatch watch(8);
+  RunWatch watch(8, microseconds(0));
   for (int i = 0; i < 3; ++i) {
     const auto run = std::make_shared<ToldRun>();
     run->over = true;
-    watch.Watch(run, microseconds(0));
+    watch.Watch(run);
     EXPECT_EQ(run->WaitForEnd(), 1);
     EXPECT_EQ(run->watcher, std::this_thread::get_id());
   }
@@ -83,27 +88,34 @@ class ShortRun : public RunWatch::Run {
  public:
   explicit ShortRun(int looks) : looks_(looks) {}
   bool HasEnded() override { return looks_-- == 0; }
-  void End() override { ended.store(true); }
-  std::atomic<bool> ended = false;
+  void End() override { ++ends; }
+  std::atomic<int> ends = 0;
 
  private:
   int looks_;
 };
 
-TEST(RunWatch, NoRunOfManyThreadsIsForgotten) {
+TEST(RunWatch, EachRunOfManyThreadsIsEndedOnce) {
   constexpr int kThreads = 4;
-  RunWatch watch(kThreads);
-  std::vector<std::thread> threads;
-  for (int thread = 0; thread < kThreads; ++thread) {
-    threads.emplace_back([&watch, thread] {
-      for (int i = 0; i < 2000; ++i) {
-        const auto run = std::make_shared<ShortRun>((i * 7 + thread) % 50);
-        watch.Watch(run, microseconds(i % 2 == 0 ? 0 : 1000));
-        while (!run->ended) std::this_thread::yield();
-      }
-    });
+  for (const auto spin : {microseconds(0), microseconds(1000)}) {
+    RunWatch watch(kThreads, spin);
+    std::array<std::vector<std::shared_ptr<ShortRun>>, kThreads> runs;
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (int i = 0; i < 1000; ++i) {
+          const auto& run = runs[static_cast<size_t>(thread)].emplace_back(
+              std::make_shared<ShortRun>((i * 7 + thread) % 50));
+          watch.Watch(run);
+          while (run->ends == 0) std::this_thread::yield();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& of_thread : runs) {
+      for (const auto& run : of_thread) EXPECT_EQ(run->ends, 1);
+    }
   }
-  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

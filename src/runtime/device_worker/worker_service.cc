@@ -1,8 +1,8 @@
 #include "runtime/device_worker/worker_service.h"
 
+#include <condition_variable>
 #include <exception>
 #include <new>
-#include <semaphore>
 
 #include "backends/device/device_plugin.h"
 #include "engine/engine_file.h"
@@ -47,11 +47,21 @@ Status CheckSample(const Graph& graph, std::span<const Constant> sample) {
 /// A lock that one thread may take and another let go of.
 class Turn {
  public:
-  void lock() { free_.acquire(); }
-  void unlock() { free_.release(); }
+  void lock() {
+    std::unique_lock lock(mutex_);
+    freed_.wait(lock, [this] { return !taken_; });
+    taken_ = true;
+  }
+  void unlock() {
+    const std::scoped_lock lock(mutex_);
+    taken_ = false;
+    freed_.notify_one();  // under the lock: the turn may be gone after it
+  }
 
  private:
-  std::binary_semaphore free_{1};
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  bool taken_ = false;
 };
 
 /// Libraries' exceptions end here.
@@ -189,8 +199,8 @@ Status WorkerService::OpenDevice(const proto::OpenCall& call, std::span<const De
   if (device_ != nullptr) return FailedPrecondition("the device worker was opened twice");
   shared_pages_ = std::move(pages);
   shared_ = reinterpret_cast<SharedState*>(shared_pages_.data());
-  watch_ = {call.spin_us(), call.spinners()};
-  spin_ = std::chrono::microseconds(call.device_spin_us());
+  board_watch_ = {call.spin_us(), call.spinners()};
+  run_watch_.emplace(RunBoard::kSlots, std::chrono::microseconds(call.device_spin_us()));
   device_ = std::move(device);
   return OkStatus();
 }
@@ -352,9 +362,9 @@ void WorkerService::SendLog(uint64_t id, const std::string& line) {
 }
 
 void WorkerService::ServeRuns() {
-  while (const auto slot = shared_->board.Take(watch_)) {
+  while (const auto slot = shared_->board.Take(board_watch_)) {
     std::shared_ptr<Runner> runner = FindRunner(*slot);
-    if (runner != nullptr && runner->StartRun()) started_.Watch(std::move(runner), spin_);
+    if (runner != nullptr && runner->StartRun()) run_watch_->Watch(std::move(runner));
   }
 }
 
@@ -375,12 +385,12 @@ bool WorkerService::Runner::StartRun() {
 }
 
 bool WorkerService::Runner::HasEnded() {
-  bool ended = true;
-  const Status looked = Guarded([&] {
+  bool ended = true;  // also where it cannot be told: Finish says why
+  static_cast<void>(Guarded([&] {
     ended = runner->Wait({});
     return OkStatus();
-  });
-  return ended || !looked.ok();
+  }));
+  return ended;
 }
 
 void WorkerService::Runner::End() {

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -76,9 +76,8 @@ class WorkerService {
   const Send send_;
   SharedPages shared_pages_;
   SharedState* shared_ = nullptr;  // in shared_pages_
-  RunBoard::Watch watch_;
-  std::chrono::microseconds spin_{0};  // for runs' ends
-  RunWatch started_{RunBoard::kSlots};
+  RunBoard::Watch board_watch_;
+  std::optional<RunWatch> run_watch_;  // since the device is open
 
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<Device> device_;
