@@ -22,10 +22,11 @@ bool IsName(std::string_view name) {
 }
 
 std::string HowToBuild(const std::string& backend) {
-  if (backend != "tensorrt") return "";
-  return "; build it on a machine that has TensorRT's headers: cmake --preset cuda "
-         "-DTENSORRT_ROOT=DIR, and put libverdict_tensorrt.so beside the program, or into a folder "
-         "that VERDICT_PLUGIN_PATH names";
+  if (backend != "tensorrt")
+    return "; known is 'tensorrt'; another needs a plugin of its name there";
+  return "; with the headers of TensorRT's SDK it is built by cmake --preset cuda "
+         "-DTENSORRT_ROOT=DIR && cmake --build --preset cuda, into build-cuda: put it beside the "
+         "program, or into a folder that VERDICT_PLUGIN_PATH names (docs/guides/tensorrt.md)";
 }
 
 std::string DlError() {

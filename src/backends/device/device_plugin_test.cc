@@ -31,6 +31,11 @@ TEST(OpenDevice, MissingFileNamesFoldersAndHowToBuild) {
                                       HasSubstr("-DTENSORRT_ROOT=")));
 }
 
+TEST(OpenDevice, AMisspeltNameIsToldTheKnownOnes) {
+  EXPECT_THAT(Open("tensorr", "/nowhere/at/all").message(),
+              AllOf(HasSubstr("no libverdict_tensorr.so"), HasSubstr("known is 'tensorrt'")));
+}
+
 TEST(OpenDevice, RefusesAnotherAbi) {
   const Status status = Open("wrong_abi");
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
