@@ -172,8 +172,10 @@ Status Serve(const ServeFlags& flags, const LoadedServerConfig& loaded) {
   while (signal == 0 && !server->loaded()) signal = wait(kLoadingStepMs);
   if (signal == 0) {
     if (!server->service().ready()) {
-      spdlog::error("no model of {} is served: the server is live, but not ready",
-                    options.repository.string());
+      spdlog::error(
+          "no model of {} is served: the server is live, but not ready; it wants engines as "
+          "<model>/<version>/model.engine",
+          options.repository.string());
     }
     std::printf("listening on %s (inference)\nlistening on %s/metrics\nlistening on %s (admin)\n",
                 server->http_url().c_str(), server->metrics_url().c_str(),

@@ -55,8 +55,10 @@ Result<ModelFolder> ReadModelFolder(const fs::path& folder, std::vector<std::str
     fs::path engine = entry / kEngineFileName;
     const FileStamp stamp = StampOf(engine);
     if (stamp == FileStamp{}) {
+      const bool has_onnx = fs::exists(entry / "model.onnx", error);
       ignored->push_back(entry.string() + ": no " + std::string(kEngineFileName) +
-                         " in it (is it still being written?)");
+                         (has_onnx ? " in it, but a model.onnx: make one of it by `verdict build`"
+                                   : " in it (is it still being written?)"));
       continue;
     }
     model.versions.push_back({*version, std::move(engine), stamp});

@@ -66,11 +66,14 @@ TEST_F(Repository, HalfWrittenVersionIsIgnoredAloud) {
   Engine("m/1");
   fs::create_directories(root_ / "m/2");
   fs::create_directories(root_ / "m/3/model.engine");  // a folder where the file should be
+  fs::create_directories(root_ / "m/4");
+  std::ofstream(root_ / "m/4/model.onnx") << "as other servers have it";
   const RepositoryListing listing = List();
   ASSERT_EQ(listing.models.size(), 1u);
   EXPECT_EQ(listing.models[0].versions.size(), 1u);
   EXPECT_THAT(listing.ignored,
-              ElementsAre(HasSubstr("m/2: no model.engine"), HasSubstr("m/3: no model.engine")));
+              ElementsAre(HasSubstr("m/2: no model.engine"), HasSubstr("m/3: no model.engine"),
+                          HasSubstr("m/4: no model.engine in it, but a model.onnx: make one")));
 }
 
 TEST_F(Repository, BadNamesAndEmptyModelsAreIgnoredAloud) {
