@@ -12,6 +12,7 @@
 //   VERDICT_FAKE_UNSUPPORTED=OP,OP      operators that it declines
 //   VERDICT_FAKE_LATENCY_US=N           of every run, beside the computation (0)
 //   VERDICT_FAKE_BUILD_MS=N             of every build (0)
+//   VERDICT_FAKE_OPEN_MS=N              of open: how long a new worker takes to be there (0)
 //   VERDICT_FAKE_FAILING_RECOVERIES=N   how often Recover fails before it succeeds (0)
 //   VERDICT_FAKE_NEEDS_CALLER_MEMORY=1  runs refuse inputs that lie elsewhere
 //   VERDICT_FAKE_FLOAT32_ERROR=X, VERDICT_FAKE_HALF_ERROR=X, VERDICT_FAKE_INT8_ERROR=X
@@ -19,9 +20,11 @@
 //
 // The time-out of a run is DeviceOptions::run_timeout_ms.
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "backends/device/device_plugin.h"
 #include "backends/device/fake_device.h"
@@ -56,6 +59,7 @@ Result<std::unique_ptr<Device>> Open(const DeviceOptions& options) {
     return NotFound("there is no device " + std::to_string(options.index) + ", only " +
                     std::to_string(devices));
   }
+  std::this_thread::sleep_for(std::chrono::milliseconds(Number("VERDICT_FAKE_OPEN_MS", 0)));
   FakeDeviceOptions fake;
   fake.index = options.index;
   fake.name = Text("VERDICT_FAKE_NAME", fake.name);
