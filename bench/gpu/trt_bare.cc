@@ -469,8 +469,7 @@ Expected ParseExpected(const std::string& text) {
 /// "1,2,6".
 std::vector<size_t> ParseCounts(const std::string& text) {
   std::vector<size_t> counts;
-  std::istringstream words(text);
-  for (std::string word; std::getline(words, word, ',');) {
+  for (const std::string& word : Split(text, ',')) {
     const int count = std::atoi(word.c_str());
     if (count < 1 || count > 64) Fail("--streams: '" + word + "' is not a number of 1 to 64");
     counts.push_back(static_cast<size_t>(count));

@@ -26,4 +26,8 @@ inline void SpinPause() {
 
 void SpinYield();
 
+/// How often such a loop looks between two that also ask the clock or the system, which takes as
+/// long as many looks.
+constexpr uint32_t kLooksPerClock = 256;
+
 }  // namespace verdict

@@ -14,7 +14,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kDataAlignment = 256;
 constexpr size_t kMaxPlaces = 4096;
-constexpr int kLooksPerClock = 256;
 
 }  // namespace
 
@@ -172,7 +171,7 @@ Mailbox::Outcome Mailbox::Wait(std::chrono::microseconds spin, Clock::time_point
   if (!ended(answered) && spin.count() > 0) {
     const Clock::time_point start = Clock::now();
     const Clock::time_point spin_end = std::min(start + spin, deadline);
-    for (int looks = 1; !ended(answered) && start < deadline; ++looks) {
+    for (uint32_t looks = 1; !ended(answered) && start < deadline; ++looks) {
       SpinPause();
       answered = header.answered.load();
       if (looks % kLooksPerClock != 0) continue;

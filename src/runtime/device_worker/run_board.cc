@@ -10,8 +10,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint32_t kLooksPerClock = 256;  // a clock or a system call takes as long as many looks
-
 }  // namespace
 
 // Who announces sets the bit, and then looks whether anybody is watching; who stops watching says

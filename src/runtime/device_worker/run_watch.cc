@@ -10,7 +10,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint32_t kLooksPerClock = 256;
 constexpr auto kSleep = std::chrono::microseconds(20);
 
 }  // namespace
