@@ -103,6 +103,9 @@ struct DeviceRunnerOptions {
   /// Where inputs of runs will lie, if that is always the same memory: the runner may pin it, and
   /// read large inputs where they are. Outlives the runner. May be empty.
   std::span<std::byte> caller_memory;
+  /// Of each input of the graph, its place in there, where all runs will have it; or empty. The
+  /// runner may write there while no run is under way.
+  std::vector<std::span<std::byte>> caller_places;
 };
 
 /// A program on the device, with its weights: shared by its runners. Threads: any.

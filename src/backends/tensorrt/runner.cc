@@ -14,8 +14,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-/// Large inputs that are not pinned are copied in pieces of this.
-constexpr size_t kPieceBytes = size_t{256} << 10U;
 /// Between two questions to the driver whether the stream still works, which tell of errors.
 constexpr auto kQueryInterval = std::chrono::microseconds(500);
 constexpr int kLooksPerClock = 32;
@@ -148,6 +146,7 @@ Status Runner::Allocate() {
   converted_.resize(num_outputs);
   size_t input_bytes = 0, output_bytes = 0;
   bool has_large = false;
+  std::vector<size_t> largest(num_inputs);  // bytes, of a profile
   for (size_t p = 0; p < contexts_.size(); ++p) {
     RunLayout layout = layout_;
     for (size_t i = 0; i < num_inputs; ++i) {
@@ -159,7 +158,12 @@ Status Runner::Allocate() {
     }
     VERDICT_RETURN_IF_ERROR(ReadOutputShapes(*contexts_[p], layout));
     Place(layout);
-    has_large = has_large || std::ranges::count(layout.is_large, true) > 0;
+    for (size_t i = 0; i < num_inputs; ++i) {
+      if (!layout.is_large[i]) continue;
+      has_large = true;
+      largest[i] = std::max(largest[i], static_cast<size_t>(Elements(layout.inputs[i])) *
+                                            ElementSize(program_->inputs()[i].dtype));
+    }
     input_bytes = std::max(input_bytes, layout.input_bytes);
     output_bytes = std::max(output_bytes, layout.output_bytes);
     for (size_t o = 0; o < num_outputs; ++o) {
@@ -173,10 +177,15 @@ Status Runner::Allocate() {
   VERDICT_ASSIGN_OR_RETURN(host_inputs_, PinnedBuffer::Allocate(cuda_, input_bytes));
   VERDICT_ASSIGN_OR_RETURN(host_outputs_, PinnedBuffer::Allocate(cuda_, output_bytes));
   VERDICT_ASSIGN_OR_RETURN(done_, PinnedBuffer::Allocate(cuda_, sizeof(uint32_t)));
-  if (has_large && !options_.caller_memory.empty()) {
+  caller_places_.assign(num_inputs, nullptr);
+  if (has_large && options_.caller_places.size() == num_inputs) {
     auto pinned = PinnedRange::Pin(cuda_, options_.caller_memory);
     if (pinned.ok()) {
       caller_memory_ = *std::move(pinned);
+      for (size_t i = 0; i < num_inputs; ++i) {
+        const std::span<std::byte> place = options_.caller_places[i];
+        if (place.size() >= largest[i]) caller_places_[i] = place.data();
+      }
     } else if (cuda_.lost()) {
       return pinned.status();
     } else {
@@ -269,7 +278,7 @@ Status Runner::Capture(std::vector<Shape> shapes) {
                            " inputs, the program has " + std::to_string(program_->inputs().size()));
   }
   VERDICT_RETURN_IF_ERROR(SetShapes(shapes));
-  VERDICT_RETURN_IF_ERROR(FillWithPadding(layout_));
+  FillWithPadding(layout_);
   // Once plainly: what is made on first use must not be made while capturing.
   VERDICT_RETURN_IF_ERROR(scratch_.InTurn(stream_, [&] { return Enqueue(); }));
   VERDICT_RETURN_IF_ERROR(MarkEnd());
@@ -354,47 +363,28 @@ const Runner::Captured* Runner::FindCaptured(std::span<const TensorView> inputs)
   return found == captured_.end() ? nullptr : &*found;
 }
 
+std::byte* Runner::Source(const RunLayout& layout, size_t input) const {
+  std::byte* const place = layout.is_large[input] ? caller_places_[input] : nullptr;
+  return place != nullptr ? place : host_inputs_.data() + layout.input_offsets[input];
+}
+
 Status Runner::FillInputs(std::span<const TensorView> inputs, const RunLayout& layout) {
   for (const IndexRange& range : program_->index_ranges()) {
     VERDICT_RETURN_IF_ERROR(
         CheckIndices(range, program_->inputs()[range.input], inputs[range.input]));
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (layout.is_large[i]) continue;
     const EngineTensor& tensor = program_->inputs()[i];
-    std::byte* to = host_inputs_.data() + layout.input_offsets[i];
+    std::byte* const to = Source(layout, i);
     const int64_t given = inputs[i].size();
-    VERDICT_RETURN_IF_ERROR(
-        CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
-            .WithContext("input '" + tensor.label + "'"));
-    if (Elements(layout.inputs[i]) == given) continue;
+    if (inputs[i].data != to) {
+      VERDICT_RETURN_IF_ERROR(
+          CopyToDeviceForm(inputs[i].data, tensor.dtype, tensor.conversion, given, to)
+              .WithContext("input '" + tensor.label + "'"));
+    }
+    // In the caller's memory the other rows are of earlier runs, and do as well.
+    if (Elements(layout.inputs[i]) == given || to == caller_places_[i]) continue;
     FillPadding(program_->index_ranges(), i, tensor, layout.inputs[i], given, to);
-  }
-  // Last: nothing is on its way when an input above is refused.
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!layout.is_large[i]) continue;
-    const size_t size = ElementSize(inputs[i].dtype);
-    const size_t given = static_cast<size_t>(inputs[i].size()) * size;
-    const size_t wanted = static_cast<size_t>(Elements(layout.inputs[i])) * size;
-    const size_t offset = layout.input_offsets[i];
-    VERDICT_RETURN_IF_ERROR(SendLarge(inputs[i].data, given, offset));
-    if (given == wanted) continue;
-    VERDICT_RETURN_IF_ERROR(
-        cuda_.Check(cuda_.driver().cuMemsetD8Async(device_inputs_.address() + offset + given, 0,
-                                                   wanted - given, stream_),
-                    "padding an input"));
-  }
-  return OkStatus();
-}
-
-Status Runner::SendLarge(const void* from, size_t bytes, size_t offset) {
-  if (caller_memory_.Holds(from, bytes)) return CopyToCard(from, offset, bytes);
-  const auto* source = static_cast<const std::byte*>(from);
-  for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
-    std::byte* piece = host_inputs_.data() + offset + begin;
-    const size_t count = std::min(kPieceBytes, bytes - begin);
-    std::memcpy(piece, source + begin, count);
-    VERDICT_RETURN_IF_ERROR(CopyToCard(piece, offset + begin, count));
   }
   return OkStatus();
 }
@@ -405,23 +395,23 @@ Status Runner::CopyToCard(const void* pinned, size_t offset, size_t bytes) {
                      "copying inputs");
 }
 
-Status Runner::FillWithPadding(const RunLayout& layout) {
+void Runner::FillWithPadding(const RunLayout& layout) {
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
-    const EngineTensor& tensor = program_->inputs()[i];
-    std::byte* const data = host_inputs_.data() + layout.input_offsets[i];
-    FillPadding(program_->index_ranges(), i, tensor, layout.inputs[i], 0, data);
-    if (!layout.is_large[i]) continue;
-    const auto elements = static_cast<size_t>(Elements(layout.inputs[i]));
-    VERDICT_RETURN_IF_ERROR(
-        CopyToCard(data, layout.input_offsets[i], elements * ElementSize(tensor.dtype)));
+    FillPadding(program_->index_ranges(), i, program_->inputs()[i], layout.inputs[i], 0,
+                Source(layout, i));
   }
-  return OkStatus();
 }
 
 Status Runner::Enqueue() {
   const CudaDriver& driver = cuda_.driver();
   if (layout_.small_bytes > 0 && !layout_.reads_pinned) {
     VERDICT_RETURN_IF_ERROR(CopyToCard(host_inputs_.data(), 0, layout_.small_bytes));
+  }
+  for (size_t i = 0; i < layout_.inputs.size(); ++i) {
+    if (!layout_.is_large[i]) continue;
+    const size_t bytes =
+        static_cast<size_t>(Elements(layout_.inputs[i])) * ElementSize(program_->inputs()[i].dtype);
+    VERDICT_RETURN_IF_ERROR(CopyToCard(Source(layout_, i), layout_.input_offsets[i], bytes));
   }
   if (!current_->enqueueV3(stream_)) return EnqueueError("running");
   if (layout_.output_bytes == 0 || layout_.writes_pinned) return OkStatus();

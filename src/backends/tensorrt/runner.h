@@ -12,9 +12,8 @@ namespace verdict::tensorrt {
 /// A stream, an execution context per profile, and pinned memory for the largest inputs and
 /// outputs. All inputs lie in one block, one after the other, so that one copy takes them there;
 /// outputs likewise. A captured shape is one graph: copy, compute, copy. Blocks of a few KiB are
-/// not copied: the card reads and writes them in pinned memory. Large inputs go there before the
-/// graph, in pieces behind each other, so that the card's copy of one goes on while ours of the
-/// next does; or at once, where the caller's memory is pinned.
+/// not copied: the card reads and writes them in pinned memory. Large inputs have a copy each, from
+/// where the caller always puts them, if that could be pinned.
 class Runner final : public DeviceRunner {
  public:
   /// Errors: kResourceExhausted; kInvalidArgument: a captured shape outside the profiles;
@@ -52,13 +51,14 @@ class Runner final : public DeviceRunner {
   Status SetShapes(std::span<const Shape> shapes);
   Status ReadOutputShapes(nvinfer1::IExecutionContext& context, RunLayout& layout) const;
   Status SetAddresses(nvinfer1::IExecutionContext& context);
-  /// Puts the small ones into pinned memory, and the large ones on the way to the card.
+  /// The pinned memory from which an input goes to the card.
+  std::byte* Source(const RunLayout& layout, size_t input) const;
+  /// Puts them there.
   Status FillInputs(std::span<const TensorView> inputs, const RunLayout& layout);
-  Status SendLarge(const void* from, size_t bytes, size_t offset);
   /// To this place of the block of inputs there.
   Status CopyToCard(const void* pinned, size_t offset, size_t bytes);
   /// What a captured shape is first run with: what padding holds.
-  Status FillWithPadding(const RunLayout& layout);
+  void FillWithPadding(const RunLayout& layout);
   /// Copy, compute, copy; into a graph while the stream captures.
   Status Enqueue();
   /// Behind what has been enqueued: the run's end is what comes next.
@@ -82,7 +82,8 @@ class Runner final : public DeviceRunner {
   DeviceBuffer device_inputs_, device_outputs_;
   PinnedBuffer host_inputs_, host_outputs_;
   PinnedRange caller_memory_;
-  PinnedBuffer done_;  // 32 bits: the number of the last run that has ended
+  std::vector<std::byte*> caller_places_;  // in there; nullptr where an input is copied out of it
+  PinnedBuffer done_;                      // 32 bits: the number of the last run that has ended
   bool writes_done_ = false;
   uint32_t run_ = 0;
   std::chrono::steady_clock::time_point started_;     // when the last run was enqueued

@@ -14,9 +14,9 @@ struct Trials {
   /// Inputs of a run that are together no more than this are read where they lie in pinned memory,
   /// and outputs written there, without copies.
   uint64_t zero_copy_bytes = 4096;
-  /// An input of at least this goes to the card by copies of its own: in pieces, or straight from
-  /// memory of the caller's that is pinned.
-  uint64_t large_input_bytes = uint64_t{1} << 20U;
+  /// An input of at least this goes to the card by a copy of its own, straight from memory of the
+  /// caller's if that could be pinned.
+  uint64_t large_input_bytes = uint64_t{64} << 10U;
   /// Scratch of at least this is shared, and its users take turns.
   uint64_t shared_scratch_bytes = uint64_t{4} << 20U;
   /// Stack of each of the card's threads, which the driver keeps memory for: on an H100 its own

@@ -140,6 +140,10 @@ Status Mailbox::Write(size_t number, const TensorView& tensor) {
 
 Status Mailbox::PutInput(size_t index, const TensorView& tensor) { return Write(index, tensor); }
 
+std::span<std::byte> Mailbox::InputPlace(size_t index) const {
+  return {pages_.data() + offsets_[index], inputs_[index].capacity};
+}
+
 Result<TensorView> Mailbox::Input(size_t index) const { return Read(index); }
 
 Result<TensorView> Mailbox::Output(size_t index) {

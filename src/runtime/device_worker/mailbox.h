@@ -66,6 +66,8 @@ class Mailbox {
 
   // The worker's side.
 
+  /// Where an input lies, of any run.
+  std::span<std::byte> InputPlace(size_t index) const;
   /// An input where it lies: the server is not distrusted. Errors: as Output.
   Result<TensorView> Input(size_t index) const;
   /// Errors: kInternal: another type, or more than there is room for.

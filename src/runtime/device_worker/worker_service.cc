@@ -282,6 +282,9 @@ Status WorkerService::NewRunner(const proto::NewRunnerCall& call,
   added->mailbox = std::make_unique<Mailbox>(std::move(mailbox));
   added->inputs.resize(added->mailbox->inputs().size());
   options.caller_memory = added->mailbox->memory();
+  for (size_t i = 0; i < added->inputs.size(); ++i) {
+    options.caller_places.push_back(added->mailbox->InputPlace(i));
+  }
   VERDICT_ASSIGN_OR_RETURN(added->runner, added->program->NewRunner(options));
   const std::scoped_lock lock(mutex_);
   if (runners_[call.slot()] != nullptr) {
