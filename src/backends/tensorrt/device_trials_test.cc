@@ -1,9 +1,10 @@
 // Runs with other numbers than those that are built in (trials.h): the same scores, and how fast.
-// Each device is in a worker process, which reads them when it opens it.
+// Devices are in a worker process, which reads them when it opens one, or in this one.
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
 
+#include "backends/device/device_plugin.h"
 #include "backends/tensorrt/device_fixture_test.h"
 #include "runtime/device_worker/remote_device.h"
 
@@ -12,16 +13,28 @@ namespace {
 
 class DeviceTrials : public DeviceTest {
  protected:
-  std::unique_ptr<Device> OpenWith(const char* trials) {
+  std::unique_ptr<Device> OpenWith(const char* trials, bool in_worker = true) {
     ::setenv("VERDICT_TENSORRT_TRIALS", trials, 1);
     DeviceOptions options;
     options.run_timeout_ms = kRunTimeoutMs;
     options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-    auto opened = OpenDeviceInWorker("tensorrt", "", options, {});
+    auto opened = in_worker ? OpenDeviceInWorker("tensorrt", "", options, {})
+                            : OpenDevice("tensorrt", "", options);
     ::unsetenv("VERDICT_TENSORRT_TRIALS");
     EXPECT_TRUE(opened.ok()) << opened.status().ToString();
     return opened.ok() ? *std::move(opened) : nullptr;
   }
+  /// In this process, where inputs lie wherever the caller has them.
+  void CompareHere(const char* trials) {
+    const auto device = OpenWith(trials, false);
+    ASSERT_NE(device, nullptr);
+    const auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
+    ASSERT_TRUE(program.ok()) << program.status().ToString();
+    const auto runner = (*program)->NewRunner(options_);
+    ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+    EXPECT_EQ(Compare3(**runner, 30), "") << trials;
+  }
+
   /// "" or what is wrong, of batches that are captured, padded and neither.
   std::string Compare3(DeviceRunner& runner, uint32_t seed) {
     for (const int64_t rows : {8, 3, 20}) {
@@ -47,6 +60,7 @@ TEST_F(DeviceTrials, HowInputsAndOutputsTravelChangesNoScore) {
     const auto runner = (*program)->NewRunner(options_);
     ASSERT_TRUE(runner.ok()) << runner.status().ToString();
     for (uint32_t seed = 0; seed < 20; ++seed) EXPECT_EQ(Compare3(**runner, seed), "") << trials;
+    CompareHere(trials);
     for (const int64_t rows : {1, 8}) {
       const Constant x = RandomRows(rows, 7);
       const std::vector<TensorView> inputs = {x.view()};

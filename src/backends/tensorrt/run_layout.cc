@@ -87,10 +87,21 @@ void PlaceTensors(const std::vector<EngineTensor>& inputs, const std::vector<Eng
     end = Aligned(used);
     return used;
   };
+  const auto total = [](const std::vector<EngineTensor>& tensors,
+                        const std::vector<Shape>& shapes) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      bytes += Aligned(DeviceBytes(tensors[i], shapes[i]));
+    }
+    return bytes;
+  };
+  layout.zero_copy = total(inputs, layout.inputs) <= trials.zero_copy_bytes &&
+                     total(outputs, layout.outputs) <= trials.zero_copy_bytes;
   layout.small_bytes = layout.output_bytes = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     // What has to be converted, or padded with what is an index, passes through our own memory.
-    layout.is_large[i] = inputs[i].conversion == Conversion::kNone && !inputs[i].indexes &&
+    layout.is_large[i] = !layout.zero_copy && inputs[i].conversion == Conversion::kNone &&
+                         !inputs[i].indexes &&
                          DeviceBytes(inputs[i], layout.inputs[i]) >= trials.large_input_bytes;
     if (layout.is_large[i]) continue;
     layout.small_bytes = place(inputs[i], layout.inputs[i], layout.input_offsets[i]);
@@ -104,8 +115,6 @@ void PlaceTensors(const std::vector<EngineTensor>& inputs, const std::vector<Eng
   for (size_t o = 0; o < outputs.size(); ++o) {
     layout.output_bytes = place(outputs[o], layout.outputs[o], layout.output_offsets[o]);
   }
-  layout.reads_pinned = layout.small_bytes <= trials.zero_copy_bytes;
-  layout.writes_pinned = layout.output_bytes <= trials.zero_copy_bytes;
 }
 
 Status CheckIndices(const IndexRange& range, const EngineTensor& tensor, const TensorView& view) {

@@ -28,8 +28,7 @@ struct RunLayout {
   std::vector<bool> is_large;
   size_t small_bytes = 0;                    // of all others, which one copy takes there
   size_t input_bytes = 0, output_bytes = 0;  // of the blocks
-  bool reads_pinned = false;                 // small inputs are read from pinned memory
-  bool writes_pinned = false;                // outputs are written there
+  bool zero_copy = false;  // inputs are read where they lie in pinned memory, outputs written there
 };
 
 /// With room for a program's tensors, none of them placed.

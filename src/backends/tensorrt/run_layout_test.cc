@@ -32,8 +32,7 @@ TEST(RunLayout, SmallTensorsLieTogetherAndAligned) {
   EXPECT_EQ(layout.small_bytes, 512U + 40U);
   EXPECT_THAT(layout.output_offsets, ElementsAre(0, 256));
   EXPECT_EQ(layout.output_bytes, 256U + 12U);
-  EXPECT_TRUE(layout.reads_pinned);
-  EXPECT_TRUE(layout.writes_pinned);
+  EXPECT_TRUE(layout.zero_copy);
 }
 
 TEST(RunLayout, LargeInputsLieBehindTheOthers) {
@@ -43,7 +42,7 @@ TEST(RunLayout, LargeInputsLieBehindTheOthers) {
   EXPECT_THAT(layout.input_offsets, ElementsAre(256, 0, 256 + 4096));
   EXPECT_EQ(layout.small_bytes, 16U);
   EXPECT_EQ(layout.input_bytes, 256U + 4096U + 8192U);
-  EXPECT_TRUE(layout.reads_pinned);  // the small ones
+  EXPECT_FALSE(layout.zero_copy);  // not the small ones either
 }
 
 TEST(RunLayout, WhatIsConvertedOrIndexesIsNeverLarge) {
@@ -52,7 +51,15 @@ TEST(RunLayout, WhatIsConvertedOrIndexesIsNeverLarge) {
       {{4096}, {4096}});
   EXPECT_THAT(layout.is_large, ElementsAre(false, false));
   EXPECT_EQ(layout.small_bytes, 2U * 4096 * 4);
-  EXPECT_FALSE(layout.reads_pinned);
+  EXPECT_FALSE(layout.zero_copy);
+}
+
+TEST(RunLayout, EverythingIsCopiedOrNothing) {
+  const EngineTensor f32 = Tensor(DataType::kFloat32);
+  EXPECT_TRUE(Placed({f32}, {{256}}, {f32}, {{256}}).zero_copy);
+  EXPECT_FALSE(Placed({f32}, {{257}}, {f32}, {{1}}).zero_copy);
+  EXPECT_FALSE(Placed({f32}, {{1}}, {f32}, {{257}}).zero_copy);
+  EXPECT_FALSE(Placed({f32, f32}, {{128}, {129}}, {f32}, {{1}}).zero_copy);
 }
 
 TEST(RunLayout, FewerRowsNeedNoMoreRoomInWhateverOrder) {

@@ -259,13 +259,13 @@ Status Runner::SetAddresses(nvinfer1::IExecutionContext& context) {
     return EnqueueError("setting addresses");
   };
   for (size_t i = 0; i < layout_.inputs.size(); ++i) {
-    const bool in_place = layout_.reads_pinned && !layout_.is_large[i];
-    VERDICT_RETURN_IF_ERROR(set(program_->inputs()[i],
-                                in_place ? host_inputs_.address() : device_inputs_.address(),
-                                layout_.input_offsets[i]));
+    VERDICT_RETURN_IF_ERROR(
+        set(program_->inputs()[i],
+            layout_.zero_copy ? host_inputs_.address() : device_inputs_.address(),
+            layout_.input_offsets[i]));
   }
   const CUdeviceptr outputs =
-      layout_.writes_pinned ? host_outputs_.address() : device_outputs_.address();
+      layout_.zero_copy ? host_outputs_.address() : device_outputs_.address();
   for (size_t o = 0; o < layout_.outputs.size(); ++o) {
     VERDICT_RETURN_IF_ERROR(set(program_->outputs()[o], outputs, layout_.output_offsets[o]));
   }
@@ -404,7 +404,7 @@ void Runner::FillWithPadding(const RunLayout& layout) {
 
 Status Runner::Enqueue() {
   const CudaDriver& driver = cuda_.driver();
-  if (layout_.small_bytes > 0 && !layout_.reads_pinned) {
+  if (layout_.small_bytes > 0 && !layout_.zero_copy) {
     VERDICT_RETURN_IF_ERROR(CopyToCard(host_inputs_.data(), 0, layout_.small_bytes));
   }
   for (size_t i = 0; i < layout_.inputs.size(); ++i) {
@@ -414,7 +414,7 @@ Status Runner::Enqueue() {
     VERDICT_RETURN_IF_ERROR(CopyToCard(Source(layout_, i), layout_.input_offsets[i], bytes));
   }
   if (!current_->enqueueV3(stream_)) return EnqueueError("running");
-  if (layout_.output_bytes == 0 || layout_.writes_pinned) return OkStatus();
+  if (layout_.output_bytes == 0 || layout_.zero_copy) return OkStatus();
   return cuda_.Check(driver.cuMemcpyDtoHAsync_v2(host_outputs_.data(), device_outputs_.address(),
                                                  layout_.output_bytes, stream_),
                      "copying outputs");
