@@ -100,11 +100,11 @@ struct DeviceRunnerOptions {
   bool rows_independent = false;
   /// false: as the device's own interface has it, no captured graphs at all (for comparison).
   bool graphs = true;
-  /// Where inputs of runs will lie, if that is always the same memory: the runner may pin it, and
-  /// read large inputs where they are. Outlives the runner. May be empty.
+  /// Where inputs of runs will lie, if that is always the same memory: the runner may pin it.
+  /// Outlives the runner. May be empty.
   std::span<std::byte> caller_memory;
-  /// Of each input of the graph, its place in there, where all runs will have it; or empty. The
-  /// runner may write there while no run is under way.
+  /// Of each input of the graph, its place in there, where all runs will have it: the runner may
+  /// read it there, and write there while no run is under way. Empty where caller_memory is.
   std::vector<std::span<std::byte>> caller_places;
 };
 

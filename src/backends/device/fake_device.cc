@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -164,9 +165,10 @@ struct Loaded {
 
 class FakeRunner : public DeviceRunner {
  public:
-  FakeRunner(std::shared_ptr<Loaded> loaded, std::span<const std::byte> caller_memory)
+  FakeRunner(std::shared_ptr<Loaded> loaded, const DeviceRunnerOptions& options)
       : loaded_(std::move(loaded)),
-        caller_memory_(caller_memory),
+        caller_memory_(options.caller_memory),
+        caller_places_(options.caller_places),
         lease_(loaded_->lease.shared_state(), kRunnerBytes) {
     loaded_->runner_bytes += kRunnerBytes;
   }
@@ -230,11 +232,15 @@ class FakeRunner : public DeviceRunner {
       return InvalidArgument("the program takes " + std::to_string(graph.inputs.size()) +
                              " inputs, not " + std::to_string(inputs.size()));
     }
-    for (const TensorView& input : inputs) {
-      const auto* const data = static_cast<const std::byte*>(input.data);
-      if (lease_.state().options.needs_caller_memory &&
-          (data < caller_memory_.data() || data >= caller_memory_.data() + caller_memory_.size())) {
-        return InvalidArgument("an input does not lie in the memory that was told");
+    for (size_t i = 0; i < inputs.size() && lease_.state().options.needs_caller_memory; ++i) {
+      if (i >= caller_places_.size() || inputs[i].data != caller_places_[i].data()) {
+        return InvalidArgument("an input does not lie in the place that was told");
+      }
+      const std::less_equal<const std::byte*> precedes;
+      if (!precedes(caller_memory_.data(), caller_places_[i].data()) ||
+          !precedes(caller_places_[i].data() + caller_places_[i].size(),
+                    caller_memory_.data() + caller_memory_.size())) {
+        return InvalidArgument("an input's place does not lie in the memory that was told");
       }
     }
     std::vector<Shape> shapes;
@@ -255,6 +261,7 @@ class FakeRunner : public DeviceRunner {
 
   const std::shared_ptr<Loaded> loaded_;
   const std::span<const std::byte> caller_memory_;
+  const std::vector<std::span<std::byte>> caller_places_;
   const Lease lease_;
   // Of the run that was started.
   bool hangs_ = false;
@@ -278,8 +285,7 @@ class FakeProgram : public DeviceProgram {
         return InvalidArgument("a captured graph needs one shape for each input");
       }
     }
-    return std::unique_ptr<DeviceRunner>(
-        std::make_unique<FakeRunner>(loaded_, options.caller_memory));
+    return std::unique_ptr<DeviceRunner>(std::make_unique<FakeRunner>(loaded_, options));
   }
   uint64_t device_bytes() const override { return loaded_->lease.bytes() + loaded_->runner_bytes; }
   Result<std::string> LayerInformation() const override {

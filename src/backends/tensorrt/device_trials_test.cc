@@ -1,7 +1,9 @@
 // Runs with other numbers than those that are built in (trials.h): the same scores, and how fast.
 // Devices are in a worker process, which reads them when it opens one, or in this one.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <random>
 #include <thread>
 
 #include "backends/device/device_plugin.h"
@@ -52,7 +54,7 @@ TEST_F(DeviceTrials, HowInputsAndOutputsTravelChangesNoScore) {
   // 0 and huge: never and always.
   for (const char* trials :
        {"zero_copy_bytes=0", "zero_copy_bytes=1000000000", "zero_copy_bytes=0,large_input_bytes=1",
-        "zero_copy_bytes=1000000000,large_input_bytes=1", ""}) {
+        "zero_copy_bytes=64,large_input_bytes=1", ""}) {
     const auto device = OpenWith(trials);
     ASSERT_NE(device, nullptr);
     const auto program = LoadMlp(*device, BuiltMlp(*device_).bytes);
@@ -73,6 +75,59 @@ TEST_F(DeviceTrials, HowInputsAndOutputsTravelChangesNoScore) {
       std::ranges::sort(micros);
       std::printf("'%s', %d rows: p50 %.1f us, p99 %.1f us\n", trials, static_cast<int>(rows),
                   micros[micros.size() / 2], micros[micros.size() * 99 / 100]);
+    }
+  }
+}
+
+TEST_F(DeviceTrials, InputsOfAllKindsTravelBesideEachOther) {
+  const auto graph = InferredGraph(
+      "graph \"g\" {\n  input %x: f32[N,64]\n  input %ids: i64[N]\n  input %m: bool[N,64]\n"
+      "  input %y: f32[N,64]\n  const %t: f32[100,64] = seed(1)\n  const %w: f32[64,64] = seed(2)\n"
+      "  %e = Gather(%t, %ids) {axis=0}\n  %p = Where(%m, %x, %y)\n  %s = Add(%p, %e)\n"
+      "  %z = MatMul(%s, %w)\n  output %z\n}\n");
+  ASSERT_TRUE(graph.ok()) << graph.status().ToString();
+  const std::vector<Profile> profiles = {Rows(*graph, 1, 8, 32)};
+  const auto device = OpenWith("zero_copy_bytes=0,large_input_bytes=1");
+  ASSERT_NE(device, nullptr);
+  const auto blob = device->Build(*graph, profiles, Exact());
+  ASSERT_TRUE(blob.ok()) << blob.status().ToString();
+  const auto program = device->Load(blob->bytes, *graph, profiles);
+  ASSERT_TRUE(program.ok()) << program.status().ToString();
+  const Shape rows64{8, 64};
+  const auto runner = (*program)->NewRunner(
+      {.captured_shapes = {{rows64, {8}, rows64, rows64}}, .rows_independent = true});
+  ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+  uint32_t seed = 0;
+  for (const int64_t rows : {8, 3, 20, 1, 8}) {
+    std::mt19937 random(++seed);
+    const auto count = static_cast<size_t>(rows * 64);
+    std::vector<float> x(count), y(count);
+    std::vector<uint8_t> mask(count);
+    std::vector<int64_t> ids(static_cast<size_t>(rows));
+    for (size_t i = 0; i < count; ++i) {
+      x[i] = static_cast<float>(random() % 1000) / 1000;
+      y[i] = -static_cast<float>(random() % 1000) / 1000;
+      mask[i] = random() % 2;
+    }
+    for (int64_t& id : ids) id = random() % 100;
+    const Shape wide{rows, 64};
+    const std::vector<TensorView> inputs = {{DataType::kFloat32, wide, x.data()},
+                                            {DataType::kInt64, {rows}, ids.data()},
+                                            {DataType::kBool, wide, mask.data()},
+                                            {DataType::kFloat32, wide, y.data()}};
+    const auto expected = Evaluate(*graph, inputs);
+    ASSERT_TRUE(expected.ok()) << expected.status().ToString();
+    const auto outputs = (*runner)->Run(inputs);
+    ASSERT_TRUE(outputs.ok()) << outputs.status().ToString();
+    const auto got = (*outputs)[0].as<const float>();
+    const auto want = (*expected)[0].view().as<const float>();
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], 1e-4 * (1 + std::fabs(want[i]))) << rows << " rows, " << i;
+    }
+    // Which leaves other rows in the inputs' places.
+    if (rows == 20) {
+      EXPECT_TRUE((*runner)->ProfileLayers(inputs).ok());
     }
   }
 }

@@ -91,7 +91,7 @@ void PlaceTensors(const std::vector<EngineTensor>& inputs, const std::vector<Eng
                         const std::vector<Shape>& shapes) {
     size_t bytes = 0;
     for (size_t i = 0; i < tensors.size(); ++i) {
-      bytes += Aligned(DeviceBytes(tensors[i], shapes[i]));
+      bytes += DeviceBytes(tensors[i], shapes[i]);
     }
     return bytes;
   };

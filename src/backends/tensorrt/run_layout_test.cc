@@ -60,6 +60,8 @@ TEST(RunLayout, EverythingIsCopiedOrNothing) {
   EXPECT_FALSE(Placed({f32}, {{257}}, {f32}, {{1}}).zero_copy);
   EXPECT_FALSE(Placed({f32}, {{1}}, {f32}, {{257}}).zero_copy);
   EXPECT_FALSE(Placed({f32, f32}, {{128}, {129}}, {f32}, {{1}}).zero_copy);
+  // What lies between them does not count.
+  EXPECT_TRUE(Placed({f32, f32, f32, f32, f32}, {{1}, {1}, {1}, {1}, {1}}, {f32}, {{1}}).zero_copy);
 }
 
 TEST(RunLayout, FewerRowsNeedNoMoreRoomInWhateverOrder) {

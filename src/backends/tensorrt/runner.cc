@@ -184,7 +184,10 @@ Status Runner::Allocate() {
       caller_memory_ = *std::move(pinned);
       for (size_t i = 0; i < num_inputs; ++i) {
         const std::span<std::byte> place = options_.caller_places[i];
-        if (place.size() >= largest[i]) caller_places_[i] = place.data();
+        const bool fits = largest[i] > 0 && place.size() >= largest[i];
+        if (fits && caller_memory_.Holds(place.data(), largest[i])) {
+          caller_places_[i] = place.data();
+        }
       }
     } else if (cuda_.lost()) {
       return pinned.status();

@@ -11,7 +11,7 @@ namespace verdict::tensorrt {
 
 /// A stream, an execution context per profile, and pinned memory for the largest inputs and
 /// outputs. All inputs lie in one block, one after the other, so that one copy takes them there;
-/// outputs likewise. A captured shape is one graph: copy, compute, copy. Blocks of a few KiB are
+/// outputs likewise. A captured shape is one graph: copy, compute, copy. Very small blocks are
 /// not copied: the card reads and writes them in pinned memory. Large inputs have a copy each, from
 /// where the caller always puts them, if that could be pinned.
 class Runner final : public DeviceRunner {

@@ -12,11 +12,12 @@ namespace verdict::tensorrt {
 /// is read when a device is opened.
 struct Trials {
   /// Where a run's inputs are together no more than this, and its outputs too, they are read and
-  /// written where they lie in pinned memory, without copies. All or none: outputs of 128 bytes
-  /// that a kernel wrote there, while large inputs were copied, took a tenth of R9's throughput.
-  uint64_t zero_copy_bytes = 4096;
+  /// written where they lie in pinned memory, without copies (docs/adr/0017). All or none: outputs
+  /// of 128 bytes that a kernel wrote there, beside inputs that were copied, took 6 % of R9's
+  /// throughput. Few, as several kernels, and many blocks of one, may read the same bytes.
+  uint64_t zero_copy_bytes = 512;
   /// An input of at least this goes to the card by a copy of its own, straight from memory of the
-  /// caller's if that could be pinned.
+  /// caller's if that could be pinned; one that is converted or holds indexes does not.
   uint64_t large_input_bytes = uint64_t{64} << 10U;
   /// Scratch of at least this is shared, and its users take turns.
   uint64_t shared_scratch_bytes = uint64_t{4} << 20U;

@@ -22,6 +22,7 @@ struct MailboxPlace {
 /// What one runner's runs go through: memory of the server's that the worker maps too. Inputs and
 /// outputs have fixed places in it, of the most bytes that the program's profiles allow. One run at
 /// a time: the server writes inputs and a number, the worker writes outputs and the same number.
+/// Between runs the worker may write over what lies in the inputs' places.
 ///
 /// Each side reads the other's numbers once, into its own memory, and checks them there.
 class Mailbox {

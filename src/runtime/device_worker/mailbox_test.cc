@@ -51,6 +51,18 @@ TEST(Mailbox, TensorsCrossIt) {
   EXPECT_EQ(ends.ours().Output(0).value().as<const float>()[3], 7);
 }
 
+TEST(Mailbox, EachInputHasItsPlace) {
+  const std::vector<MailboxPlace> inputs = {{DataType::kFloat32, 64}, {DataType::kFloat32, 512}};
+  auto server = Mailbox::Create(inputs, kOutputs).value();
+  const Mailbox worker = Mailbox::Map(server.second, inputs, kOutputs).value();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    ASSERT_TRUE(server.first.PutInput(i, Floats({16}, 3).view()).ok());
+    EXPECT_EQ(worker.Input(i).value().data, worker.InputPlace(i).data());
+    EXPECT_EQ(worker.InputPlace(i).size(), inputs[i].capacity);
+  }
+  EXPECT_NE(worker.InputPlace(0).data(), worker.InputPlace(1).data());
+}
+
 TEST(Mailbox, AnOutputThatWasTakenCannotBeChangedAnyMore) {
   BothEnds ends;
   ASSERT_TRUE(ends.worker.PutOutput(0, Floats({4}, 7).view()).ok());

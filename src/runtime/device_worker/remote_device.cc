@@ -13,8 +13,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// For what closing costs beside the runs that it waits for: freeing memory.
-constexpr int kCloseMarginMs = 5000;
+/// For what closing costs beside the runs that it waits for: freeing memory, on a machine that is
+/// busy with builds too. A server that ends has 15 s for all of it.
+constexpr int kCloseMarginMs = 10'000;
 
 Result<Descriptor> GraphPayload(const Graph& graph, std::span<const Profile> profiles) {
   VERDICT_ASSIGN_OR_RETURN(const auto bytes, SerializeGraph(graph, profiles));

@@ -22,7 +22,8 @@ struct WorkerOptions {
   /// How much longer than the device's own time-out a run may take before the worker itself is
   /// given up as hanging.
   uint32_t hang_margin_ms = 500;
-  /// For every call but a build.
+  /// For every call but a build; closing a runner or a program may take no longer than a run and 10
+  /// s.
   uint32_t call_timeout_ms = 120'000;
 
   static constexpr uint32_t kSpinForever = UINT32_MAX;
