@@ -13,10 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// For what closing costs beside the runs that it waits for: freeing memory, on a machine that is
-/// busy with builds too. A server that ends has 15 s for all of it.
-constexpr int kCloseMarginMs = 10'000;
-
 Result<Descriptor> GraphPayload(const Graph& graph, std::span<const Profile> profiles) {
   VERDICT_ASSIGN_OR_RETURN(const auto bytes, SerializeGraph(graph, profiles));
   return MakePayload(bytes);
@@ -53,8 +49,6 @@ class RemoteDevice : public Device {
     times_.run_timeout =
         milliseconds(device_.run_timeout_ms) + milliseconds(options.hang_margin_ms);
     times_.call_timeout = milliseconds(options.call_timeout_ms);
-    times_.close_timeout =
-        std::min(times_.call_timeout, times_.run_timeout + milliseconds(kCloseMarginMs));
     times_.spin = std::chrono::microseconds(device_.spin_us);
   }
 

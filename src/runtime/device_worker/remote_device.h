@@ -22,8 +22,10 @@ struct WorkerOptions {
   /// How much longer than the device's own time-out a run may take before the worker itself is
   /// given up as hanging.
   uint32_t hang_margin_ms = 500;
-  /// For every call but a build; closing a runner or a program may take no longer than a run and 10
-  /// s.
+  /// After how long without a sign of life the worker is given up as hanging, whether anything runs
+  /// or not. At least 1,000: it gives one every 200.
+  uint32_t silence_ms = 5000;
+  /// For every call but a build.
   uint32_t call_timeout_ms = 120'000;
 
   static constexpr uint32_t kSpinForever = UINT32_MAX;

@@ -67,7 +67,7 @@ RemoteProgram::~RemoteProgram() {
   proto::WorkerRequest request;
   request.set_close_program(id_);
   // Waits, so that its memory is free afterwards. A worker that is gone has let go of it already.
-  static_cast<void>(worker_->Call(std::move(request), {}, times_.close_timeout));
+  static_cast<void>(worker_->Call(std::move(request), {}, times_.call_timeout));
 }
 
 Result<std::unique_ptr<DeviceRunner>> RemoteProgram::NewRunner(const DeviceRunnerOptions& options) {

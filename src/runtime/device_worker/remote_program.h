@@ -26,9 +26,6 @@ struct ProgramInterface {
 struct RemoteTimes {
   std::chrono::milliseconds run_timeout{0};  // of the device, and the margin
   std::chrono::milliseconds call_timeout{0};
-  /// Of letting go of a runner or a program, which takes no build's or load's turn. Short: a worker
-  /// that hangs must not hold up the server's end.
-  std::chrono::milliseconds close_timeout{0};
   std::chrono::microseconds spin{0};  // for a run's end
 };
 

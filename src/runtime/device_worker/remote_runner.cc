@@ -46,7 +46,7 @@ RemoteRunner::~RemoteRunner() {
   if (!open_) return;
   proto::WorkerRequest request;
   request.set_close_runner(slot_);
-  const bool closed = worker_->Call(std::move(request), {}, times_.close_timeout).ok();
+  const bool closed = worker_->Call(std::move(request), {}, times_.call_timeout).ok();
   worker_->RemoveRunner(mailbox_, slot_, !closed);
 }
 

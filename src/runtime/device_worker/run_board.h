@@ -53,6 +53,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 struct SharedState {
   RunBoard board;
   alignas(64) Lifeline lifeline;  // the worker's main thread holds it
+  std::atomic<uint32_t> pulse;    // the worker counts, as long as it does not hang
 };
 
 }  // namespace verdict

@@ -12,7 +12,7 @@ namespace verdict {
 // Between device.h's types and the messages. Everything that comes from a message is checked.
 
 /// Grows with every change of device_worker.proto, mailbox.h or run_board.h.
-inline constexpr uint32_t kWorkerProtocolVersion = 2;
+inline constexpr uint32_t kWorkerProtocolVersion = 3;
 
 void WriteStatus(const Status& status, proto::WorkerStatus& message);
 /// A code that is none becomes kInternal.

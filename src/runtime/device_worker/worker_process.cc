@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLifelineLook{1000};
+constexpr int kLooksForLife = 5;   // before a worker is taken for hanging
 constexpr int kLookForEnd = 1000;  // ms
 constexpr size_t kMaxErrorLine = 2000;
 constexpr char kEnded[] = "it has ended";   // until it is known how
@@ -77,7 +77,10 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::Start(const std::string& b
   }
   *info = ReadInfo(opened->reply.info());
   try {
-    worker->lifeline_thread_ = std::thread([process = worker.get()] { process->WatchLifeline(); });
+    worker->life_thread_ = std::thread(
+        [process = worker.get(), silence = milliseconds(std::max(1000U, options.silence_ms))] {
+          process->WatchLife(silence);
+        });
   } catch (const std::system_error&) {
     return NoThread();
   }
@@ -112,12 +115,24 @@ WorkerProcess::~WorkerProcess() {
   if (channel_ != nullptr) ::shutdown(channel_->socket(), SHUT_WR);
   if (!WaitForEnd(kTimeToEnd)) Lose("it was to end and did not");
   thread_.join();
-  if (lifeline_thread_.joinable()) lifeline_thread_.join();
+  if (life_thread_.joinable()) life_thread_.join();
 }
 
-void WorkerProcess::WatchLifeline() {
+void WorkerProcess::WatchLife(milliseconds silence) {
+  uint32_t pulse = 0;
+  int looks = 0;  // that found no sign of life: few, where this process was stopped itself
+  auto alive = std::chrono::steady_clock::now();
   while (!lost()) {
-    if (shared().lifeline.WaitForEnd(kLifelineLook)) Lose(kEnded);
+    if (shared().lifeline.WaitForEnd(silence / kLooksForLife)) return Lose(kEnded);
+    const auto now = std::chrono::steady_clock::now();
+    ++looks;
+    if (const uint32_t found = shared().pulse.load(); found != pulse) {
+      pulse = found;
+      looks = 0;
+      alive = now;
+    }
+    if (looks < kLooksForLife || now - alive < silence) continue;
+    Lose("it hangs: no sign of life for " + std::to_string(silence.count()) + " ms");
   }
 }
 

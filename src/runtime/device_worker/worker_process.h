@@ -102,7 +102,7 @@ class WorkerProcess {
 
   void LoseLocked(const std::string& why);
   SharedState& shared() { return *reinterpret_cast<SharedState*>(shared_pages_.data()); }
-  void WatchLifeline();
+  void WatchLife(std::chrono::milliseconds silence);
 
   SharedPages shared_pages_;
   Descriptor shared_file_;
@@ -114,7 +114,7 @@ class WorkerProcess {
   std::atomic<bool> lost_ = false;
   std::string error_line_;  // of its stderr, not yet whole; of the thread
   std::thread thread_;
-  std::thread lifeline_thread_;  // once the worker has started
+  std::thread life_thread_;  // once the worker has started
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

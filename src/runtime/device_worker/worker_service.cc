@@ -10,6 +10,8 @@
 namespace verdict {
 namespace {
 
+constexpr std::chrono::milliseconds kPulse{200};
+
 Status CheckPayloads(std::span<const Descriptor> payloads, size_t wanted) {
   if (payloads.size() == wanted) return OkStatus();
   return DataLoss("a call to the device worker came with " + std::to_string(payloads.size()) +
@@ -99,6 +101,7 @@ struct WorkerService::Runner final : RunWatch::Run {
 };
 
 WorkerService::~WorkerService() {
+  pulse_thread_ = {};  // ends it
   if (shared_ != nullptr) shared_->board.End();
   for (std::thread& thread : run_threads_) thread.join();
   runners_ = {};  // before the programs, and those before the device
@@ -202,7 +205,18 @@ Status WorkerService::OpenDevice(const proto::OpenCall& call, std::span<const De
   board_watch_ = {call.spin_us(), call.spinners()};
   run_watch_.emplace(RunBoard::kSlots, std::chrono::microseconds(call.device_spin_us()));
   device_ = std::move(device);
+  pulse_thread_ = std::jthread([this](const std::stop_token& stop) { Beat(stop); });
   return OkStatus();
+}
+
+void WorkerService::Beat(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    ++shared_->pulse;
+    never.wait_for(lock, stop, kPulse, [] { return false; });
+  }
 }
 
 Status WorkerService::Supports(std::span<const Descriptor> payloads, Answer& answer) {

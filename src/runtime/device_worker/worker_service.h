@@ -71,6 +71,8 @@ class WorkerService {
   void SendLog(uint64_t id, const std::string& line);
 
   void ServeRuns();
+  /// Counts in shared memory until it is told to stop.
+  void Beat(const std::stop_token& stop);
 
   const Open open_;
   const Send send_;
@@ -78,6 +80,7 @@ class WorkerService {
   SharedState* shared_ = nullptr;  // in shared_pages_
   RunBoard::Watch board_watch_;
   std::optional<RunWatch> run_watch_;  // since the device is open
+  std::jthread pulse_thread_;          // as well
 
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<Device> device_;
