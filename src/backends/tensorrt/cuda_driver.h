@@ -39,7 +39,6 @@ namespace verdict::tensorrt {
   X(cuMemMap)                      \
   X(cuMemUnmap)                    \
   X(cuMemSetAccess)                \
-  X(cuMemsetD8Async)               \
   X(cuMemcpyHtoD_v2)               \
   X(cuMemcpyHtoDAsync_v2)          \
   X(cuMemcpyDtoHAsync_v2)          \

@@ -10,10 +10,6 @@ constexpr size_t kAlignment = 256;  // what TensorRT's vectorized formats may wa
 
 size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-size_t DeviceBytes(const EngineTensor& tensor, const Shape& shape) {
-  return static_cast<size_t>(Elements(shape)) * DeviceElementSize(tensor.dtype, tensor.conversion);
-}
-
 /// Calls visit(first element, count) for each run of elements that the range speaks of, of a dense
 /// tensor of this shape.
 template <typename Visit>
@@ -66,6 +62,10 @@ int64_t Elements(const Shape& shape) {
   int64_t elements = 1;
   for (const Dim extent : shape.dims()) elements *= extent;
   return elements;
+}
+
+size_t DeviceBytes(const EngineTensor& tensor, const Shape& shape) {
+  return static_cast<size_t>(Elements(shape)) * DeviceElementSize(tensor.dtype, tensor.conversion);
 }
 
 RunLayout MakeRunLayout(size_t inputs, size_t outputs) {

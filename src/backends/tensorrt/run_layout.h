@@ -39,6 +39,8 @@ void PlaceTensors(const std::vector<EngineTensor>& inputs, const std::vector<Eng
 
 /// Elements of a static shape.
 int64_t Elements(const Shape& shape);
+/// Bytes of a tensor of this shape in its form on the card.
+size_t DeviceBytes(const EngineTensor& tensor, const Shape& shape);
 
 /// Checks what the range says of a dense tensor. Errors: kInvalidArgument, naming it. Cost:
 /// O(elements).

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstring>
 #include <ctime>
 #include <utility>
 
@@ -145,8 +144,7 @@ Status Runner::Allocate() {
   views_.resize(num_outputs);
   converted_.resize(num_outputs);
   size_t input_bytes = 0, output_bytes = 0;
-  bool has_large = false;
-  std::vector<size_t> largest(num_inputs);  // bytes, of a profile
+  std::vector<size_t> largest(num_inputs);  // bytes, where it is large, of any profile
   for (size_t p = 0; p < contexts_.size(); ++p) {
     RunLayout layout = layout_;
     for (size_t i = 0; i < num_inputs; ++i) {
@@ -160,9 +158,7 @@ Status Runner::Allocate() {
     Place(layout);
     for (size_t i = 0; i < num_inputs; ++i) {
       if (!layout.is_large[i]) continue;
-      has_large = true;
-      largest[i] = std::max(largest[i], static_cast<size_t>(Elements(layout.inputs[i])) *
-                                            ElementSize(program_->inputs()[i].dtype));
+      largest[i] = std::max(largest[i], DeviceBytes(program_->inputs()[i], layout.inputs[i]));
     }
     input_bytes = std::max(input_bytes, layout.input_bytes);
     output_bytes = std::max(output_bytes, layout.output_bytes);
@@ -178,6 +174,7 @@ Status Runner::Allocate() {
   VERDICT_ASSIGN_OR_RETURN(host_outputs_, PinnedBuffer::Allocate(cuda_, output_bytes));
   VERDICT_ASSIGN_OR_RETURN(done_, PinnedBuffer::Allocate(cuda_, sizeof(uint32_t)));
   caller_places_.assign(num_inputs, nullptr);
+  const bool has_large = std::ranges::any_of(largest, [](size_t bytes) { return bytes > 0; });
   if (has_large && options_.caller_places.size() == num_inputs) {
     auto pinned = PinnedRange::Pin(cuda_, options_.caller_memory);
     if (pinned.ok()) {
@@ -412,8 +409,7 @@ Status Runner::Enqueue() {
   }
   for (size_t i = 0; i < layout_.inputs.size(); ++i) {
     if (!layout_.is_large[i]) continue;
-    const size_t bytes =
-        static_cast<size_t>(Elements(layout_.inputs[i])) * ElementSize(program_->inputs()[i].dtype);
+    const size_t bytes = DeviceBytes(program_->inputs()[i], layout_.inputs[i]);
     VERDICT_RETURN_IF_ERROR(CopyToCard(Source(layout_, i), layout_.input_offsets[i], bytes));
   }
   if (!current_->enqueueV3(stream_)) return EnqueueError("running");
