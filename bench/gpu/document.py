@@ -247,8 +247,9 @@ def _story(story: Cells) -> list[str]:
              "of one row. `verdict load` asks both: closed loops for the maximum (16 in flight for "
              "Python, 256 for Verdict), Poisson arrivals over up to 256 connections for the rest, "
              "at rates that double until p99 is over 20 ms twice, and two between; latency counts "
-             "from the time at which a request was meant to be sent. A load takes "
-             f"{story.get('seconds')} s or more; at low rates up to 6 s, which at 20 requests/s are "
+             "from the time at which a request was meant to be sent. For the mean latency the "
+             "generator is one thread that never sleeps, as its own waking would count too. A load "
+             f"takes {story.get('seconds')} s or more; at low rates up to 6 s, which at 20 requests/s are "
              "few for a p99. Up to 1 % of Verdict's answers may be the CPU plan's, while a model "
              "comes to the card. Requests, server and client share the machine's cores.", ""]
     rows = []

@@ -31,6 +31,7 @@ FIRST_SHARE, REFINEMENTS = 1 / 64, 2
 LEAST_REQUESTS, LONGEST_S = 100, 6  # a load of a low rate lasts longer: a p99 needs its requests
 PYTHON_CONCURRENCY, CONCURRENCY = 16, 256
 THREADS = 4
+LIGHT_SHARE = 3  # of --seconds: Python's queue varies much
 SERVER = pathlib.Path(__file__).resolve().parents[1] / "peers" / "torch_server.py"
 ROWS = 64  # of different requests, sent in turn
 
@@ -137,10 +138,16 @@ class Story:
 
     # Rates and latencies.
 
-    def _load(self, server: programs.Server, name: str, duration_s: float, *flags: object) -> dict:
+    def _load(self, server: programs.Server, name: str, duration_s: float, *flags: object,
+              threads: int = THREADS) -> dict:
         return programs.load(self.args.verdict, server, name, self._inputs(name), self.args.out,
-                             duration_s, "--threads", THREADS, *flags,
+                             duration_s, "--threads", threads, *flags,
                              timeout_s=max(1, min(60, self.clock.left())))
+
+    def _light(self, server: programs.Server, name: str, per_s: float) -> dict:
+        """The generator does not sleep: else its own waking would count."""
+        return self._load(server, name, LIGHT_SHARE * self.args.seconds, "--rate", f"{per_s:.2f}",
+                          "--connections", CONCURRENCY, "--spin", threads=1)
 
     def _warm(self, server: programs.Server, name: str) -> None:
         """The first requests load kernels and make batches of every size once."""
@@ -165,9 +172,8 @@ class Story:
                 closed = attempt(f"story/{name}/python closed", lambda: self._load(
                     server, name, self.args.seconds, "--concurrency", PYTHON_CONCURRENCY), 8)
                 if closed:
-                    attempt(f"story/{name}/python light", lambda: self._load(
-                        server, name, 1.5 * self.args.seconds, "--rate",
-                        f"{targets.LIGHT * closed['per_s']:.2f}", "--connections", CONCURRENCY), 8)
+                    attempt(f"story/{name}/python light", lambda: self._light(
+                        server, name, targets.LIGHT * closed['per_s']), 10)
                     attempt(f"story/{name}/python limit", lambda: self._within_limit(
                         server, name, closed["per_s"]), 15)
             return "done"
@@ -179,9 +185,8 @@ class Story:
                 closed = attempt(f"story/{name}/verdict closed", lambda: self._load(
                     server, name, self.args.seconds, "--concurrency", CONCURRENCY), 8)
                 if theirs:
-                    attempt(f"story/{name}/verdict light", lambda: self._load(
-                        server, name, 1.5 * self.args.seconds, "--rate",
-                        f"{targets.LIGHT * theirs:.2f}", "--connections", CONCURRENCY), 8)
+                    attempt(f"story/{name}/verdict light", lambda: self._light(
+                        server, name, targets.LIGHT * theirs), 10)
                 if closed:
                     attempt(f"story/{name}/verdict limit", lambda: self._within_limit(
                         server, name, closed["per_s"]), 15)

@@ -96,6 +96,15 @@ def test_an_open_loop_keeps_its_rate(server: Server, tmp_path: pathlib.Path) -> 
         assert result["flags"]["--rate"] == "500" and result["flags"]["--warmup"] == "0.2"
 
 
+def test_one_that_never_sleeps_is_no_bottleneck(server: Server, tmp_path: pathlib.Path) -> None:
+    result = measure(tmp_path, "--model", "fraud", "--url", server.address, "--rate", 200,
+                     "--duration", 1, "--warmup", 0.1, "--spin")  # fmt: skip
+    assert result["answers"] == {"200": result["requests"]}
+    used = result["cpu"]["generator"]
+    assert used["user_s"] + used["kernel_s"] > 0.5
+    assert not [warning for warning in result["warnings"] if "bottleneck" in warning]
+
+
 def test_the_same_seed_sends_the_same_number(server: Server, tmp_path: pathlib.Path) -> None:
     def requests(seed: int) -> int:
         return measure(tmp_path, "--model", "fraud", "--url", server.address, "--rate", 1000,
