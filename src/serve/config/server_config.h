@@ -65,7 +65,7 @@ struct DeviceConfig {
   std::string backend = "none";
   std::string plugin_dir;
   Isolation isolation = Isolation::kProcess;
-  uint32_t spin_us = 2000;
+  uint32_t spin_us = 10'000;
   int spinners = 1;
   int index = 0;
   uint64_t memory_limit_bytes = 0;

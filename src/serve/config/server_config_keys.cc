@@ -95,7 +95,7 @@ ConfigKeys DeviceKeys(DeviceConfig* device) {
       Integer(
           "spin_us", &device->spin_us, 0, UINT32_MAX,
           "For how long after a run the worker watches for the next one, in microseconds; then it "
-          "sleeps, and waking it costs up to 25 us; 4294967295 for always"),
+          "sleeps, and waking it costs 10 to 50 us; 4294967295 for always"),
       Integer("spinners", &device->spinners, 1, 1024,
               "How many threads of the worker watch at a time: the cores that it may take while "
               "nothing runs"),

@@ -17,7 +17,7 @@ struct ServingDeviceOptions {
   std::string backend = "none";  // or "auto", "tensorrt", …
   std::string plugin_folder;
   DeviceIsolation isolation = DeviceIsolation::kProcess;
-  uint32_t spin_us = 2000;  // see WorkerOptions
+  uint32_t spin_us = 10'000;  // see WorkerOptions
   uint32_t spinners = 1;
   int index = 0;
   uint64_t memory_limit_bytes = 0;  // 0: nine tenths of the device's
