@@ -253,7 +253,7 @@ class Kernels:
             served.measure(self.args, self.verdict, self.record, {
                 name: (self.engine(name, "tf32"),
                        {b: self._file(name, b, "in") for b in reference.BATCHES})
-                for name in ("R4b", "R9") if self.record.has(f"build verdict/{name}/tf32")})
+                for name in HALF if self.record.has(f"build verdict/{name}/tf32")})
         if "torch" in what:
             self.time_torch()
 

@@ -1,4 +1,4 @@
-"""What serving adds to a run: the phases of R4b one at a time, and R9's throughput."""
+"""What serving adds to a run: the phases of requests one at a time, and R9's throughput."""
 
 from __future__ import annotations
 
@@ -164,16 +164,17 @@ def _shared_memory(args: argparse.Namespace, server: programs.Server, file: path
     return {name: found[name] for name in ("per_s", "requests", "answers")}
 
 
-def _phases_cell(spin_us: str) -> str:
-    return f"served/R4b/phases{f' spin_us {spin_us}' if spin_us else ''}"
+def _phases_cells(model: str, spins: Sequence[str]) -> dict[str, str]:
+    """Cell -> device.spin_us, "" for the default; others are tried with R4b, the shortest run."""
+    tried = ("", *spins) if model == "R4b" else ("",)
+    return {f"served/{model}/phases{f' spin_us {us}' if us else ''}": us for us in tried}
 
 
 def cells(model: str, spins: Sequence[str]) -> list[str]:
-    if model == "R4b":
-        return [_phases_cell(spin_us) for spin_us in ("", *spins)]
-    if model == "R9":
-        return [name for streams in STREAMS for name in _batch_cells(streams)]
-    return []
+    if model not in targets.STORY:
+        return []
+    batches = [name for streams in STREAMS for name in _batch_cells(streams)]
+    return [*_phases_cells(model, spins), *(batches if model == "R9" else [])]
 
 
 def _batch_cells(streams: int) -> list[str]:
@@ -182,12 +183,12 @@ def _batch_cells(streams: int) -> list[str]:
 
 
 def _serve_phases(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
-                  repository: pathlib.Path, row: pathlib.Path, cell: str,
+                  repository: pathlib.Path, model: str, row: pathlib.Path, cell: str,
                   settings: list[str]) -> dict[str, int]:
-    with programs.serve(verdict, repository, args.out / "served-R4b.log", settings) as server:
+    with programs.serve(verdict, repository, args.out / f"served-{model}.log", settings) as server:
         with np.load(row) as one:
             inputs = dict(one)
-        record.attempt(cell, lambda: phases(server, "R4b", inputs), 4)
+        record.attempt(cell, lambda: phases(server, model, inputs), 4)
         return server.refuse_cpu()
 
 
@@ -216,13 +217,13 @@ def measure(args: argparse.Namespace, verdict: programs.Verdict, record: Record,
             programs.lay_out(folder, {name: engines[name][0]}, config)
         return folder
 
-    if "R4b" in engines:
-        folder, row = repository("R4b", "R4b", programs.BATCHING), engines["R4b"][1][1]
-        for spin_us in ("", *args.spin_us):
-            cell = _phases_cell(spin_us)
+    for name in (n for n in targets.STORY if n in engines):
+        folder, row = repository(name, name, programs.BATCHING), engines[name][1][1]
+        for cell, spin_us in _phases_cells(name, args.spin_us).items():
             settings = [f"device.spin_us={spin_us}"] if spin_us else []
-            record.guard(cell.replace("/phases", ""), [cell], lambda c=cell, s=settings:
-                         _serve_phases(args, verdict, record, folder, row, c, s), 10)
+            record.guard(cell.replace("/phases", ""), [cell],
+                         lambda f=folder, n=name, r=row, c=cell, s=settings: _serve_phases(
+                             args, verdict, record, f, n, r, c, s), 10)
     if "R9" in engines:
         record.put("served/setup", {"in_flight": f"{IN_FLIGHT} a stream", "streams": STREAMS,
                                     "settings": args.set})

@@ -357,9 +357,10 @@ class Lane {
   std::vector<Buffer> buffers_;
 };
 
-/// Latencies in us of one run after the other, for the time; a tenth of it to warm up before.
+/// Latencies in us of one run after the other, or with pauses between, for the time; a tenth of it
+/// to warm up before.
 template <typename Run>
-std::vector<double> Sample(double duration_s, Run run) {
+std::vector<double> Sample(double duration_s, Run run, std::chrono::microseconds pause = {}) {
   const auto after = [](double seconds) {
     return Clock::now() +
            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
@@ -367,6 +368,7 @@ std::vector<double> Sample(double duration_s, Run run) {
   for (const auto end = after(duration_s / 10); Clock::now() < end;) run();
   std::vector<double> samples;
   for (const auto end = after(duration_s); Clock::now() < end || samples.size() < 10;) {
+    if (pause.count() > 0) std::this_thread::sleep_for(pause);
     const auto start = Clock::now();
     run();
     samples.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
@@ -385,6 +387,9 @@ void PrintSamples(const char* name, std::vector<double> samples) {
   std::printf(", \"%s\": {\"p50\": %.2f, \"p99\": %.2f, \"mean\": %.2f, \"runs\": %zu}", name,
               at(0.5), at(0.99), total / count, samples.size());
 }
+
+/// Between runs at a light load: about what lies between two requests of bench/gpu/served.py.
+constexpr std::chrono::microseconds kPause{800};
 
 /// Runs a second of all lanes, each on a thread of its own.
 double Throughput(const Driver& cuda, std::vector<std::unique_ptr<Lane>>& lanes, size_t count,
@@ -443,6 +448,8 @@ int Time(const Flags& flags) {
       PrintThroughputs("streams", cuda, lanes, flags, &Lane::Launch);
       if (lanes.size() > 1) {
         PrintThroughputs("fed", cuda, lanes, flags, &Lane::FeedAndLaunch);
+        PrintSamples("spaced", Sample(
+                                   flags.duration_s, [&] { first.FeedAndLaunch(); }, kPause));
       }
     }
     std::printf("}");

@@ -36,7 +36,7 @@ def made_up() -> dict[str, dict]:
     kernels = {
         "machine": MACHINE, "duration_s": 0.4, "notes": {"R1": "R1 is rewritten"},
         "bare/R4b/tf32": [{"case": str(b), "difference": 1e-4, "enqueue": timing(70 + b),
-                           "graph": timing(40 + b), "streams": streams}
+                           "graph": timing(40 + b), "spaced": timing(50 + b), "streams": streams}
                           for b in targets.BATCHES],
         "bare/R9/tf32": [{"case": str(b), "difference": 1e-4, "graph": timing(140),
                           "enqueue": timing(200), "streams": streams,
@@ -44,6 +44,7 @@ def made_up() -> dict[str, dict]:
         "bare/R5/tf32": {"error": "ProgramFailed: the parser says no\nmore of it"},
         "served/R4b/phases": {"compute": {"p50": 45.9, "p99": 60.0},
                               "queue": {"p50": 10.004, "p99": 20.0}},
+        "served/R9/phases": {"compute": {"p50": 145.0, "p99": 160.0}},
         "served/setup": {"in_flight": "2 a stream", "streams": [4, 8, 16], "settings": ["device.spinners=4"]}}
     for spin, queue in (("0", 33.0), ("4294967295", 5.0)):
         kernels[f"served/R4b/phases spin_us {spin}"] = {"compute": timing(50),
@@ -135,6 +136,17 @@ def test_bare_streams_stand_with_the_same_and_with_new_inputs() -> None:
     assert "| R9 | 4 | 950 | 7,600 | 30,400 | 122,000 |" in text[same:fed]
     assert "| R9 | 2 | 990 | 7,920 | 31,700 | 127,000 |" in text[fed:]
     assert "| R4b |" not in text[fed:text.index("##", fed)], "not measured"
+
+
+def test_phases_stand_beside_each_other_and_beside_a_bare_run_at_their_pace() -> None:
+    text = document.write(made_up())
+    assert "R4b, R9 in `verdict serve`" in text
+    assert "| compute | 45.9 (60.0) | 145 (160) |" in text and "| queue | 10.0 (20.0) | – |" in text
+    assert "takes 41.0 us (p50) when one run follows the other" in text
+    assert "and 51.0 us when 0.8 ms lie between" in text
+    parts = made_up()
+    del parts["kernels"]["bare/R4b/tf32"][0]["spaced"]
+    assert "0.8 ms lie" not in document.write(parts), "not measured"
 
 
 def test_what_other_runs_measured_stands_beside_it() -> None:
