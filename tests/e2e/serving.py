@@ -41,14 +41,16 @@ def build(name: str, engine: pathlib.Path, *flags: str) -> None:
 class Server:
     """A running server. Its log is a file, read with log().
 
-    launcher: what the binary is started by; binary and environment: others than the usual."""
+    launcher: what the binary is started by; binary and environment: others than the usual; ports: of
+    HTTP and gRPC, 0 for a free one."""
 
     def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object,
                  launcher: Sequence[str] = (), binary: pathlib.Path = BINARY,
-                 environment: dict[str, str] | None = None) -> None:
+                 environment: dict[str, str] | None = None,
+                 ports: tuple[int, int] = (0, 0)) -> None:
         self._log = log
         command = [*launcher, binary, "serve", "--repository", repository, "--host", "127.0.0.1",
-                   "--http-port", 0, "--metrics-port", 0, "--grpc-port", 0, "--set",
+                   "--http-port", ports[0], "--metrics-port", 0, "--grpc-port", ports[1], "--set",
                    "admin.port=0", *flags]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
