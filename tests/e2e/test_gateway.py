@@ -389,6 +389,7 @@ def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
     connection.request("GET", "/v2/models/fraud")
     assert connection.getresponse().status == 200, "the servers take it"
     connection.close()
+    wait_for(lambda: "/v2/models/fraud" in gateway.access.read_text(), "its line in the log")
     line = json.loads(gateway.access.read_text().splitlines()[-1])
     assert line["client"] == "CN=client" and line["path"] == "/v2/models/fraud"
     assert line["status"] == line["server_status"] == "200" and line["seconds"] < 10
