@@ -3,7 +3,7 @@
 #
 # Usage: scripts/install-deps.sh build|test
 #   build   what quickstart.sh needs: compiler, CMake, libraries, Python's venv, curl
-#   test    build, and what test.sh needs: GoogleTest, clang and its tools, nginx
+#   test    build, and what test.sh needs: GoogleTest, clang and its tools, nginx, Prometheus
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/progress.sh
@@ -16,7 +16,7 @@ build_packages=(
   python3 python3-venv curl
 )
 test_packages=(
-  libgtest-dev libgmock-dev openssl patchelf nginx
+  libgtest-dev libgmock-dev openssl patchelf nginx prometheus
   clang-16 clang-tidy-16 libclang-rt-16-dev clang-format-14
 )
 

@@ -1,0 +1,159 @@
+"""deploy/prometheus: promtool's cases for each alert, the metrics that they ask for, the guide, and a
+real Prometheus that watches a real server."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from serving import ROOT, Server, wait_for
+from test_gateway import free_port
+
+DEPLOY = ROOT / "deploy" / "prometheus"
+GUIDE = (ROOT / "docs" / "guides" / "incidents.md").read_text()
+GOLDEN = ROOT / "tests" / "golden" / "metrics.txt"
+RULES = [rule for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+         for rule in group["rules"]]
+NAMES = [rule["alert"] for rule in RULES]
+SUFFIXES = re.compile(r"_(bucket|count|sum)$")
+
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")),
+    reason="Prometheus is not installed")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def served_metrics() -> dict[str, set[str]]:
+    """Name -> labels, as the golden file pins them."""
+    found = {}
+    for line in GOLDEN.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, *labels = line.split()
+            found[name] = set(labels[0].split(",")) if labels else set()
+    return found
+
+
+@needs_prometheus
+def test_every_case_of_promtool_holds() -> None:
+    done = subprocess.run(["promtool", "test", "rules", "alerts_test.yml"], cwd=DEPLOY,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(["promtool", "check", "config", "prometheus.yml"], cwd=DEPLOY,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_where_it_fires_and_a_part_of_the_guide() -> None:
+    cases = [case for test in yaml.safe_load((DEPLOY / "alerts_test.yml").read_text())["tests"]
+             for case in test["alert_rule_test"]]
+    assert len(set(NAMES)) == len(NAMES)
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(NAMES)
+    assert re.findall(r"^### (\w+)$", GUIDE, re.MULTILINE) == NAMES
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("page", "ticket") and rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize("query", [rule["expr"] for rule in RULES] + blocks("promql"))
+def test_queries_ask_for_what_the_server_has(query: str) -> None:
+    known = served_metrics()
+    asked = re.findall(r"\b((?:verdict|nv)_\w+)(?:\{([^}]*)\})?", query)
+    assert asked or query.startswith("up{")
+    for name, selector in asked:
+        plain = name if name in known else SUFFIXES.sub("", name)
+        assert plain in known, name
+        assert set(re.findall(r"(\w+)\s*[=!]~?", selector)) <= known[plain] | {"le"}, query
+
+
+class Prometheus:
+    """With the shipped rules, which need not hold for a while here, and other addresses."""
+
+    def __init__(self, folder: pathlib.Path, target: str) -> None:
+        config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
+        config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        rules = (DEPLOY / "alerts.yml").read_text()
+        (folder / "alerts.yml").write_text(re.sub(r"\n +for: \w+", "", rules))
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = folder / "prometheus.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["prometheus", f"--config.file={folder / 'prometheus.yml'}",
+                 f"--storage.tsdb.path={folder / 'data'}",
+                 f"--web.listen-address={self.url.removeprefix('http://')}"],
+                stdout=log, stderr=subprocess.STDOUT)
+
+    def get(self, path: str, **query: str) -> dict:
+        """{} while it does not answer."""
+        assert self.process.poll() is None, self.log.read_text()
+        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return json.load(response)["data"]
+        except OSError:
+            return {}
+
+    def firing(self) -> set[str]:
+        return {alert["labels"]["alertname"] for alert in self.get("alerts").get("alerts", [])
+                if alert["state"] == "firing"}
+
+
+@pytest.fixture
+def prometheus(own: Server, tmp_path: pathlib.Path) -> Iterator[Prometheus]:
+    made = Prometheus(tmp_path, own.metrics_url.split("/")[2])
+    yield made
+    made.process.terminate()
+    made.process.wait(30)
+
+
+@pytest.fixture
+def own(small_repository: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[Server]:
+    running = Server(small_repository, tmp_path / "log", "--drain-ms", 0, "--set",
+                     "repository.mode=poll", "--set", "repository.poll_interval_s=1")
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@needs_prometheus
+def test_a_real_prometheus_takes_all_rules_and_tells_what_happens(
+    own: Server, prometheus: Prometheus, small_repository: pathlib.Path
+) -> None:
+    def rules() -> list[dict]:
+        return [rule for group in prometheus.get("rules").get("groups", [])
+                for rule in group["rules"]]
+
+    up = 'up{job="verdict"} == 1'
+    wait_for(lambda: prometheus.get("query", query=up).get("result"), "it is watched")
+    wait_for(lambda: {rule["health"] for rule in rules()} == {"ok"}, "all rules are computed")
+    assert [rule["name"] for rule in rules()] == NAMES
+    for query in blocks("promql"):
+        assert prometheus.get("query", query=query)["resultType"] == "vector"
+    assert not prometheus.firing()
+
+    (small_repository / "fraud" / "2").mkdir()
+    (small_repository / "fraud" / "2" / "model.engine").write_bytes(b"no engine")
+    wait_for(lambda: prometheus.firing() == {"VerdictModelLoadFailed"}, "a bad version is told of")
+    own.process.kill()
+    wait_for(lambda: "VerdictDown" in prometheus.firing(), "that it is gone is told of")
+
+
+def test_the_guides_commands_work(own: Server) -> None:
+    for commands in blocks("sh"):
+        here = commands.replace("localhost:8000", own.address).replace(
+            "localhost:8002", own.metrics_url.split("/")[2])
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", here], capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 0 and done.stdout, done.stderr
+        assert "verdict_server_ready 1" in done.stdout
