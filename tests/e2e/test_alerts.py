@@ -1,5 +1,5 @@
-"""deploy/prometheus: promtool's cases for each alert, the metrics that they ask for, the guide, and a
-real Prometheus that watches a real server."""
+"""deploy/prometheus and deploy/grafana: promtool's cases for each alert, the metrics that alerts and
+dashboards ask for, the guide, and a real Prometheus that watches a real server."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ GOLDEN = ROOT / "tests" / "golden" / "metrics.txt"
 RULES = [rule for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
          for rule in group["rules"]]
 NAMES = [rule["alert"] for rule in RULES]
+DASHBOARDS = {path.stem: json.loads(path.read_text())
+              for path in sorted((ROOT / "deploy" / "grafana").glob("*.json"))}
 SUFFIXES = re.compile(r"_(bucket|count|sum)$")
 
 needs_prometheus = pytest.mark.skipif(
@@ -32,6 +34,11 @@ needs_prometheus = pytest.mark.skipif(
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def dashboard_queries() -> list[str]:
+    return sorted({target["expr"] for board in DASHBOARDS.values() for panel in board["panels"]
+                   for target in panel["targets"]})
 
 
 def served_metrics() -> dict[str, set[str]]:
@@ -64,7 +71,8 @@ def test_every_alert_has_a_case_where_it_fires_and_a_part_of_the_guide() -> None
         assert rule["labels"]["severity"] in ("page", "ticket") and rule["annotations"]["summary"]
 
 
-@pytest.mark.parametrize("query", [rule["expr"] for rule in RULES] + blocks("promql"))
+@pytest.mark.parametrize(
+    "query", [rule["expr"] for rule in RULES] + blocks("promql") + dashboard_queries())
 def test_queries_ask_for_what_the_server_has(query: str) -> None:
     known = served_metrics()
     asked = re.findall(r"\b((?:verdict|nv)_\w+)(?:\{([^}]*)\})?", query)
@@ -72,7 +80,31 @@ def test_queries_ask_for_what_the_server_has(query: str) -> None:
     for name, selector in asked:
         plain = name if name in known else SUFFIXES.sub("", name)
         assert plain in known, name
-        assert set(re.findall(r"(\w+)\s*[=!]~?", selector)) <= known[plain] | {"le"}, query
+        of_prometheus = {"le", "instance", "job"}
+        assert set(re.findall(r"(\w+)\s*[=!]~?", selector)) <= known[plain] | of_prometheus, query
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_is_one_that_grafana_can_show(name: str) -> None:
+    """Grafana itself is in no package that the tests may take: what it needs is looked at here."""
+    board = DASHBOARDS[name]
+    assert board["uid"] == f"verdict-{name}" and board["title"]
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    for variable in variables.values():
+        for metric in re.findall(r"label_values\((\w+)", str(variable["query"])):
+            assert metric in served_metrics()
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        assert panel["datasource"]["uid"] == "${datasource}" and panel["title"], panel["id"]
+        assert panel["fieldConfig"]["defaults"]["unit"] and panel["targets"]
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"])
+                 for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
+        taken |= cells
+        for target in panel["targets"]:
+            assert set(re.findall(r"\$(\w+)", target["expr"])) <= {*variables, "__rate_interval"}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
 class Prometheus:
@@ -138,8 +170,12 @@ def test_a_real_prometheus_takes_all_rules_and_tells_what_happens(
     wait_for(lambda: prometheus.get("query", query=up).get("result"), "it is watched")
     wait_for(lambda: {rule["health"] for rule in rules()} == {"ok"}, "all rules are computed")
     assert [rule["name"] for rule in rules()] == NAMES
-    for query in blocks("promql"):
-        assert prometheus.get("query", query=query)["resultType"] == "vector"
+    for query in blocks("promql") + dashboard_queries():
+        asked = (query.replace("$__rate_interval", "10s").replace("$instance", ".*")
+                 .replace("$model", "fraud"))
+        assert prometheus.get("query", query=asked).get("resultType") == "vector", query
+    ready = "sum by (version) (verdict_model_ready{instance=~\".*\", model=\"fraud\"})"
+    assert prometheus.get("query", query=ready)["result"][0]["value"][1] == "1"
     assert not prometheus.firing()
 
     (small_repository / "fraud" / "2").mkdir()
