@@ -23,7 +23,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from serving import ANSWER_TIMEOUT_S, BINARY, ROOT, Server, golden, wait_for
-from test_security import Authority, bearer, entry, serial
+from test_security import Authority, entry, serial
 from test_server import check, infer_inputs
 from tritonclient.utils import InferenceServerException
 
@@ -31,7 +31,7 @@ DEPLOY = ROOT / "deploy" / "nginx"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 MODEL = "skl_lr_binary"
 SERVERS = 3
-WATCHER = "vdt_of_the_watcher"
+TOKENS = {role: f"vdt_of_{role}" for role in ("infer", "admin", "metrics")}
 PORTS = (8000, 8001, 8080)  # of the shipped configuration: HTTP, gRPC, health
 GUIDE = (ROOT / "docs" / "guides" / "deployment.md").read_text()
 
@@ -55,6 +55,11 @@ def retries() -> str:
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 
+def token(role: str = "infer") -> dict[str, str]:
+    """A dictionary of its own: tritonclient writes into it."""
+    return {"authorization": f"Bearer {TOKENS[role]}"}
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -67,7 +72,7 @@ class Gateway:
     def __init__(self, folder: pathlib.Path, authority: Authority, servers: list[Server]) -> None:
         self.folder = folder
         (folder / "tls").mkdir(parents=True)
-        for source, name in zip(authority.issue("gateway", "DNS:localhost,DNS:gateway"),
+        for source, name in zip(authority.issue("gateway", "DNS:localhost"),
                                 ("gateway.crt", "gateway.key")):
             shutil.copy(source, folder / "tls" / name)
         shutil.copy(authority.certificate, folder / "tls" / "ca.crt")
@@ -85,9 +90,9 @@ class Gateway:
         (folder / "upstreams.conf").write_text(upstreams)
         self.log = folder / "error.log"
         self.access = folder / "access.log"
-        with self.log.open("wb") as errors, self.access.open("wb") as answers:
+        with self.log.open("wb") as errors:
             self.process = subprocess.Popen([NGINX, "-p", folder, "-c", "nginx.conf"],
-                                            stdout=answers, stderr=errors)
+                                            stderr=errors)
         wait_for(lambda: self.get("/live") == 200, "the gateway listens")
 
     def get(self, target: str) -> int:
@@ -124,11 +129,12 @@ class Fleet:
         self._repository, self._folder = repository, folder
         certificate, key = authority.issue("server", "DNS:verdict")
         clients = folder / "clients.yaml"
-        clients.write_text("tokens:\n" + entry("watcher", WATCHER, "metrics") + "certificates:\n"
-                           "  - {name: gateway, subject: 'dns:gateway', roles: [infer]}\n")
+        clients.write_text("tokens:\n" + "".join(entry(role, token, role)
+                                                 for role, token in TOKENS.items()))
         self._settings = [part for setting in (
             f"tls.certificate={certificate}", f"tls.key={key}", "tls.client_auth=required",
-            f"tls.client_ca={authority.certificate}", f"auth.clients_file={clients}")
+            f"tls.client_ca={authority.certificate}", f"auth.clients_file={clients}",
+            "repository.mode=explicit", "repository.load=fraud")
             for part in ("--set", setting)]
         self.starts = 0
         self.servers = [self._start() for _ in range(SERVERS)]
@@ -143,7 +149,7 @@ class Fleet:
         self.servers[index] = self._start((old.port, int(old.grpc_address.rsplit(":", 1)[1])))
 
     def answered(self, index: int) -> float:
-        request = urllib.request.Request(self.servers[index].metrics_url, headers=bearer(WATCHER))
+        request = urllib.request.Request(self.servers[index].metrics_url, headers=token("metrics"))
         with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as response:
             text = response.read().decode()
         name = 'nv_inference_request_success{model="fraud",version="1"} '
@@ -218,6 +224,7 @@ class Load:
     def __init__(self, gateway: Gateway, authority: Authority, certificate,
                  folder: pathlib.Path, duration_s: float) -> None:
         self._out = folder / "load.json"
+        (folder / "token").write_text(TOKENS["infer"])
         self._until = time.monotonic() + duration_s
         self._client = over_grpc(gateway, authority, certificate)
         self._inputs, self._expected = golden(MODEL)
@@ -226,7 +233,7 @@ class Load:
         self._thread = threading.Thread(target=self._over_grpc)
         self._process = subprocess.Popen(
             [BINARY, "load", "--model", "fraud", "--url", f"https://localhost:{gateway.http}",
-             "--tls-ca", authority.certificate, "--cert", certificate[0], "--key", certificate[1],
+             "--token-file", folder / "token", "--tls-ca", authority.certificate, "--cert", certificate[0], "--key", certificate[1],
              "--rate", "200", "--connections", "16", "--duration", str(duration_s), "--warmup", "0",
              "--json-out", self._out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -234,7 +241,7 @@ class Load:
         inputs = grpc_inputs(self._inputs)
         while time.monotonic() < self._until:
             try:
-                check(self._client.infer("fraud", inputs, client_timeout=10), self._expected)
+                check(self._client.infer("fraud", inputs, headers=token(), client_timeout=10), self._expected)
                 self.grpc_answers += 1
             except (InferenceServerException, AssertionError) as error:
                 self.grpc_errors.append(str(error))
@@ -266,14 +273,16 @@ def test_clients_infer_over_both_transports(
         with triton.InferenceServerClient(
             f"localhost:{gateway.http}", ssl=True,
             ssl_context_factory=lambda: context(authority, client_certificate)) as client:
-            assert client.is_server_ready() and client.is_model_ready("fraud")
+            assert client.is_server_ready() and client.is_model_ready("fraud", headers=token())
             for _ in range(6):
-                check(client.infer("fraud", infer_inputs(inputs, binary)), expected)
+                answer = client.infer("fraud", infer_inputs(inputs, binary), headers=token())
+                check(answer, expected)
     with over_grpc(gateway, authority, client_certificate) as client:
         for _ in range(6):
-            check(client.infer("fraud", grpc_inputs(inputs)), expected)
+            check(client.infer("fraud", grpc_inputs(inputs), headers=token()), expected)
         answers: list[object] = []
-        client.start_stream(lambda result, error: answers.append(error or result))
+        client.start_stream(lambda result, error: answers.append(error or result),
+                            headers=token())
         client.async_stream_infer("fraud", grpc_inputs(inputs))
         wait_for(lambda: answers, "the stream's answer")
         check(answers[0], expected)
@@ -281,30 +290,79 @@ def test_clients_infer_over_both_transports(
     assert all(fleet.answered(i) > 0 for i in range(SERVERS)), "all servers take part"
 
 
-def test_only_known_clients_come_in_and_only_to_what_is_theirs(
+def ask(gateway: Gateway, authority: Authority, certificate, target: str, role: str = "infer",
+        verb: str = "GET") -> tuple[int, str]:
+    """0: the TLS handshake failed."""
+    connection = http.client.HTTPSConnection(
+        "localhost", gateway.http, context=context(authority, certificate),
+        timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request(verb, target, b"{}" if verb == "POST" else None,
+                           token(role) if role else {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except (ssl.SSLError, ConnectionError) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def test_only_known_clients_come_in(
     gateway: Gateway, authority: Authority, client_certificate, tmp_path: pathlib.Path
 ) -> None:
-    def answer(certificate, target: str) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection(
-            "localhost", gateway.http, context=context(authority, certificate),
-            timeout=ANSWER_TIMEOUT_S)
-        try:
-            connection.request("GET", target)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        except ssl.SSLError as error:
-            return 0, str(error)
-        finally:
-            connection.close()
-
-    assert answer(client_certificate, "/v2/models/fraud")[0] == 200
-    assert answer(None, "/v2/models/fraud")[0] == 400
+    assert ask(gateway, authority, client_certificate, "/v2/models/fraud")[0] == 200
+    assert ask(gateway, authority, client_certificate, "/v2/models/fraud", role="")[0] == 401
+    assert ask(gateway, authority, None, "/v2/models/fraud")[0] == 400
     (tmp_path / "stranger").mkdir()
     stranger = Authority(tmp_path / "stranger").issue("client")
-    assert answer(stranger, "/v2/models/fraud")[0] in (0, 400)
-    for target in ("/v2/systemsharedmemory/status", "/v2/cudasharedmemory/status", "/metrics", "/"):
-        code, body = answer(client_certificate, target)
-        assert code == 404 and json.loads(body)["error"], target
+    assert ask(gateway, authority, stranger, "/v2/models/fraud")[0] in (0, 400)
+
+
+def test_only_what_clients_need_goes_through(
+    gateway: Gateway, fleet: Fleet, authority: Authority, client_certificate
+) -> None:
+    for target in ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats",
+                   "/v2/models/fraud", "/v2/models/fraud/versions/1/config",
+                   "/v2/models/fraud/ready", "/v2/models/fraud/stats"):
+        assert ask(gateway, authority, client_certificate, target)[0] == 200, target
+    for verb, target in (
+        ("POST", "/v2/repository/models/fraud/unload"), ("POST", "/v2/logging"),
+        ("GET", "/v2/systemsharedmemory/status"), ("POST", "/v2/devices/fault"),
+        ("GET", "/metrics"), ("GET", "/v2x"), ("GET", "/")):
+        code, body = ask(gateway, authority, client_certificate, target, "admin", verb)
+        assert code == 404 and json.loads(body)["error"].startswith("no such path"), target
+    with over_grpc(gateway, authority, client_certificate) as client:
+        assert client.is_server_ready() and client.is_model_ready("fraud", headers=token())
+        for call in (lambda: client.unload_model("fraud", headers=token("admin")),
+                     lambda: client.get_log_settings(headers=token("admin")),
+                     client.get_system_shared_memory_status):
+            with pytest.raises(InferenceServerException) as error:
+                call()
+            assert error.value.status() == "StatusCode.UNIMPLEMENTED"
+            assert "no such call at the gateway" in error.value.message()
+    assert ask(gateway, authority, client_certificate, "/v2/models/fraud/ready")[0] == 200
+
+
+def test_a_server_without_the_model_costs_no_request(
+    gateway: Gateway, fleet: Fleet, authority: Authority, client_certificate
+) -> None:
+    """It refuses quickly, and so is the one with the fewest requests under way."""
+    trusting = context(authority, client_certificate)
+    trusting.check_hostname = False  # the servers' is for "verdict"
+    connection = http.client.HTTPSConnection(fleet.servers[0].admin_address.rstrip("/"),
+                                             context=trusting, timeout=ANSWER_TIMEOUT_S)
+    connection.request("POST", "/v2/repository/models/fraud/unload", b"{}",
+                       token("admin"))
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    connection.close()
+    inputs, expected = golden(MODEL)
+    with triton.InferenceServerClient(
+        f"localhost:{gateway.http}", ssl=True,
+        ssl_context_factory=lambda: context(authority, client_certificate)) as client:
+        for _ in range(30):
+            check(client.infer("fraud", infer_inputs(inputs, True), headers=token()), expected)
+    assert gateway.get("/ready") == 200
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -351,7 +409,7 @@ def test_without_servers_the_answer_says_so_and_health_too(
     assert gateway.get("/ready") == 502 and gateway.get("/live") == 200
     connection = http.client.HTTPSConnection(
         "localhost", gateway.http, context=context(authority, client_certificate), timeout=10)
-    connection.request("GET", "/v2/models/fraud")
+    connection.request("GET", "/v2/models/fraud", headers=token())
     response = connection.getresponse()
     assert response.status == 503 and response.getheader("Retry-After") == "1"
     assert json.loads(response.read()) == {"error": "no server has answered"}
@@ -359,9 +417,18 @@ def test_without_servers_the_answer_says_so_and_health_too(
     inputs, expected = golden(MODEL)
     with over_grpc(gateway, authority, client_certificate) as client:
         with pytest.raises(InferenceServerException) as error:
-            client.infer("fraud", grpc_inputs(inputs))
+            client.infer("fraud", grpc_inputs(inputs), headers=token())
         assert error.value.status() == "StatusCode.UNAVAILABLE"
         assert "no server has answered" in error.value.message()
+        # Go's and Java's libraries want these fields, which C++'s and Python's do without.
+        said = subprocess.run(
+            ["curl", "-si", "--http2", "--cacert", authority.certificate, "--cert",
+             client_certificate[0], "--key", client_certificate[1], "-X", "POST", "-H",
+             "content-type: application/grpc", "--data-binary", "",
+             f"https://localhost:{gateway.grpc}/inference.GRPCInferenceService/ModelInfer"],
+            capture_output=True, text=True, timeout=30, check=True).stdout
+        assert said.startswith("HTTP/2 200") and "grpc-status: 14" in said, said
+        assert "content-type: application/grpc" in said, said
         fleet.restart(0)
         wait_for(lambda: gateway.get("/ready") == 200, "a server is back")
 
@@ -371,7 +438,7 @@ def test_without_servers_the_answer_says_so_and_health_too(
             except InferenceServerException:
                 return False
         wait_for(reached, "gRPC reaches it")
-        check(client.infer("fraud", grpc_inputs(inputs)), expected)
+        check(client.infer("fraud", grpc_inputs(inputs), headers=token()), expected)
 
 
 def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
@@ -379,16 +446,14 @@ def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
 ) -> None:
     trusting = context(authority, client_certificate)
     before = serial(gateway.http, trusting)
-    for source, name in zip(authority.issue("gateway", "DNS:localhost,DNS:gateway"),
+    for source, name in zip(authority.issue("gateway", "DNS:localhost"),
                             ("gateway.crt", "gateway.key")):
         shutil.copy(source, gateway.folder / "tls" / name)
     assert serial(gateway.http, trusting) == before
     gateway.signal("reload")
     wait_for(lambda: serial(gateway.http, trusting) != before, "the new certificate")
-    connection = http.client.HTTPSConnection("localhost", gateway.http, context=trusting, timeout=10)
-    connection.request("GET", "/v2/models/fraud")
-    assert connection.getresponse().status == 200, "the servers take it"
-    connection.close()
+    code, _ = ask(gateway, authority, client_certificate, "/v2/models/fraud")
+    assert code == 200, "the servers take it"
     wait_for(lambda: "/v2/models/fraud" in gateway.access.read_text(), "its line in the log")
     line = json.loads(gateway.access.read_text().splitlines()[-1])
     assert line["client"] == "CN=client" and line["path"] == "/v2/models/fraud"

@@ -14,7 +14,7 @@ struct WorkerOptions {
   std::filesystem::path program;
   uint32_t start_timeout_ms = 60'000;
   /// For how long after a run a thread of the worker watches for the next one before it sleeps;
-  /// waking it costs a run 5 to 25 us. kSpinForever: always, for which the operator gives a core.
+  /// waking it costs a run 10 to 50 us. kSpinForever: always, for which the operator gives a core.
   uint32_t spin_us = 10'000;
   /// How many threads of the worker watch at a time, for all runners together: the cores that it
   /// may take while nothing runs. A run that is announced while they start others wakes one up.
