@@ -149,12 +149,16 @@ def _bare_runs(kernels: Cells) -> list[str]:
             "two and inputs are written anew, as at this load.", ""]
 
 
+def _has_phases(cell: object) -> bool:
+    return isinstance(cell, dict) and "compute" in cell
+
+
 def _phases(kernels: Cells) -> list[tuple[str | None, dict]]:
     """By device.spin_us; None: the default."""
     found = []
     for cell, value in kernels.items():
         name, _, spin = cell.partition(" spin_us ")
-        if name == "served/R4b/phases" and isinstance(value, dict) and "compute" in value:
+        if name == "served/R4b/phases" and _has_phases(value):
             found.append((spin or None, value))
     return sorted(found, key=lambda item: -1 if item[0] is None else int(item[0]))
 
@@ -166,7 +170,7 @@ def _with(settings: list[str]) -> str:
 def _served(kernels: Cells) -> list[str]:
     lines = ["## Served", ""]
     phases = {name: cell for name in targets.STORY
-              if isinstance(cell := kernels.get(f"served/{name}/phases"), dict) and "compute" in cell}
+              if _has_phases(cell := kernels.get(f"served/{name}/phases"))}
     if phases:
         lines += [f"{', '.join(phases)} in `verdict serve` with dynamic batching, one request of "
                   "one row at a time over HTTP with binary tensors; the phases as `Server-Timing` "
@@ -262,8 +266,8 @@ def _story(story: Cells) -> list[str]:
              "at rates that double until p99 is over 20 ms twice, and two between; latency counts "
              "from the time at which a request was meant to be sent. For the mean latency the "
              "generator is one thread that never sleeps, as its own waking would count too. A load "
-             f"takes {story.get('seconds')} s or more; at low rates up to 6 s, which at 20 requests/s are "
-             "few for a p99. Up to 1 % of Verdict's answers may be the CPU plan's, while a model "
+             f"takes {story.get('seconds')} s or more; at low rates up to 6 s, which at 20 "
+             "requests/s are few for a p99. Up to 1 % of Verdict's answers may be the CPU plan's, while a model "
              "comes to the card. Requests, server and client share the machine's cores.", ""]
     rows = []
     for name in targets.STORY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -27,6 +28,13 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         with np.load(GOLDEN / f"{name}.{kind}.npz") as stored:
             parts.append(dict(stored))
     return parts[0], parts[1]
+
+
+def free_ports(count: int) -> list[int]:
+    """All different, on loopback."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in found]
 
 
 def build(name: str, engine: pathlib.Path, *flags: str) -> None:
@@ -74,12 +82,14 @@ class Server:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def metrics(self) -> str:
-        with urllib.request.urlopen(self.metrics_url, timeout=ANSWER_TIMEOUT_S) as response:
+    def metrics(self, fields: dict[str, str] | None = None) -> str:
+        """fields: of the request, a token's say."""
+        request = urllib.request.Request(self.metrics_url, headers=fields or {})
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as response:
             return response.read().decode()
 
-    def metric(self, name_and_labels: str) -> float:
-        for line in self.metrics().splitlines():
+    def metric(self, name_and_labels: str, fields: dict[str, str] | None = None) -> float:
+        for line in self.metrics(fields).splitlines():
             if line.startswith(name_and_labels + " "):
                 return float(line.rsplit(" ", 1)[1])
         raise KeyError(name_and_labels)

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from serving import ROOT, Server, wait_for
-from test_gateway import free_port
+from code_blocks import code_blocks
+from serving import ROOT, Server, free_ports, wait_for
+from test_documents import Reader
 
 DEPLOY = ROOT / "deploy" / "prometheus"
 GUIDE = (ROOT / "docs" / "guides" / "incidents.md").read_text()
@@ -33,7 +34,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+    return [text for _, text in code_blocks(GUIDE, language)]
 
 
 def dashboard_queries() -> list[str]:
@@ -120,7 +121,7 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         rules = (DEPLOY / "alerts.yml").read_text()
         (folder / "alerts.yml").write_text(re.sub(r"\n +for: \w+", "", rules))
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
         self.log = folder / "prometheus.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -188,11 +189,9 @@ def test_a_real_prometheus_takes_all_rules_and_tells_what_happens(
     wait_for(lambda: "VerdictDown" in prometheus.firing(), "that it is gone is told of")
 
 
-def test_the_guides_commands_work(own: Server) -> None:
+def test_the_guides_commands_work(own: Server, tmp_path: pathlib.Path) -> None:
+    reader = Reader(tmp_path)
+    reader.server = own
+    assert blocks("sh")
     for commands in blocks("sh"):
-        here = commands.replace("localhost:8000", own.address).replace(
-            "localhost:8002", own.metrics_url.split("/")[2])
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", here], capture_output=True,
-                              text=True, timeout=60)
-        assert done.returncode == 0 and done.stdout, done.stderr
-        assert "verdict_server_ready 1" in done.stdout
+        assert "verdict_server_ready 1" in reader.run("set -o pipefail\n" + commands)

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 
 import pytest
+from code_blocks import code_blocks
 from serving import BINARY, ROOT, Server, wait_for
 
 CHECKED = ["docs/guides/serving.md"]
@@ -94,7 +95,7 @@ def test_every_command_works(
     document: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (ROOT / document).read_text()
-    blocks = re.findall(r"^```(sh|text)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = code_blocks(text, "sh", "text")
     assert any("verdict build" in block for _, block in blocks)
     assert any("curl" in block for _, block in blocks)
     (tmp_path / "build").symlink_to(BINARY.parent)

@@ -7,22 +7,21 @@ import http.client
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 
 import grpc
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
-from serving import ANSWER_TIMEOUT_S, BINARY, ROOT, Server, golden, wait_for
+from code_blocks import code_blocks
+from serving import ANSWER_TIMEOUT_S, BINARY, ROOT, Server, free_ports, golden, wait_for
+from test_grpc import inputs_of
 from test_security import Authority, entry, serial
 from test_server import check, infer_inputs
 from tritonclient.utils import InferenceServerException
@@ -38,8 +37,7 @@ GUIDE = (ROOT / "docs" / "guides" / "deployment.md").read_text()
 
 def block(language: str, containing: str) -> str:
     """The guide's block of that language in which this stands."""
-    found = [text for text in re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
-             if containing in text]
+    found = [text for _, text in code_blocks(GUIDE, language) if containing in text]
     assert len(found) == 1, (language, containing, found)
     return found[0]
 
@@ -60,10 +58,11 @@ def token(role: str = "infer") -> dict[str, str]:
     return {"authorization": f"Bearer {TOKENS[role]}"}
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def install(authority: Authority, folder: pathlib.Path) -> None:
+    """A new certificate of the gateway's, its key, and who signed it."""
+    for source, name in zip((*authority.issue("gateway", "DNS:localhost"), authority.certificate),
+                            ("gateway.crt", "gateway.key", "ca.crt")):
+        shutil.copy(source, folder / name)
 
 
 class Gateway:
@@ -72,12 +71,9 @@ class Gateway:
     def __init__(self, folder: pathlib.Path, authority: Authority, servers: list[Server]) -> None:
         self.folder = folder
         (folder / "tls").mkdir(parents=True)
-        for source, name in zip(authority.issue("gateway", "DNS:localhost"),
-                                ("gateway.crt", "gateway.key")):
-            shutil.copy(source, folder / "tls" / name)
-        shutil.copy(authority.certificate, folder / "tls" / "ca.crt")
+        install(authority, folder / "tls")
         conf = (DEPLOY / "nginx.conf").read_text()
-        self.http, self.grpc, self.health = (free_port() for _ in PORTS)
+        self.http, self.grpc, self.health = free_ports(len(PORTS))
         for shipped, own in zip(PORTS, (self.http, self.grpc, self.health)):
             assert conf.count(f"listen {shipped}") == 1
             conf = conf.replace(f"listen {shipped}", f"listen 127.0.0.1:{own}")
@@ -114,7 +110,6 @@ class Gateway:
         finally:
             self.process.kill()
 
-
     def signal(self, what: str) -> None:
         """reload, quit."""
         subprocess.run([NGINX, "-p", self.folder, "-c", "nginx.conf", "-s", what], check=True,
@@ -149,12 +144,11 @@ class Fleet:
         self.servers[index] = self._start((old.port, int(old.grpc_address.rsplit(":", 1)[1])))
 
     def answered(self, index: int) -> float:
-        request = urllib.request.Request(self.servers[index].metrics_url, headers=token("metrics"))
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as response:
-            text = response.read().decode()
-        name = 'nv_inference_request_success{model="fraud",version="1"} '
-        return sum(float(line.removeprefix(name)) for line in text.splitlines()
-                   if line.startswith(name))
+        name = 'nv_inference_request_success{model="fraud",version="1"}'
+        try:
+            return self.servers[index].metric(name, token("metrics"))
+        except KeyError:  # the model is not loaded yet
+            return 0
 
     def stop(self) -> None:
         for server in self.servers:
@@ -210,14 +204,6 @@ def over_grpc(gateway: Gateway, authority: Authority, certificate) -> object:
         channel_args=[("grpc.service_config", retries())])
 
 
-def grpc_inputs(inputs: dict) -> list:
-    made = []
-    for tensor, values in inputs.items():
-        made.append(triton_grpc.InferInput(tensor, values.shape, "FP32"))
-        made[-1].set_data_from_numpy(values)
-    return made
-
-
 class Load:
     """`verdict load` over HTTP and a client over gRPC, both through the gateway."""
 
@@ -233,15 +219,17 @@ class Load:
         self._thread = threading.Thread(target=self._over_grpc)
         self._process = subprocess.Popen(
             [BINARY, "load", "--model", "fraud", "--url", f"https://localhost:{gateway.http}",
-             "--token-file", folder / "token", "--tls-ca", authority.certificate, "--cert", certificate[0], "--key", certificate[1],
+             "--token-file", folder / "token", "--tls-ca", authority.certificate,
+             "--cert", certificate[0], "--key", certificate[1],
              "--rate", "200", "--connections", "16", "--duration", str(duration_s), "--warmup", "0",
              "--json-out", self._out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def _over_grpc(self) -> None:
-        inputs = grpc_inputs(self._inputs)
+        inputs = inputs_of(self._inputs)
         while time.monotonic() < self._until:
             try:
-                check(self._client.infer("fraud", inputs, headers=token(), client_timeout=10), self._expected)
+                answer = self._client.infer("fraud", inputs, headers=token(), client_timeout=10)
+                check(answer, self._expected)
                 self.grpc_answers += 1
             except (InferenceServerException, AssertionError) as error:
                 self.grpc_errors.append(str(error))
@@ -279,11 +267,11 @@ def test_clients_infer_over_both_transports(
                 check(answer, expected)
     with over_grpc(gateway, authority, client_certificate) as client:
         for _ in range(6):
-            check(client.infer("fraud", grpc_inputs(inputs), headers=token()), expected)
+            check(client.infer("fraud", inputs_of(inputs), headers=token()), expected)
         answers: list[object] = []
         client.start_stream(lambda result, error: answers.append(error or result),
                             headers=token())
-        client.async_stream_infer("fraud", grpc_inputs(inputs))
+        client.async_stream_infer("fraud", inputs_of(inputs))
         wait_for(lambda: answers, "the stream's answer")
         check(answers[0], expected)
         client.stop_stream()
@@ -351,8 +339,7 @@ def test_a_server_without_the_model_costs_no_request(
     trusting.check_hostname = False  # the servers' is for "verdict"
     connection = http.client.HTTPSConnection(fleet.servers[0].admin_address.rstrip("/"),
                                              context=trusting, timeout=ANSWER_TIMEOUT_S)
-    connection.request("POST", "/v2/repository/models/fraud/unload", b"{}",
-                       token("admin"))
+    connection.request("POST", "/v2/repository/models/fraud/unload", b"{}", token("admin"))
     response = connection.getresponse()
     assert response.status == 200, response.read()
     connection.close()
@@ -417,7 +404,7 @@ def test_without_servers_the_answer_says_so_and_health_too(
     inputs, expected = golden(MODEL)
     with over_grpc(gateway, authority, client_certificate) as client:
         with pytest.raises(InferenceServerException) as error:
-            client.infer("fraud", grpc_inputs(inputs), headers=token())
+            client.infer("fraud", inputs_of(inputs), headers=token())
         assert error.value.status() == "StatusCode.UNAVAILABLE"
         assert "no server has answered" in error.value.message()
         # Go's and Java's libraries want these fields, which C++'s and Python's do without.
@@ -438,7 +425,7 @@ def test_without_servers_the_answer_says_so_and_health_too(
             except InferenceServerException:
                 return False
         wait_for(reached, "gRPC reaches it")
-        check(client.infer("fraud", grpc_inputs(inputs), headers=token()), expected)
+        check(client.infer("fraud", inputs_of(inputs), headers=token()), expected)
 
 
 def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
@@ -446,9 +433,7 @@ def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
 ) -> None:
     trusting = context(authority, client_certificate)
     before = serial(gateway.http, trusting)
-    for source, name in zip(authority.issue("gateway", "DNS:localhost"),
-                            ("gateway.crt", "gateway.key")):
-        shutil.copy(source, gateway.folder / "tls" / name)
+    install(authority, gateway.folder / "tls")
     assert serial(gateway.http, trusting) == before
     gateway.signal("reload")
     wait_for(lambda: serial(gateway.http, trusting) != before, "the new certificate")
@@ -461,9 +446,7 @@ def test_a_reload_brings_a_new_certificate_and_a_log_line_tells_who_asked(
 
 
 def test_the_guides_commands_make_a_gateway(tmp_path: pathlib.Path, authority: Authority) -> None:
-    for source, name in zip(authority.issue("gateway"), ("gateway.crt", "gateway.key")):
-        shutil.copy(source, tmp_path / name)
-    shutil.copy(authority.certificate, tmp_path / "ca.crt")
+    install(authority, tmp_path)
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     environment = os.environ | {"PATH": f"{pathlib.Path(NGINX).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-euc", block("sh", "nginx -p")], cwd=tmp_path,
