@@ -52,6 +52,10 @@ def _pair(cell: object) -> str:
     return NONE if p50 is None else f"{_us(p50)} ({_us(p99)})"
 
 
+def _difference(largest: float | None) -> str:
+    return "not a number" if largest is None else f"{largest:.1e}"
+
+
 def _rows_per_s(cell: object, batch: int) -> str:
     mean = get(cell, "mean") if isinstance(cell, dict) else None
     return NONE if not mean else number(1e6 * batch / mean)
@@ -227,7 +231,7 @@ def _precision(precision: Cells) -> list[str]:
             rows.append([name, of_case["what"], label, f"{score['auc_exact']:.5f}",
                          f"{score['auc']:.5f}", f"{score['drop']:z.5f}", str(score["flipped"]),
                          f"{score['rows']:,} / {score['frauds']:,}",
-                         f"{score['largest_difference']:.1e}", *map(_pair, times)])
+                         _difference(score["largest_difference"]), *map(_pair, times)])
     return [*lines, *table(["model", "", "precision", "ROC-AUC on the CPU", "on the card", "lost",
                             "flipped", "rows / frauds", "largest difference", "batch 1",
                             "batch 32"], rows, 3)]

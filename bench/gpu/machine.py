@@ -12,9 +12,11 @@ import subprocess
 
 
 def ask(fields: str) -> list[str]:
-    """Of the first card, as nvidia-smi tells them; ["unknown", …] without it."""
+    """Of the card that programs use, as nvidia-smi tells them; ["unknown", …] without it."""
+    # CUDA numbers cards as nvidia-smi does where CUDA_DEVICE_ORDER is PCI_BUS_ID.
+    card = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
     try:
-        done = subprocess.run(["nvidia-smi", f"--query-gpu={fields}",
+        done = subprocess.run(["nvidia-smi", f"--query-gpu={fields}", f"--id={card}",
                                "--format=csv,noheader,nounits"],
                               capture_output=True, text=True, timeout=30)
     except OSError:
@@ -25,7 +27,7 @@ def ask(fields: str) -> list[str]:
 
 
 def memory_used_mib() -> float:
-    """Of the first card, by everybody. Errors: ValueError where nvidia-smi does not tell."""
+    """Of that card, by everybody. Errors: ValueError where nvidia-smi does not tell."""
     return float(ask("memory.used")[0])
 
 

@@ -36,14 +36,17 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(above / (frauds * (len(labels) - frauds)))
 
 
-def compare(labels: np.ndarray, exact: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Both of the same rows: float32's scores on the CPU, and those of an engine on the card."""
+def compare(labels: np.ndarray, exact: np.ndarray,
+            scores: np.ndarray) -> dict[str, float | None]:
+    """Both of the same rows: float32's scores on the CPU, and those of an engine on the card. The
+    largest difference is None where a score is no number."""
+    largest = float(np.abs(exact - scores).max())
     threshold = np.quantile(exact[labels == 0], 1 - FALSE_POSITIVE_RATE)
     before, after = roc_auc(labels, exact), roc_auc(labels, scores)
     return {"auc_exact": before, "auc": after, "drop": before - after,
             "flipped": int(((exact > threshold) != (scores > threshold)).sum()),
             "rows": len(labels), "frauds": int(labels.sum()),
-            "largest_difference": float(np.abs(exact - scores).max())}
+            "largest_difference": largest if np.isfinite(largest) else None}
 
 
 def only_scores(model: case.Case, folder: pathlib.Path) -> pathlib.Path:

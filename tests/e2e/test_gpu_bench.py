@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,8 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "python")]
 
 from accuracy import case  # noqa: E402
 from gpu import models as many  # noqa: E402
-from gpu import document, parser_onnx, precision, record, reference, served, story, targets  # noqa: E402
+from gpu import (  # noqa: E402
+    document, machine, parser_onnx, precision, record, reference, served, story, targets)
 from models import neural_models  # noqa: E402
 
 # Test data, made up: no such run was made.
@@ -275,6 +277,29 @@ def test_decisions_are_counted_at_the_exact_scores_threshold() -> None:
     changed[-3:] = 0.1
     found = precision.compare(labels, exact, changed)
     assert found["flipped"] == 3 and found["drop"] > 0
+
+
+def test_scores_that_are_no_numbers_are_a_miss_and_valid_json() -> None:
+    labels = np.array([0, 0, 1, 0])
+    exact = np.array([0.1, 0.2, 0.9, 0.3], np.float32)
+    found = precision.compare(labels, exact, np.full(4, np.nan, np.float32))
+    json.dumps(found, allow_nan=False)
+    assert found["largest_difference"] is None and found["auc"] == 0.5
+    parts = made_up()
+    parts["precision"]["score/R6-like/fp16"] |= found
+    assert "| not a number |" in document.write(parts)
+
+
+def test_the_card_that_programs_use_is_the_one_that_is_asked(
+        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nfor word; do case $word in --id=*) echo ${word#--id=}00;; esac; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.memory_used_mib() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert machine.memory_used_mib() == 300
 
 
 def test_a_binary_request_says_its_lengths() -> None:

@@ -77,6 +77,44 @@ TEST_F(DeviceBuild, ScoresFarBelowOneKeepTheirOrder) {
   }
 }
 
+/// A scaler that was folded into the first product: amounts far beyond halves' 65,504, weights far
+/// below their least, and sums around 1. Whichever is faster, this product stays in float32.
+TEST_F(DeviceBuild, AmountsBeyondHalvesKeepTheirScores) {
+  if (kTensorRtMajor >= 11) GTEST_SKIP() << "TensorRT 11 takes types from the graph alone";
+  constexpr int64_t kWide = 512, kRows = 32;
+  const auto graph = InferredGraph(
+      "graph \"amounts\" {\n  input %x: f32[N,16]\n  const %w: f32[16,512] = seed(1)\n"
+      "  const %small: f32[] = [1e-6]\n  const %v: f32[512,512] = seed(2)\n"
+      "  %u = Mul(%w, %small)\n  %a = MatMul(%x, %u)\n  %b = Tanh(%a)\n"
+      "  %c = MatMul(%b, %v)\n  output %c\n}\n");
+  ASSERT_TRUE(graph.ok()) << graph.status().ToString();
+  const std::vector<Profile> profiles = {Rows(*graph, 1, kRows, kRows)};
+  DeviceBuildOptions options;
+  options.fp16 = true;
+  const auto built = device_->Build(*graph, profiles, options);
+  ASSERT_TRUE(built.ok()) << built.status().ToString();
+  const auto program = device_->Load(built->bytes, *graph, profiles);
+  ASSERT_TRUE(program.ok()) << program.status().ToString();
+  const auto runner = (*program)->NewRunner({});
+  ASSERT_TRUE(runner.ok()) << runner.status().ToString();
+  auto [x, data] = Constant::Allocate(DataType::kFloat32, {kRows, kFeatures});
+  const std::span amounts(static_cast<float*>(data), kRows * kFeatures);
+  for (size_t i = 0; i < amounts.size(); ++i) amounts[i] = 7e4F + 1e3F * static_cast<float>(i);
+  const std::vector<TensorView> inputs = {x.view()};
+  const auto want = Evaluate(*graph, inputs);
+  ASSERT_TRUE(want.ok()) << want.status().ToString();
+  const auto got = (*runner)->Run(inputs);
+  ASSERT_TRUE(got.ok()) << got.status().ToString();
+  const auto expected = (*want)[0].view().as<const float>();
+  const auto scores = (*got)[0].as<float>();
+  ASSERT_EQ(scores.size(), static_cast<size_t>(kRows * kWide));
+  float largest = 1;
+  for (const float value : expected) largest = std::max(largest, std::fabs(value));
+  for (size_t i = 0; i < scores.size(); ++i) {
+    ASSERT_NEAR(scores[i], expected[i], 0.02 * largest) << "score " << i;
+  }
+}
+
 TEST_F(DeviceBuild, HalfPrecision) {
   DeviceBuildOptions options;
   options.fp16 = true;

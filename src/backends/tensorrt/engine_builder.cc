@@ -181,6 +181,7 @@ Result<DeviceBlob> BuildEngine(DeviceCore& core, const Graph& graph,
   VERDICT_RETURN_IF_ERROR(SetConfig(graph, options, *config));
   NetworkOptions network_options;
   network_options.name_weights = options.refittable;
+  network_options.keep_inputs_float32 = options.fp16 || options.bf16 || options.int8;
   network_options.parser_forms = core.trials.parser_forms != 0;
   VERDICT_RETURN_IF_ERROR(BuildNetwork(graph, network_options, *network, storage));
 

@@ -97,7 +97,58 @@ Status MarkOutputs(NetworkContext& context) {
   return OkStatus();
 }
 
+/// Whose further inputs are indices.
+constexpr std::string_view kIndexed[] = {"ArrayFeatureExtractor", "Gather", "GatherElements",
+                                         "GatherND"};
+
+/// The inputs whose large numbers are large in the outputs too; none where it sums over features,
+/// or squashes.
+std::span<const ValueId> PassedOn(const Node& node) {
+  static constexpr std::string_view kFirst[] = {"Abs",        "ArrayFeatureExtractor",
+                                                "Cast",       "Clip",
+                                                "Elu",        "Expand",
+                                                "Gather",     "GatherElements",
+                                                "GatherND",   "Identity",
+                                                "Imputer",    "LeakyRelu",
+                                                "Neg",        "PRelu",
+                                                "Pad",        "ReduceMax",
+                                                "ReduceMean", "ReduceMin",
+                                                "ReduceSum",  "Relu",
+                                                "Reshape",    "Scaler",
+                                                "Slice",      "Split",
+                                                "Tile",       "Transpose"};
+  static constexpr std::string_view kAll[] = {"Add", "Concat", "Div",  "FeatureVectorizer",
+                                              "Max", "Mean",   "Min",  "Mul",
+                                              "Sub", "Sum",    "Where"};
+  const std::span<const ValueId> inputs = node.inputs;
+  if (std::ranges::find(kFirst, node.op) != std::end(kFirst)) return inputs.first(1);
+  return std::ranges::find(kAll, node.op) != std::end(kAll) ? inputs : inputs.first(0);
+}
+
 }  // namespace
+
+std::vector<bool> ReadsRawInputs(const Graph& graph) {
+  std::vector<bool> raw_values(static_cast<size_t>(graph.num_values()));
+  const auto mark = [&](ValueId id) {
+    if (id == kNoValue || graph.value(id).dtype == DataType::kBool) return;
+    raw_values[static_cast<size_t>(id)] = true;
+  };
+  const auto is_raw = [&](ValueId id) {
+    return id != kNoValue && raw_values[static_cast<size_t>(id)];
+  };
+  std::ranges::for_each(graph.inputs, mark);
+  std::vector<bool> reads(graph.nodes.size());
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const bool passes = std::ranges::any_of(PassedOn(node), is_raw);
+    const bool gathers = std::ranges::find(kIndexed, node.op) != std::end(kIndexed);
+    // A quantizer's scale is of the inputs' own range, and indices are no amounts.
+    reads[i] = passes || (!gathers && node.op != "QuantizeLinear" &&
+                          std::ranges::any_of(node.inputs, is_raw));
+    if (passes) std::ranges::for_each(node.outputs, mark);
+  }
+  return reads;
+}
 
 const NodeBuilder* FindBuilder(std::string_view op) {
   for (const Family family : kFamilies) {
@@ -124,7 +175,10 @@ Status BuildNetwork(const Graph& graph, const NetworkOptions& options,
                     nvinfer1::INetworkDefinition& network, NetworkStorage& storage) {
   NetworkContext context(graph, options, network, storage);
   VERDICT_RETURN_IF_ERROR(AddInputs(context));
-  for (const Node& node : graph.nodes) {
+  const std::vector<bool> reads_raw = ReadsRawInputs(graph);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const int first_layer = network.getNbLayers();
     Status status = SupportsNode(graph, node);
     if (!status.ok()) return status.WithContext(Graph::Describe(node));
     context.SetNode(&node);
@@ -134,6 +188,7 @@ Status BuildNetwork(const Graph& graph, const NetworkOptions& options,
       return status.code() == StatusCode::kInternal ? status
                                                     : status.WithContext(Graph::Describe(node));
     }
+    if (options.keep_inputs_float32 && reads_raw[i]) context.KeepFloat32(first_layer);
   }
   context.SetNode(nullptr);
   VERDICT_RETURN_IF_ERROR(MarkOutputs(context));

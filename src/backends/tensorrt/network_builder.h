@@ -18,6 +18,9 @@ struct NetworkOptions {
   bool name_weights = false;
   /// As Trials::parser_forms.
   bool parser_forms = false;
+  /// What reads the graph's inputs stays in float32 (see ReadsRawInputs): for engines that may
+  /// choose halves or int8 themselves.
+  bool keep_inputs_float32 = false;
 };
 
 /// Memory that must live until the network has been built: converted weights.
@@ -42,6 +45,12 @@ struct IndexRange {
 /// Errors: kUnimplemented with the node, as SupportsNode; kInternal: TensorRT refused a layer.
 Status BuildNetwork(const Graph& graph, const NetworkOptions& options,
                     nvinfer1::INetworkDefinition& network, NetworkStorage& storage);
+
+/// By node: whether it reads numbers in the senders' units: the graph's inputs, and what moves
+/// them, adds to them or scales them, up to the first layer that sums over features. Amounts and
+/// times are often beyond 65,504, where halves end, and a scaler of the model is folded into the
+/// first product's weights, so that this product is the first to see numbers around 1.
+std::vector<bool> ReadsRawInputs(const Graph& graph);
 
 /// The index ranges of a graph's inputs, which depend on the graph alone.
 std::vector<IndexRange> IndexRanges(const Graph& graph);

@@ -26,6 +26,19 @@ nvinfer1::Permutation MakePermutation(std::span<const int> order) {
   return permutation;
 }
 
+#if NV_TENSORRT_MAJOR < 11
+/// Not what carries a loop, a constant or a cast: their types are given.
+bool Computes(nvinfer1::LayerType type) {
+  using nvinfer1::LayerType;
+#if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
+  if (type == LayerType::kCAST) return false;
+#endif
+  return type != LayerType::kCONSTANT && type != LayerType::kIDENTITY &&
+         type != LayerType::kTRIP_LIMIT && type != LayerType::kRECURRENCE &&
+         type != LayerType::kITERATOR && type != LayerType::kLOOP_OUTPUT;
+}
+#endif
+
 }  // namespace
 
 Result<Type> DeviceType(DataType dtype) {
@@ -311,7 +324,10 @@ void NetworkContext::KeepFloat32([[maybe_unused]] int first_layer) {
 #if NV_TENSORRT_MAJOR < 11  // from there on a layer's type is its inputs'
   for (int i = first_layer; i < network_.getNbLayers(); ++i) {
     nvinfer1::ILayer* const layer = network_.getLayer(i);
-    if (layer->getType() == nvinfer1::LayerType::kCONSTANT) continue;
+    if (!Computes(layer->getType()) || layer->getNbOutputs() == 0 ||
+        layer->getOutput(0)->getType() != Type::kFLOAT) {
+      continue;
+    }
     layer->setPrecision(Type::kFLOAT);
     layer->setOutputType(0, Type::kFLOAT);
   }
