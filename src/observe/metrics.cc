@@ -215,6 +215,52 @@ void AddServerFamilies(const ServerSample& server, std::vector<MetricFamily>* fa
   families->push_back(std::move(handshakes));
 }
 
+void AddRouteFamilies(const std::vector<RouteSample>& routes, std::vector<MetricFamily>* families) {
+  if (routes.empty()) return;
+  MetricFamily steps = MakeFamily(
+      "verdict_route_steps_total",
+      "What became of a route's requests at each of its rungs: answered, or why the next one was "
+      "tried",
+      MetricType::Counter);
+  MetricFamily left = MakeFamily("verdict_route_rungs_left",
+                                 "Rungs of the route that could answer now, the last resort too",
+                                 MetricType::Gauge);
+  MetricFamily state =
+      MakeFamily("verdict_breaker_state", "Of a route's rung: 0 closed, 1 half open, 2 open",
+                 MetricType::Gauge);
+  MetricFamily opened =
+      MakeFamily("verdict_breaker_opened_total", "How often a rung of the route was shut off",
+                 MetricType::Counter);
+  for (const RouteSample& route : routes) {
+    int can_answer = route.has_last_resort ? 1 : 0;
+    for (size_t i = 0; i < route.rungs.size(); ++i) {
+      const RouteSample::Rung& rung = route.rungs[i];
+      const Labels labels = {
+          {"route", route.route}, {"rung", std::to_string(i)}, {"model", rung.model}};
+      can_answer += rung.can_answer ? 1 : 0;
+      AddMetric(&state, labels, rung.breaker);
+      AddMetric(&opened, labels, static_cast<double>(rung.opened));
+      for (const auto& [outcome, count] : rung.outcomes) {
+        Labels with = labels;
+        with.push_back({"outcome", std::string(outcome)});
+        AddMetric(&steps, std::move(with), static_cast<double>(count));
+      }
+    }
+    if (route.has_last_resort) {
+      AddMetric(&steps,
+                {{"route", route.route},
+                 {"rung", std::to_string(route.rungs.size())},
+                 {"model", ""},
+                 {"outcome", "answered"}},
+                static_cast<double>(route.last_resort_answers));
+    }
+    AddMetric(&left, {{"route", route.route}}, can_answer);
+  }
+  for (MetricFamily* family : {&steps, &left, &state, &opened}) {
+    families->push_back(std::move(*family));
+  }
+}
+
 void AddHttpFamilies(const std::vector<HttpMetrics>& workers, uint64_t refused,
                      std::vector<MetricFamily>* families) {
   uint64_t opened = 0;
@@ -345,6 +391,7 @@ std::string Metrics::Text(const ServerSample& server) const {
   families.push_back(std::move(reloads));
   families.push_back(std::move(reloaded));
   AddServerFamilies(server, &families);
+  AddRouteFamilies(server.routes, &families);
   if (server.device.has_value()) AddDeviceFamilies(*server.device, &families);
   AddGpuFamilies(server.gpus, &families);
   return prometheus::TextSerializer().Serialize(families);

@@ -15,6 +15,7 @@
 #include "observe/gpu/gpu_sample.h"
 #include "observe/local_counter.h"
 #include "observe/model_metrics.h"
+#include "observe/route_sample.h"
 #include "observe/trace/trace_counters.h"
 
 namespace verdict {
@@ -46,6 +47,7 @@ struct ServerSample {
   uint64_t handshakes_failed = 0;
   std::vector<GpuSample> gpus;         // none without NVML
   std::optional<DeviceSample> device;  // none where models run on no device
+  std::vector<RouteSample> routes;
 };
 
 /// All that the server counts, in Prometheus' text format. The names are pinned in

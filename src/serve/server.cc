@@ -118,6 +118,12 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   Service& service = server->service_;
   service.SetScheduler(server->scheduler_.get());
   service.SetDeadlines(complete.deadline);
+  service.SetFaultInjection(complete.fault_injection);
+  for (const auto& [name, route] : complete.routes) service.routes().Add(name, route);
+  if (!complete.routes.empty()) {
+    VERDICT_ASSIGN_OR_RETURN(server->rescuer_, Rescuer::Start(service, service.rescue_slot()));
+    service.SetRescuer(server->rescuer_.get());
+  }
   if (!complete.trace_collector.url.empty()) {
     VERDICT_RETURN_IF_ERROR(service.tracer().Start(complete.trace_collector, complete.trace));
   }
@@ -159,6 +165,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   // An idle worker would else keep the models of its last request. (gRPC's look now and then.)
   service.models().SetListener([&server = *server, &models = service.models()] {
     const auto refresh = [&models](int worker) { models.ForWorker(worker); };
+    if (server.rescuer_ != nullptr) server.rescuer_->Refresh();
     server.http_->PostToWorkers(refresh);
     server.admin_->PostToWorkers(refresh);
   });
@@ -218,7 +225,11 @@ Status Server::StartReloader(const std::string& certificate_stamp,
 /// What only the server knows of a scrape.
 void Server::Sample(ServerSample* sample) {
   if (gpus_ != nullptr) sample->gpus = gpus_->Last();
-  sample->device = SampleDevice(*device_, *service_.models().Current());
+  const auto models = service_.models().Current();
+  sample->device = SampleDevice(*device_, *models);
+  for (const auto& [name, route] : service_.routes().all()) {
+    sample->routes.push_back(route->Sample(*models));
+  }
   if (tls_ == nullptr) return;
   sample->certificates.push_back({"server", tls_->expires_s()});
   if (const int64_t ca = tls_->client_ca_expires_s(); ca != 0) {

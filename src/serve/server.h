@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "serve/http/server.h"
 #include "serve/models/manager.h"
 #include "serve/models/repository_options.h"
+#include "serve/routing/rescuer.h"
 #include "serve/tls/tls_context.h"
 
 namespace verdict {
@@ -49,6 +51,8 @@ struct ServerOptions {
   TraceSettings trace;
   SharedMemoryOptions shared_memory;
   DeadlineOptions deadline;
+  std::map<std::string, RouteOptions> routes;
+  bool fault_injection = false;  // of models
 };
 
 /// The whole server: repository, models, HTTP, gRPC, metrics. Its public calls belong to one
@@ -116,7 +120,9 @@ class Server {
   std::unique_ptr<ServingDevice> device_;
   // Ends before what it answers through, and after all that submits to it.
   std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above
+  std::unique_ptr<ModelManager> manager_;  // it calls all of the above
+  // Null: there are no routes. Ends before what it answers through.
+  std::unique_ptr<Rescuer> rescuer_;
 };
 
 }  // namespace verdict

@@ -23,6 +23,26 @@ RepositoryOptions RepositoryOptionsOf(const RepositoryConfig& config) {
   return options;
 }
 
+RouteOptions RouteOptionsOf(const RouteConfig& config) {
+  RouteOptions options;
+  for (const RungConfig& rung : config.rungs) {
+    options.rungs.push_back(
+        {rung.model, rung.version == 0 ? std::string() : std::to_string(rung.version)});
+  }
+  for (const auto& [output, constant] : config.last_resort) {
+    options.constants.emplace_back(output, static_cast<float>(constant.value));
+  }
+  options.patience = std::chrono::milliseconds(config.patience_ms);
+  options.breaker.failures_in_row = config.breaker.failures_in_row;
+  options.breaker.failure_share = config.breaker.failure_share;
+  options.breaker.window_ms = config.breaker.window_ms;
+  options.breaker.min_requests = config.breaker.min_requests;
+  options.breaker.open_ms = config.breaker.open_ms;
+  options.breaker.max_open_ms = config.breaker.max_open_ms;
+  options.breaker.probes = config.breaker.probes;
+  return options;
+}
+
 }  // namespace
 
 ServerOptions ServerOptionsOf(const ServerConfig& config) {
@@ -69,6 +89,10 @@ ServerOptions ServerOptionsOf(const ServerConfig& config) {
   options.limits.read_timeout = std::chrono::seconds(config.http.read_timeout_s);
   options.deadline.default_us = config.deadline.default_us;
   options.deadline.max_us = config.deadline.max_us;
+  for (const auto& [name, route] : config.routes) {
+    options.routes.emplace(name, RouteOptionsOf(route));
+  }
+  options.fault_injection = config.fault_injection;
   options.shared_memory.allowed = config.shared_memory.allow;
   options.trace_collector.url = config.tracing.endpoint;
   options.trace.timestamps = config.tracing.timestamps;

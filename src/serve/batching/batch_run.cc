@@ -109,10 +109,15 @@ void BatchRun::ReserveSpares(size_t parts) {
 Status BatchRun::Run(std::span<const Part> parts, DeviceEngine::Clock::time_point until,
                      DeviceRun* device_run) {
   outputs_ = {};
+  FaultPoint::Kind fault = FaultPoint::Kind::kNone;
+  if (faults_ != nullptr && faults_->active()) {
+    VERDICT_ASSIGN_OR_RETURN(fault, faults_->Before());
+  }
   if (!states_.empty()) ReserveSpares(parts.size());
   Gather(parts);
   VERDICT_ASSIGN_OR_RETURN(outputs_, session_->Run(inputs_, until, device_run));
   if (device_run != nullptr && *device_run) return OkStatus();
+  if (fault == FaultPoint::Kind::kNotANumber) FaultPoint::Spoil(outputs_);
   if (states_.empty()) return OkStatus();
   int64_t row = 0;
   for (const Part& part : parts) {

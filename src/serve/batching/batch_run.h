@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "runtime/arena.h"
 #include "runtime/session.h"
+#include "serve/batching/fault_point.h"
 #include "serve/batching/job.h"
 #include "serve/batching/sequence_store.h"
 
@@ -51,6 +52,9 @@ class BatchRun {
              DeviceEngine::Clock::time_point until = DeviceEngine::Clock::time_point::max(),
              DeviceRun* device_run = nullptr);
 
+  /// Whose orders its runs follow; outlives it.
+  void Follow(FaultPoint* faults) { faults_ = faults; }
+
   /// Rows [first, first + rows) of the last run's outputs, of an engine with a batch. Valid until
   /// the next call or run.
   std::span<const TensorView> Outputs(int64_t first, int64_t rows);
@@ -66,6 +70,7 @@ class BatchRun {
   const StateSlot* StateOf(size_t input) const;
   const std::byte* Stored(const Part& part, const StateSlot& slot) const;
 
+  FaultPoint* faults_ = nullptr;
   std::unique_ptr<Session> session_;
   std::span<const StateSlot> states_;
   std::vector<const StateSlot*> state_of_;            // per input; null: none

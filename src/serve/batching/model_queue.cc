@@ -83,6 +83,7 @@ Result<std::shared_ptr<ModelQueue>> ModelQueue::Create(std::shared_ptr<const Eng
     VERDICT_ASSIGN_OR_RETURN(
         auto run, BatchRun::Create(queue->engine_, queue->limits_.max_rows, queue->states_,
                                    arenas.work, arenas.staging));
+    run->Follow(&queue->faults_);
     queue->runs_.push_back(std::move(run));
   }
   queue->last_run_ = Clock::now();

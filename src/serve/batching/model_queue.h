@@ -82,6 +82,8 @@ class ModelQueue {
   /// Takes as long as CostModel::Measure the first time; later, as after a recovery, what is known
   /// is good enough to go on with. Errors: DeviceEngine::Run's, but for kInvalidArgument.
   Status MeasureDevice(DeviceEngine& device);
+  /// What operators let go wrong in its runs.
+  FaultPoint& faults() { return faults_; }
   /// Jobs that wait.
   size_t pending() const { return pending_.value(); }
   /// How long a thread waits for a run's end on a device before it leaves it to whoever looks after
@@ -226,6 +228,7 @@ class ModelQueue {
   LocalCounter pending_, active_, full_, cannot_meet_, expired_, timeout_, cancelled_;
   LocalCounter sequences_held_, sequences_evicted_, sequences_expired_, late_runs_;
   BatchSizes sizes_;
+  FaultPoint faults_;
 };
 
 }  // namespace verdict

@@ -22,6 +22,7 @@ class Checker {
     CheckPorts();
     CheckTls();
     CheckTimes();
+    CheckRoutes();
   }
 
  private:
@@ -102,6 +103,24 @@ class Checker {
     if (shed.default_priority > shed.priority_levels) {
       Add("limits.shed.default_priority",
           "is more than limits.shed.priority_levels; lower it or raise the other");
+    }
+  }
+
+  void CheckRoutes() {
+    for (const auto& [name, route] : config_.routes) {
+      const std::string path = "routes." + name;
+      const Status named = CheckModelName(name);
+      if (!named.ok()) Add(path, "'" + name + "': " + named.message());
+      for (const RungConfig& rung : route.rungs) {
+        const Status status = CheckModelName(rung.model);
+        if (!status.ok()) Add(path + ".rungs", "'" + rung.model + "': " + status.message());
+        if (config_.routes.contains(rung.model)) {
+          Add(path + ".rungs", "'" + rung.model + "' is a route; name models");
+        }
+      }
+      if (route.breaker.max_open_ms < route.breaker.open_ms) {
+        Add(path + ".breaker.max_open_ms", "is less than open_ms; raise it or lower the other");
+      }
     }
   }
 

@@ -120,6 +120,32 @@ struct DeadlineConfig {
   uint64_t max_us = 0;
 };
 
+struct RungConfig {
+  std::string model;
+  int64_t version = 0;
+};
+
+struct LastResortConfig {
+  double value = 0;
+};
+
+struct BreakerConfig {
+  uint32_t failures_in_row = 5;
+  double failure_share = 0.5;
+  uint32_t window_ms = 10'000;
+  uint32_t min_requests = 20;
+  uint32_t open_ms = 1'000;
+  uint32_t max_open_ms = 30'000;
+  uint32_t probes = 3;
+};
+
+struct RouteConfig {
+  std::vector<RungConfig> rungs;
+  std::map<std::string, LastResortConfig> last_resort;
+  uint32_t patience_ms = 1'000;
+  BreakerConfig breaker;
+};
+
 struct SharedMemoryConfig {
   bool allow = false;
 };
@@ -149,6 +175,8 @@ struct ServerConfig {
   AuthConfig auth;
   LimitsConfig limits;
   DeadlineConfig deadline;
+  std::map<std::string, RouteConfig> routes;
+  bool fault_injection = false;
   SharedMemoryConfig shared_memory;
   TracingConfig tracing;
   LogConfig log;

@@ -3,6 +3,7 @@
 namespace verdict {
 namespace {
 
+constexpr int64_t kMaxVersion = INT64_MAX;
 constexpr int64_t kMaxPort = 65'535;
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kMaxBytes = int64_t{1} << 40;
@@ -192,6 +193,51 @@ ConfigKeys DeadlineKeys(DeadlineConfig* deadline) {
   };
 }
 
+ConfigKeys RungKeys(RungConfig* rung) {
+  return {
+      Required(Text("model", &rung->model, "A model of the repository")),
+      Integer("version", &rung->version, 0, kMaxVersion,
+              "Which version; 0 for the highest that is loaded"),
+  };
+}
+
+ConfigKeys LastResortKeys(LastResortConfig* constant) {
+  return {Required(Number("value", &constant->value, -1e30, 1e30, "What every row gets"))};
+}
+
+ConfigKeys BreakerKeys(BreakerConfig* breaker) {
+  return {
+      Integer("failures_in_row", &breaker->failures_in_row, 1, 1'000'000,
+              "So many failures one after the other shut a rung off"),
+      Number("failure_share", &breaker->failure_share, 0.01, 1,
+             "And so does this share of failures within the window"),
+      Integer("window_ms", &breaker->window_ms, 1, kDayS * 1000,
+              "Length of the window, in milliseconds"),
+      Integer("min_requests", &breaker->min_requests, 1, 1'000'000,
+              "Fewer requests within the window say nothing about the share"),
+      Integer("open_ms", &breaker->open_ms, 1, kDayS * 1000,
+              "Time until a rung that was shut off gets a request again, in milliseconds; doubled "
+              "each time that it fails"),
+      Integer("max_open_ms", &breaker->max_open_ms, 1, kDayS * 1000,
+              "Longest such time, in milliseconds"),
+      Integer("probes", &breaker->probes, 1, 1'000,
+              "So many requests, one at a time, must succeed before it gets all of them"),
+  };
+}
+
+ConfigKeys RouteKeys(RouteConfig* route) {
+  return {
+      Required(SectionList("rungs", &route->rungs, 1, 16, RungKeys,
+                           "The models that may answer, best first")),
+      NamedSections("last_resort", &route->last_resort, LastResortKeys,
+                    "Outputs, float32, that are answered as constants where no rung can"),
+      Integer("patience_ms", &route->patience_ms, 1, kDayS * 1000,
+              "Time after which a rung without an answer is given up, in milliseconds; earlier "
+              "where the deadline says so"),
+      Section("breaker", BreakerKeys(&route->breaker), "When a rung that fails is shut off"),
+  };
+}
+
 ConfigKeys TracingKeys(TracingConfig* tracing) {
   return {
       Text("endpoint", &tracing->endpoint,
@@ -228,6 +274,10 @@ ConfigKeys ServerConfigKeys(ServerConfig* config) {
       Section("auth", AuthKeys(&config->auth), "Who may do what"),
       Section("limits", LimitsKeys(&config->limits), "How much may be asked for"),
       Section("deadline", DeadlineKeys(&config->deadline), "By when requests must be answered"),
+      NamedSections("routes", &config->routes, RouteKeys,
+                    "Names that are asked for like models, and which models may answer"),
+      Flag("fault_injection", &config->fault_injection,
+           "Whether admins may make models fail, for drills (POST /v2/models/{model}/fault)"),
       Section("shared_memory",
               {Flag("allow", &config->shared_memory.allow,
                     "Whether clients on this machine may pass tensors in shared memory")},

@@ -13,6 +13,7 @@
 #include "observe/trace/tracer.h"
 #include "serve/admission/principal.h"
 #include "serve/endpoints/service.h"
+#include "serve/routing/route.h"
 
 namespace verdict {
 
@@ -33,6 +34,7 @@ struct Reply {
   bool deferred = false;
   std::optional<Phases> phases;  // of an inference that succeeded
   std::string served_by;         // LoadedModel::ServedBy, of such
+  RouteAnswer route;             // of an inference on a route that succeeded
   RequestTrace trace;            // of an inference, whatever became of it
   /// Of an error: when the client may do better; 0: no hint.
   std::chrono::milliseconds retry_after{0};
@@ -104,6 +106,7 @@ Status HandleInfer(Service& service, const Call& call, Reply* reply);
 Status HandleModelLoad(Service& service, const Call& call, Reply* reply);
 Status HandleModelUnload(Service& service, const Call& call, Reply* reply);
 Status HandleRepositoryIndex(Service& service, const Call& call, Reply* reply);
+Status HandleModelFault(Service& service, const Call& call, Reply* reply);
 Status HandleDevices(Service& service, const Call& call, Reply* reply);
 Status HandleDeviceFault(Service& service, const Call& call, Reply* reply);
 Status HandleLogSettings(Service& service, const Call& call, Reply* reply);

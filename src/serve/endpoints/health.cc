@@ -3,7 +3,16 @@
 
 namespace verdict {
 
-Status HandleLive(Service&, const Call&, Reply*) { return OkStatus(); }
+/// Fails where a route has no rung left: the server is to be started anew. Not while it loads, or
+/// ends.
+Status HandleLive(Service& service, const Call& call, Reply*) {
+  if (!service.ready()) return OkStatus();
+  const ModelSet& models = service.models().ForWorker(call.worker);
+  for (const auto& [name, route] : service.routes().all()) {
+    if (!route->CanAnswer(models)) return route->Choose(models).status();
+  }
+  return OkStatus();
+}
 
 Status HandleReady(Service& service, const Call&, Reply*) {
   if (service.ready()) return OkStatus();

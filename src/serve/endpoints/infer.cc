@@ -8,6 +8,9 @@
 #include "serve/endpoints/endpoint.h"
 #include "serve/endpoints/infer_response.h"
 #include "serve/endpoints/inference.h"
+#include "serve/routing/last_resort.h"
+#include "serve/routing/rescuer.h"
+#include "serve/routing/route_walk.h"
 
 namespace verdict {
 namespace {
@@ -25,17 +28,82 @@ Status WriteReply(const LoadedModel& model, const InferRequest& request,
   return OkStatus();
 }
 
+constexpr auto kPassOver = InferRequestReader::Others::kPassOver;
+
+/// A request on a route that is answered later. Keeps a copy of the body: the answer may come while
+/// a rung that was given up still reads its tensors.
+class RoutedInference : public RoutedRequest {
+ public:
+  RoutedInference(const RouteWalk& walk, const RouteWalk::Step& in_flight, const Call& call,
+                  const RequestTrace& trace, std::shared_ptr<Deferral> deferral)
+      : RoutedRequest(walk, in_flight),
+        json_bytes_(call.json.size()),
+        binary_(call.binary.begin(), call.binary.end()),
+        trace_(trace),
+        deferral_(std::move(deferral)) {
+    json_.reserve(json_bytes_ + kJsonPadding);
+    json_.append(call.json).append(kJsonPadding, '\0');
+  }
+
+  std::string_view json() const { return {json_.data(), json_bytes_}; }
+  std::span<const std::byte> binary() const { return binary_; }
+  size_t held_bytes() const { return json_.size() + binary_.size(); }
+  void UseSharedMemory(const RegionRegistry* registry) { reader_.UseSharedMemory(registry); }
+
+  Result<const InferRequest*> Read(std::span<const TensorSpec> inputs,
+                                   std::span<const TensorSpec> outputs) override {
+    VERDICT_RETURN_IF_ERROR(reader_.Read(json(), binary(), inputs, outputs, &request_, kPassOver));
+    return &request_;
+  }
+  RequestTrace trace() const override { return trace_; }
+  void Answer(const RouteAnswer& answer, const InferenceRecord* record, const InferRequest& request,
+              std::span<const TensorSpec> specs, std::span<const TensorView> results) override {
+    Reply reply;
+    const Status status =
+        WriteInferResponse(answer.model.empty() ? answer.route->name() : answer.model,
+                           answer.version, request, specs, results, &reply.body, &reply.json_bytes);
+    reply.phases = record != nullptr ? record->phases : NoPhases();
+    reply.served_by = record != nullptr ? "cpu" : "last_resort";
+    reply.route = answer;
+    Complete(status, std::move(reply));
+  }
+  void Refuse(const Status& status) override { Complete(status, {}); }
+
+  /// Of who has claimed the request.
+  void Complete(const Status& status, Reply reply) {
+    reply.trace = trace_;
+    std::exchange(deferral_, nullptr)->Complete(status, std::move(reply));
+  }
+
+ private:
+  static Phases NoPhases() {
+    const auto now = Clock::now();
+    return {now, now, now, now, now};
+  }
+
+  std::string json_;
+  size_t json_bytes_;
+  std::vector<std::byte> binary_;
+  RequestTrace trace_;
+  std::shared_ptr<Deferral> deferral_;
+  // The rescuer's.
+  InferRequestReader reader_;
+  InferRequest request_;
+};
+
 /// A request that waits for its run on another thread, with all that it needs until then.
 class QueuedInference : public Job {
  public:
+  /// routed: of a request on a route, which then has the deferral; else null.
   QueuedInference(Service& service, std::shared_ptr<const LoadedModel> model,
                   std::unique_ptr<Service::Scratch> scratch, std::shared_ptr<Deferral> deferral,
-                  const InferenceRecord& record)
+                  const InferenceRecord& record, std::shared_ptr<RoutedInference> routed)
       : service_(service),
         model_(std::move(model)),
         scratch_(std::move(scratch)),
         deferral_(std::move(deferral)),
-        record_(record) {}
+        record_(record),
+        routed_(std::move(routed)) {}
 
   void Finish(const Status& status, std::span<const TensorView> outputs,
               const Times& times) override {
@@ -43,11 +111,13 @@ class QueuedInference : public Job {
     record_.phases.computed = times.computed;
     record_.phases.device = times.device;
     record_.run_rows = times.run_rows;
+    const int slot = service_.compute_slot(times.thread);
+    if (routed_ != nullptr) return FinishRouted(status, outputs, slot);
     Reply reply;
     reply.trace = record_.trace;
     const Status result =
         status.ok() ? Write(outputs, &reply) : NamingInput(model_->engine().graph(), status);
-    Record(service_, service_.compute_slot(times.thread), result, record_);
+    Record(service_, slot, result, record_);
     service_.PutSpareScratch(std::move(scratch_));
     // Last: from here on the request's memory may be gone.
     std::exchange(deferral_, nullptr)->Complete(result, std::move(reply));
@@ -62,11 +132,44 @@ class QueuedInference : public Job {
 
   /// What remains to be done once the scheduler has let go of it. Threads: the worker's own.
   void OnCancelled(int worker) {
+    if (routed_ != nullptr) {
+      if (routed_->TakeObservation()) routed_->route().rung(routed_->in_flight()).breaker.Drop();
+      static_cast<void>(routed_->Claim());
+    }
     Record(service_, worker, Cancelled("the client has gone"), record_);
     service_.PutSpareScratch(std::move(scratch_));
   }
 
  private:
+  void FinishRouted(const Status& status, std::span<const TensorView> outputs, int slot) {
+    const std::shared_ptr<RoutedInference> routed = std::exchange(routed_, nullptr);
+    const RungOutcome outcome = OutcomeOf(status, outputs);
+    const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
+    if (outcome != RungOutcome::kAnswered && !is_wrong) {
+      const Status error = status.ok() ? DataLoss("an output is not a number") : status;
+      Record(service_, slot, error, record_);
+      service_.PutSpareScratch(std::move(scratch_));
+      return service_.rescuer()->Rescue(routed, outcome, error);
+    }
+    if (!routed->Claim()) {  // given up, and answered by another
+      Record(service_, slot, Cancelled("another rung has answered"), record_);
+      service_.PutSpareScratch(std::move(scratch_));
+      return;
+    }
+    if (routed->TakeObservation()) {
+      is_wrong ? routed->route().rung(routed->in_flight()).breaker.Drop()
+               : routed->route().Observe(routed->in_flight(), outcome);
+    }
+    Reply reply;
+    reply.trace = record_.trace;
+    const Status result =
+        status.ok() ? Write(outputs, &reply) : NamingInput(model_->engine().graph(), status);
+    reply.route = routed->first_answer();
+    Record(service_, slot, result, record_);
+    service_.PutSpareScratch(std::move(scratch_));
+    routed->Complete(result, std::move(reply));
+  }
+
   /// Errors: also kUnavailable (no memory): an exception would end the compute thread, and with it
   /// the process.
   Status Write(std::span<const TensorView> outputs, Reply* reply) {
@@ -83,19 +186,63 @@ class QueuedInference : public Job {
   std::unique_ptr<Service::Scratch> scratch_;
   std::shared_ptr<Deferral> deferral_;
   InferenceRecord record_;
+  std::shared_ptr<RoutedInference> routed_;
+};
+
+/// The route's constants, where no rung can answer.
+Status AnswerLastResort(Service& service, const Call& call, const RouteWalk& walk,
+                        const RouteWalk::Step& step, Reply* reply) {
+  const Route::Signature& signature = *step.last_resort;
+  Service::Scratch& scratch = service.scratch(call.worker);
+  const auto begin = Clock::now();
+  VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, signature.inputs,
+                                              signature.outputs, &scratch.request, kPassOver));
+  const LastResort last(signature, scratch.request);
+  VERDICT_RETURN_IF_ERROR(WriteInferResponse(walk.route().name(), "", scratch.request,
+                                             signature.outputs, last.views(), &reply->body,
+                                             &reply->json_bytes));
+  walk.route().CountLastResort();
+  const auto end = Clock::now();
+  reply->phases = Phases{begin, begin, begin, begin, end};
+  reply->served_by = "last_resort";
+  reply->route = walk.Answer(step);
+  return OkStatus();
+}
+
+/// An attempt to answer on a route.
+struct Attempt {
+  RouteWalk& walk;
+  const RouteWalk::Step& step;
+  std::shared_ptr<Deferral>& deferral;  // of all attempts: a call has one
 };
 
 /// Lets the scheduler run the request, or go on with what *late holds of its run.
-Status Defer(Service& service, const Call& call, const InferenceRecord& record, DeviceRun* late) {
+Status Defer(Service& service, const Call& call, const InferenceRecord& record,
+             const Attempt* attempt, DeviceRun* late) {
   const LoadedModel& model = record.model;
-  std::shared_ptr<Deferral> deferral = call.transport->Defer();
-  auto job = std::make_shared<QueuedInference>(service, model.shared_from_this(),
-                                               service.TakeScratch(call.worker), deferral, record);
+  std::shared_ptr<Deferral> deferral = attempt != nullptr ? attempt->deferral : nullptr;
+  if (deferral == nullptr) deferral = call.transport->Defer();
+  if (attempt != nullptr) attempt->deferral = deferral;
+  std::shared_ptr<RoutedInference> routed;
+  size_t held_bytes = 0;
+  if (attempt != nullptr) {
+    routed = std::make_shared<RoutedInference>(attempt->walk, attempt->step, call, record.trace,
+                                               deferral);
+    routed->UseSharedMemory(&service.shared_memory());
+    held_bytes = routed->held_bytes();
+    // The run is to read the copy: also the CPU plan's, after one that is late on a device.
+    Service::Scratch& scratch = service.scratch(call.worker);
+    VERDICT_RETURN_IF_ERROR(scratch.reader.Read(routed->json(), routed->binary(), model.inputs(),
+                                                model.outputs(), &scratch.request, kPassOver));
+  }
+  auto job =
+      std::make_shared<QueuedInference>(service, model.shared_from_this(),
+                                        service.TakeScratch(call.worker), deferral, record, routed);
   FillJob(job->request(), model, call.deadline, job.get());
   Status status;
   if (*late) {  // a device's streams bound their memory
     status = service.scheduler().GoOn(model.queue(), job, record.phases.started, late);
-  } else if (!deferral->Hold(job->held_bytes())) {
+  } else if (!deferral->Hold(job->held_bytes() + held_bytes)) {
     status =
         ResourceExhausted("too many requests and responses are held at this moment; try again");
   } else {
@@ -110,15 +257,23 @@ Status Defer(Service& service, const Call& call, const InferenceRecord& record, 
     status = service.scheduler().Submit(model.queue(), job);
   }
   if (!status.ok()) job->OnRefused();
+  if (status.ok() && routed != nullptr) {
+    const ModelSet& models = service.models().ForWorker(call.worker);
+    service.rescuer()->Watch(routed,
+                             attempt->walk.GiveUpAt(models, attempt->step.rung, Clock::now()));
+  }
   return status;
 }
 
-Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply* reply) {
+/// attempt: null where the request is for a model.
+Status Infer(Service& service, const Call& call, InferenceRecord* record, const Attempt* attempt,
+             Reply* reply) {
   Service::Scratch& scratch = service.scratch(call.worker);
   const LoadedModel& model = record->model;
-  VERDICT_RETURN_IF_ERROR(CheckTime(service, model, call.deadline));
-  VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, model.inputs(),
-                                              model.outputs(), &scratch.request));
+  if (attempt == nullptr) VERDICT_RETURN_IF_ERROR(CheckTime(service, model, call.deadline));
+  VERDICT_RETURN_IF_ERROR(
+      scratch.reader.Read(call.json, call.binary, model.inputs(), model.outputs(), &scratch.request,
+                          attempt == nullptr ? InferRequestReader::Others::kRefuse : kPassOver));
   record->phases.parsed = Clock::now();
   record->rows = RowsOf(model, scratch.request.inputs);
   const Refusal refusal =
@@ -133,7 +288,7 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
                                               call.deadline, &record->phases, &late));
   }
   if (!here || late) {
-    const Status deferred = Defer(service, call, *record, &late);
+    const Status deferred = Defer(service, call, *record, attempt, &late);
     reply->retry_after = RetryAfter(deferred);
     VERDICT_RETURN_IF_ERROR(deferred);
     reply->deferred = true;
@@ -141,19 +296,72 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, Reply*
   }
   record->alone = true;
   record->run_rows = record->rows;
+  if (attempt != nullptr && OutcomeOf(OkStatus(), results) == RungOutcome::kNotANumber) {
+    return DataLoss("an output is not a number");
+  }
   return WriteReply(model, scratch.request, results, &record->phases, reply);
+}
+
+/// Runs one rung. Returns: whether another one is to be tried.
+bool TryRung(Service& service, const Call& call, RouteWalk* walk, const RouteWalk::Step& step,
+             Clock::time_point begin, std::shared_ptr<Deferral>* deferral, Reply* reply,
+             Status* status) {
+  InferenceRecord record{*step.model, {}, reply->trace};
+  record.phases.begin = begin;
+  const Attempt attempt{*walk, step, *deferral};
+  *status = Infer(service, call, &record, &attempt, reply);
+  if (reply->deferred) return false;
+  Record(service, call.worker, *status, record);
+  if (status->ok()) {
+    walk->Observe(step.rung, RungOutcome::kAnswered);
+    reply->route = walk->Answer(step);
+    return false;
+  }
+  if (!MayGoOn(*status)) {
+    walk->route().rung(step.rung).breaker.Drop();
+    return false;
+  }
+  const RungOutcome outcome =
+      status->code() == StatusCode::kDataLoss ? RungOutcome::kNotANumber : OutcomeOf(*status, {});
+  walk->Observe(step.rung, outcome, *status);
+  return true;
+}
+
+Status InferOnRoute(Service& service, const Call& call, const Route& route, Reply* reply) {
+  const auto begin = Clock::now();
+  reply->trace = service.tracer().Begin(call.worker, call.model, call.trace);
+  RouteWalk walk(service, route, call.deadline);
+  std::shared_ptr<Deferral> deferral;
+  for (;;) {
+    const RouteWalk::Step step = walk.Next(service.models().ForWorker(call.worker), false);
+    Status status;
+    if (step.model != nullptr) {
+      if (TryRung(service, call, &walk, step, begin, &deferral, reply, &status)) continue;
+    } else if (step.last_resort != nullptr) {
+      status = AnswerLastResort(service, call, walk, step, reply);
+    } else {
+      status = walk.Refusal();
+    }
+    service.scratch(call.worker).Reset();
+    EndOfInference(begin);
+    return status;
+  }
 }
 
 }  // namespace
 
 Status HandleInfer(Service& service, const Call& call, Reply* reply) {
+  if (call.version.empty()) {
+    const Route* const route = service.routes().Find(call.model);
+    if (route != nullptr) return InferOnRoute(service, call, *route, reply);
+  }
   const auto begin = Clock::now();
   VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
                            service.models().ForWorker(call.worker).Find(call.model, call.version));
   InferenceRecord record{*model, {}, service.tracer().Begin(call.worker, call.model, call.trace)};
   record.phases.begin = begin;
   reply->trace = record.trace;
-  Status status = Infer(service, call, &record, reply);
+  Status status = Infer(service, call, &record, nullptr, reply);
   if (!reply->deferred) Record(service, call.worker, status, record);
   service.scratch(call.worker).Reset();
   EndOfInference(begin);

@@ -381,7 +381,8 @@ void InferRequestReader::Shrink() {
 
 Status InferRequestReader::Read(std::string_view json, std::span<const std::byte> binary,
                                 std::span<const TensorSpec> inputs,
-                                std::span<const TensorSpec> outputs, InferRequest* request) {
+                                std::span<const TensorSpec> outputs, InferRequest* request,
+                                Others others) {
   if (json.empty()) return InvalidArgument("the request has no JSON text");
   dom::element root;
   VERDICT_RETURN_IF_ERROR(parser_->Parse(json, &root));
@@ -399,6 +400,17 @@ Status InferRequestReader::Read(std::string_view json, std::span<const std::byte
     const std::string field = "inputs[" + std::to_string(position++) + "]";
     TensorFields tensor;
     VERDICT_RETURN_IF_ERROR(ReadTensorFields(value, field, &tensor));
+    if (others == Others::kPassOver && !HasSpec(inputs, *tensor.name)) {
+      const uint64_t size = tensor.parameters.binary_data_size.value_or(0);
+      if (size > binary.size() - used) {
+        return InvalidArgument("field " + field + ".parameters.binary_data_size is " +
+                               std::to_string(size) + ", only " +
+                               std::to_string(binary.size() - used) +
+                               " bytes are left after the JSON text");
+      }
+      used += size;
+      continue;
+    }
     VERDICT_ASSIGN_OR_RETURN(const size_t index,
                              ChooseInput(inputs, *tensor.name, field, request->inputs));
     const TensorSpec& spec = inputs[index];

@@ -61,9 +61,12 @@ class InferRequestReader {
   /// request: valid until the next Read or Shrink, and as long as `json` and `binary`.
   /// Errors: kInvalidArgument naming the field; kUnimplemented (classification); those of
   /// FindSharedMemory; kResourceExhausted (no memory).
+  /// others: what becomes of inputs that the engine does not have: refused, or passed over, as a
+  ///   route's lesser models take fewer.
+  enum class Others { kRefuse, kPassOver };
   Status Read(std::string_view json, std::span<const std::byte> binary,
               std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
-              InferRequest* request);
+              InferRequest* request, Others others = Others::kRefuse);
 
   /// Requests may from now on name regions of `registry`, which outlives the reader.
   void UseSharedMemory(const RegionRegistry* registry) { registry_ = registry; }

@@ -96,6 +96,7 @@ HereRun RunsHere(const Service& service, const LoadedModel& model, int64_t rows,
   const OwnThread own_thread = model.own_thread();
   if (own_thread == OwnThread::kNever) return {};
   ModelQueue& queue = *model.queue();
+  if (queue.faults().active()) return {};  // a compute thread is to suffer from it
   if (own_thread == OwnThread::kAlways) return IsCheap(model, rows) ? queue.TryRun() : HereRun();
   // What no batch takes is the queue's to refuse.
   const bool alone = found_idle + 1 >= kAloneInARow && WasIdle(begin) && rows <= queue.max_rows() &&

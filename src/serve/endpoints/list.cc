@@ -34,6 +34,7 @@ constexpr std::array kEndpoints = {
     Endpoint{Verb::kPost, "/v2/repository/models/{model}/unload", HandleModelUnload},
     Endpoint{Verb::kPost, "/v2/repository/{repository}/models/{model}/unload", HandleModelUnload},
 
+    Endpoint{Verb::kPost, "/v2/models/{model}/fault", HandleModelFault},
     Endpoint{Verb::kGet, "/v2/devices", HandleDevices},
     Endpoint{Verb::kPost, "/v2/devices/fault", HandleDeviceFault},
 

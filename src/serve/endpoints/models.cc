@@ -25,17 +25,24 @@ void AppendTensors(std::string* out, std::span<const TensorSpec> specs) {
   out->push_back(']');
 }
 
+/// The model asked for; of a route, the one that would answer now.
+Result<const LoadedModel*> FindModel(Service& service, const Call& call) {
+  const ModelSet& models = service.models().ForWorker(call.worker);
+  const Route* const route = call.version.empty() ? service.routes().Find(call.model) : nullptr;
+  return route != nullptr ? route->Choose(models) : models.Find(call.model, call.version);
+}
+
 }  // namespace
 
 Status HandleModelMetadata(Service& service, const Call& call, Reply* reply) {
   const ModelSet& models = service.models().ForWorker(call.worker);
-  VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model, models.Find(call.model, call.version));
+  VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model, FindModel(service, call));
   std::string& body = reply->body;
   body = "{\"name\":";
-  AppendJsonString(&body, model->name());
+  AppendJsonString(&body, call.model);
   body += ",\"versions\":[";
   bool first = true;
-  for (const ModelVersion& version : models.models().find(call.model)->second) {
+  for (const ModelVersion& version : models.models().find(model->name())->second) {
     if (version.loaded == nullptr) continue;
     if (!std::exchange(first, false)) body.push_back(',');
     AppendJsonString(&body, version.loaded->version_text());
@@ -49,12 +56,15 @@ Status HandleModelMetadata(Service& service, const Call& call, Reply* reply) {
 }
 
 Status HandleModelReady(Service& service, const Call& call, Reply*) {
-  return service.models().ForWorker(call.worker).Find(call.model, call.version).status();
+  const Route* const route = call.version.empty() ? service.routes().Find(call.model) : nullptr;
+  if (route != nullptr && route->CanAnswer(service.models().ForWorker(call.worker))) {
+    return OkStatus();
+  }
+  return FindModel(service, call).status();
 }
 
 Status HandleModelConfig(Service& service, const Call& call, Reply* reply) {
-  VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model,
-                           service.models().ForWorker(call.worker).Find(call.model, call.version));
+  VERDICT_ASSIGN_OR_RETURN(const LoadedModel* const model, FindModel(service, call));
   AppendModelConfig(&reply->body, *model);
   return OkStatus();
 }

@@ -57,6 +57,10 @@ void TensorBuffer::ShrinkTo(size_t bytes) {
 
 std::string InputContext(const TensorSpec& spec) { return "input " + Quoted(spec.name); }
 
+bool HasSpec(std::span<const TensorSpec> specs, std::string_view name) {
+  return FindSpec(specs, name).has_value();
+}
+
 Result<size_t> ChooseInput(std::span<const TensorSpec> specs, std::string_view name,
                            const std::string& field, std::span<const TensorView> views) {
   const std::optional<size_t> index = FindSpec(specs, name);

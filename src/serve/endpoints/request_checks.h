@@ -47,6 +47,8 @@ class TensorBuffer {
 /// "input 'x'", for the context of errors.
 std::string InputContext(const TensorSpec& spec);
 
+bool HasSpec(std::span<const TensorSpec> specs, std::string_view name);
+
 /// The place of the named input. `views`: those read so far, one per spec; kUndefined: not yet.
 /// Errors: unknown, or given twice.
 Result<size_t> ChooseInput(std::span<const TensorSpec> specs, std::string_view name,

@@ -15,11 +15,13 @@
 #include "serve/batching/scheduler.h"
 #include "serve/endpoints/infer_request.h"
 #include "serve/models/model_store.h"
+#include "serve/routing/route.h"
 #include "serve/shared_memory/region_registry.h"
 
 namespace verdict {
 
 class ModelManager;
+class Rescuer;
 class ServingDevice;
 
 /// What holds for requests whose clients ask for no deadline, or for a far one.
@@ -37,10 +39,11 @@ class Service {
   Service(int workers, int compute_threads, const SharedMemoryOptions& shared_memory = {},
           std::unique_ptr<Gate> gate = *Gate::Make({}))
       : workers_(workers),
+        rescue_slot_(workers + compute_threads + 1),
         gate_(std::move(gate)),
-        metrics_(workers + compute_threads + 1),
+        metrics_(workers + compute_threads + 2),
         models_(workers),
-        tracer_(workers + compute_threads + 1, &metrics_.trace()),
+        tracer_(workers + compute_threads + 2, &metrics_.trace()),
         shared_memory_(shared_memory) {
     for (int i = 0; i < workers; ++i) scratch_.push_back(NewScratch());
   }
@@ -66,6 +69,9 @@ class Service {
   /// Set before any request, and until the last one is answered.
   void SetScheduler(Scheduler* scheduler) { scheduler_ = scheduler; }
   Scheduler& scheduler() const { return *scheduler_; }
+  /// Whether admins may make models fail. Set before any request.
+  void SetFaultInjection(bool allowed) { fault_injection_ = allowed; }
+  bool fault_injection() const { return fault_injection_; }
   /// Set before any request.
   void SetDeadlines(const DeadlineOptions& deadlines) { deadlines_ = deadlines; }
   /// The deadline of a request that came in then, of which its client asks for `asked`.
@@ -80,6 +86,16 @@ class Service {
   }
   /// The counters of a thread of the scheduler (Job::Times::thread).
   int compute_slot(int thread) const { return workers_ + thread; }
+  /// The counters of the rescuer's thread.
+  int rescue_slot() const { return rescue_slot_; }
+
+  /// Filled before requests come.
+  RouteTable& routes() { return routes_; }
+  const RouteTable& routes() const { return routes_; }
+  /// Null where there are no routes.
+  Rescuer* rescuer() const { return rescuer_; }
+  /// Before requests come, and until the last one is answered.
+  void SetRescuer(Rescuer* rescuer) { rescuer_ = rescuer; }
 
   Scratch& scratch(int worker) { return *scratch_[static_cast<size_t>(worker)]; }
   /// The worker's scratch, with the request in it but for the parser, which takes many times the
@@ -131,6 +147,10 @@ class Service {
   }
 
   int workers_;
+  int rescue_slot_;
+  RouteTable routes_;
+  Rescuer* rescuer_ = nullptr;
+  bool fault_injection_ = false;
   std::unique_ptr<Gate> gate_;
   Metrics metrics_;
   ModelStore models_;

@@ -38,10 +38,15 @@ void InferCall::Answer(const Status& status, const grpc::ByteBuffer& answer) {
   const grpc::Status wire = ToGrpcStatus(status);
   code_ = wire.error_code();
   if (status.ok() && !MetadataOf(context_, "verdict-timing").empty()) {
-    context_.AddTrailingMetadata("server-timing", ServerTiming(phases()));
+    context_.AddTrailingMetadata("server-timing", ServerTiming(answered().phases));
   }
-  if (const std::string_view by = status.ok() ? served_by() : ""; !by.empty()) {
+  if (const std::string_view by = status.ok() ? answered().served_by : ""; !by.empty()) {
     context_.AddTrailingMetadata("verdict-served-by", std::string(by));
+  }
+  if (status.ok() && answered().route.route != nullptr) {
+    for (const auto& [name, value] : FieldsOf(answered().route)) {
+      context_.AddTrailingMetadata(name, value);
+    }
   }
   AddRetryHint(retry_after(), &context_);
   if (const RequestTrace traced = trace(); traced.sampled) {

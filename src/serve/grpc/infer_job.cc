@@ -9,6 +9,8 @@
 #include "serve/grpc/admission.h"
 #include "serve/grpc/infer_message.h"
 #include "serve/grpc/message_bytes.h"
+#include "serve/routing/last_resort.h"
+#include "serve/routing/route_walk.h"
 
 namespace verdict {
 namespace {
@@ -35,7 +37,7 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
   Status status = refusal.status;
   try {
     if (status.ok()) status = Read(bytes, context);
-    if (status.ok()) status = Run();
+    if (status.ok()) status = route_ != nullptr ? RunOnRoute() : Run(nullptr);
   } catch (const std::bad_alloc&) {  // it would end the process
     status = ResourceExhausted("no memory to read this request; try again later");
   }
@@ -69,20 +71,34 @@ Status InferJob::Parse(const grpc::ByteBuffer& bytes) {
 
 Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context) {
   VERDICT_RETURN_IF_ERROR(ReadBytes(bytes));
-  VERDICT_ASSIGN_OR_RETURN(model_, service_.models().ForWorker(worker_).Find(
-                                       message_->model_name(), message_->model_version()));
+  VERDICT_RETURN_IF_ERROR(Find(context));
+  if (route_ != nullptr) return OkStatus();
+  record_.emplace(InferenceRecord{*model_, {}, trace_});
+  record_->phases.begin = begin_;
+  VERDICT_RETURN_IF_ERROR(CheckTime(service_, *model_, deadline));
+  return ReadFor(*model_);
+}
+
+Status InferJob::Find(const grpc::ServerContextBase& context) {
+  const std::string& name = message_->model_name();
+  if (message_->model_version().empty()) route_ = service_.routes().Find(name);
+  if (route_ == nullptr) {
+    VERDICT_ASSIGN_OR_RETURN(
+        model_, service_.models().ForWorker(worker_).Find(name, message_->model_version()));
+  }
   TraceContext trace;
   if (service_.tracer().enabled()) {
     trace =
         ParseTraceContext(MetadataOf(context, "traceparent"), MetadataOf(context, "tracestate"));
   }
-  record_.emplace(InferenceRecord{
-      *model_, {}, service_.tracer().Begin(worker_, message_->model_name(), trace)});
-  record_->phases.begin = begin_;
-  VERDICT_RETURN_IF_ERROR(CheckTime(service_, *model_, deadline));
-  VERDICT_RETURN_IF_ERROR(ReadInferMessage(*message_, model_->inputs(), model_->outputs(),
+  trace_ = service_.tracer().Begin(worker_, name, trace);
+  return OkStatus();
+}
+
+Status InferJob::ReadFor(const LoadedModel& model) {
+  VERDICT_RETURN_IF_ERROR(ReadInferMessage(*message_, model.inputs(), model.outputs(),
                                            {&service_.shared_memory(), &memory_}, &buffers_,
-                                           &request_));
+                                           &request_, route_ != nullptr));
   // The deadline of a stream's call says nothing about its requests: this is the only one they
   // have.
   if (is_stream() && request_.timeout_us > 0) {
@@ -90,7 +106,7 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
     const std::chrono::microseconds timeout(std::min(request_.timeout_us, kMaxUs));
     deadline = std::min(deadline, begin_ + timeout);
   }
-  FillJob(request_, *model_, deadline, this);
+  FillJob(request_, model, deadline, this);
   record_->rows = rows;
   record_->phases.parsed = Clock::now();
   const Refusal refusal = service_.gate().AdmitPriority(priority, record_->phases.parsed);
@@ -98,20 +114,90 @@ Status InferJob::Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBa
   return refusal.status;
 }
 
-/// Runs the request, or has the scheduler do so, or the rest of it.
-Status InferJob::Run() {
+/// Goes down the route until a rung answers, or has the request.
+Status InferJob::RunOnRoute() {
+  walk_.emplace(service_, *route_, deadline);
+  for (;;) {
+    const RouteWalk::Step step = walk_->Next(service_.models().ForWorker(worker_), false);
+    if (step.model == nullptr) {
+      return step.last_resort != nullptr ? AnswerLastResort(step) : walk_->Refusal();
+    }
+    model_ = step.model.get();
+    queued_model_ = step.model;
+    record_.emplace(InferenceRecord{*model_, {}, trace_});
+    record_->phases.begin = begin_;
+    Status status = ReadFor(*model_);
+    if (status.ok()) status = Run(&step);
+    if (status.ok()) return status;
+    Record(service_, worker_, status, *record_);
+    record_.reset();
+    routed_.reset();
+    queued_model_.reset();
+    if (!MayGoOn(status)) {
+      route_->rung(step.rung).breaker.Drop();
+      return status;
+    }
+    walk_->Observe(
+        step.rung,
+        status.code() == StatusCode::kDataLoss ? RungOutcome::kNotANumber : OutcomeOf(status, {}),
+        status);
+  }
+}
+
+Status InferJob::AnswerLastResort(const RouteWalk::Step& step) {
+  const Route::Signature& signature = *step.last_resort;
+  VERDICT_RETURN_IF_ERROR(ReadInferMessage(*message_, signature.inputs, signature.outputs,
+                                           {&service_.shared_memory(), &memory_}, &buffers_,
+                                           &request_, true));
+  const LastResort last(signature, request_);
+  grpc::ByteBuffer answer;
+  VERDICT_RETURN_IF_ERROR(WriteInferAnswer(route_->name(), "", request_, signature.outputs,
+                                           last.views(), form(), "last_resort", &answer));
+  route_->CountLastResort();
+  const auto now = Clock::now();
+  answered_ = {"last_resort", {begin_, now, now, now, now}, walk_->Answer(step)};
+  Conclude(OkStatus(), answer);
+  return OkStatus();
+}
+
+/// Runs the request, or has the scheduler do so, or the rest of it. step: null where it is for a
+/// model. Errors: it has not been answered.
+Status InferJob::Run(const RouteWalk::Step* step) {
+  const auto hand_over = [&] {
+    queued_model_ = model_->shared_from_this();
+    if (step != nullptr) routed_.emplace(*this, *walk_, *step);
+  };
+  const auto watch = [&] {
+    if (step == nullptr) return;
+    const auto at = walk_->GiveUpAt(*service_.models().Current(), step->rung, Clock::now());
+    service_.rescuer()->Watch(std::shared_ptr<RoutedRequest>(self(), &*routed_), at);
+  };
   const HereRun here = RunsHere(service_, *model_, rows, begin_);
   if (!here) {
-    queued_model_ = model_->shared_from_this();
-    const Status queued = service_.scheduler().Submit(model_->queue(), self());
+    hand_over();
+    const auto keep = self();  // it may be answered, and gone, before this returns
+    const Status queued = service_.scheduler().Submit(model_->queue(), keep);
     if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already
+    if (queued.ok()) watch();
     return queued;
   }
   DeviceRun late;
   const auto results = RunHere(*model_, worker_, inputs, deadline, &record_->phases, &late);
   if (late) {
-    queued_model_ = model_->shared_from_this();
-    return service_.scheduler().GoOn(model_->queue(), self(), record_->phases.started, &late);
+    hand_over();
+    const auto keep = self();
+    const Status going =
+        service_.scheduler().GoOn(model_->queue(), keep, record_->phases.started, &late);
+    if (going.ok()) watch();
+    return going;
+  }
+  if (step != nullptr) {
+    VERDICT_RETURN_IF_ERROR(results.status());
+    if (OutcomeOf(OkStatus(), *results) == RungOutcome::kNotANumber) {
+      return DataLoss("an output is not a number");
+    }
+    walk_->Observe(step->rung, RungOutcome::kAnswered);
+    answered_.route = walk_->Answer(*step);
   }
   record_->alone = true;
   record_->run_rows = rows;
@@ -125,43 +211,97 @@ void InferJob::Finish(const Status& status, std::span<const TensorView> outputs,
   record_->phases.computed = times.computed;
   record_->phases.device = times.device;
   record_->run_rows = times.run_rows;
-  Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs,
-          service_.compute_slot(times.thread));
+  const int slot = service_.compute_slot(times.thread);
+  if (routed_.has_value()) return FinishRouted(status, outputs, slot);
+  Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs, slot);
+}
+
+void InferJob::FinishRouted(const Status& status, std::span<const TensorView> outputs, int slot) {
+  const RungOutcome outcome = OutcomeOf(status, outputs);
+  const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
+  if (outcome != RungOutcome::kAnswered && !is_wrong) {
+    const Status error = status.ok() ? DataLoss("an output is not a number") : status;
+    Record(service_, slot, error, *record_);
+    return service_.rescuer()->Rescue(std::shared_ptr<RoutedRequest>(self(), &*routed_), outcome,
+                                      error);
+  }
+  if (!routed_->Claim()) {  // given up, and answered by another
+    return Record(service_, slot, Cancelled("another rung has answered"), *record_);
+  }
+  if (routed_->TakeObservation()) {
+    is_wrong ? route_->rung(routed_->in_flight()).breaker.Drop()
+             : route_->Observe(routed_->in_flight(), outcome);
+  }
+  answered_.route = routed_->first_answer();
+  Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs, slot);
 }
 
 void InferJob::Cancel() {
   if (queued_model_ == nullptr || !service_.scheduler().Cancel(*queued_model_->queue(), *this)) {
     return;
   }
+  if (routed_.has_value()) {
+    if (routed_->TakeObservation()) route_->rung(routed_->in_flight()).breaker.Drop();
+    if (!routed_->Claim()) return;
+  }
   End(Cancelled("the client has gone"), {}, worker_);
+}
+
+InferAnswerForm InferJob::form() const {
+  if (!is_stream()) return InferAnswerForm::kUnary;
+  const auto wish = message_->parameters().find("triton_enable_empty_final_response");
+  return wish != message_->parameters().end() && wish->second.bool_param()
+             ? InferAnswerForm::kStreamFinal
+             : InferAnswerForm::kStream;
 }
 
 void InferJob::Deliver(const Status& status, std::span<const TensorView> outputs, int slot) {
   if (!status.ok()) return End(status, {}, slot);
-  InferAnswerForm form = InferAnswerForm::kUnary;
-  if (is_stream()) {
-    const auto wish = message_->parameters().find("triton_enable_empty_final_response");
-    form = wish != message_->parameters().end() && wish->second.bool_param()
-               ? InferAnswerForm::kStreamFinal
-               : InferAnswerForm::kStream;
-  }
+  answered_.served_by = model_->ServedBy(record_->phases.device);
   grpc::ByteBuffer answer;
   Status written;
   try {
     written = WriteInferAnswer(model_->name(), model_->version_text(), request_, model_->outputs(),
-                               outputs, form, served_by(), &answer);
+                               outputs, form(), answered_.served_by, &answer);
   } catch (const std::exception&) {  // on a compute thread it would end the process
     written = Unavailable("no memory to answer this request");
   }
   record_->phases.written = Clock::now();
+  answered_.phases = record_->phases;
   End(written, answer, slot);
 }
 
 void InferJob::End(const Status& status, const grpc::ByteBuffer& answer, int slot) {
   if (record_.has_value()) Record(service_, slot, status, *record_);
+  Conclude(status, answer);
+}
+
+void InferJob::Conclude(const Status& status, const grpc::ByteBuffer& answer) {
   // Before the client can know: its next request must not meet this one at its limit.
   admission_.ticket.Release();
   Answer(status, answer);
+}
+
+Result<const InferRequest*> InferJob::Routed::Read(std::span<const TensorSpec> inputs,
+                                                   std::span<const TensorSpec> outputs) {
+  VERDICT_RETURN_IF_ERROR(ReadInferMessage(*job_.message_, inputs, outputs,
+                                           {&job_.service_.shared_memory(), nullptr}, &buffers_,
+                                           &request_, true));
+  return &request_;
+}
+
+void InferJob::Routed::Answer(const RouteAnswer& answer, const InferenceRecord* record,
+                              const InferRequest& request, std::span<const TensorSpec> specs,
+                              std::span<const TensorView> results) {
+  const auto now = Clock::now();
+  const std::string_view by = answer.model.empty() ? std::string_view("last_resort") : "cpu";
+  job_.answered_ = {
+      by, record != nullptr ? record->phases : Phases{job_.begin_, now, now, now, now}, answer};
+  grpc::ByteBuffer bytes;
+  const Status written =
+      WriteInferAnswer(answer.model.empty() ? answer.route->name() : answer.model, answer.version,
+                       request, specs, results, job_.form(), by, &bytes);
+  job_.Conclude(written, bytes);
 }
 
 Job::Clock::time_point ToJobDeadline(gpr_timespec deadline) {

@@ -21,6 +21,7 @@
 #include "serve/endpoints/service.h"
 #include "serve/grpc/infer_answer.h"
 #include "serve/memory_budget.h"
+#include "serve/routing/rescuer.h"
 
 namespace verdict {
 
@@ -57,11 +58,14 @@ class InferJob : public Job {
   /// Of a refused request: when it may do better; 0: no hint.
   std::chrono::milliseconds retry_after() const { return retry_after_; }
   /// As the client is told of it.
-  RequestTrace trace() const { return record_.has_value() ? record_->trace : RequestTrace{}; }
-  /// LoadedModel::ServedBy, of a request that has been run.
-  std::string_view served_by() const { return model_->ServedBy(record_->phases.device); }
-  /// Where the time went, of an answered request.
-  const Phases& phases() const { return record_->phases; }
+  const RequestTrace& trace() const { return trace_; }
+  /// Of an answered request.
+  struct Answered {
+    std::string_view served_by;  // LoadedModel::ServedBy, or "last_resort"
+    Phases phases;               // where the time went
+    RouteAnswer route;           // of one on a route
+  };
+  const Answered& answered() const { return answered_; }
 
  private:
   virtual bool is_stream() const = 0;
@@ -69,12 +73,44 @@ class InferJob : public Job {
   Status Read(const grpc::ByteBuffer& bytes, const grpc::ServerContextBase& context);
   Status ReadBytes(const grpc::ByteBuffer& bytes);
   Status Parse(const grpc::ByteBuffer& bytes);
-  Status Run();
+  /// What the request is for: a model, or a route.
+  Status Find(const grpc::ServerContextBase& context);
+  Status ReadFor(const LoadedModel& model);
+  Status Run(const RouteWalk::Step* step);
+  Status RunOnRoute();
+  Status AnswerLastResort(const RouteWalk::Step& step);
+  void FinishRouted(const Status& status, std::span<const TensorView> outputs, int slot);
+  InferAnswerForm form() const;
   void Deliver(const Status& status, std::span<const TensorView> outputs, int slot);
   void End(const Status& status, const grpc::ByteBuffer& answer, int slot);
 
+  /// The rescuer's side of a request on a route: its second reading and its answer.
+  class Routed final : public RoutedRequest {
+   public:
+    Routed(InferJob& job, const RouteWalk& walk, const RouteWalk::Step& in_flight)
+        : RoutedRequest(walk, in_flight), job_(job) {}
+    Result<const InferRequest*> Read(std::span<const TensorSpec> inputs,
+                                     std::span<const TensorSpec> outputs) override;
+    RequestTrace trace() const override { return job_.trace_; }
+    void Answer(const RouteAnswer& answer, const InferenceRecord* record,
+                const InferRequest& request, std::span<const TensorSpec> specs,
+                std::span<const TensorView> results) override;
+    void Refuse(const Status& status) override { job_.Conclude(status, {}); }
+
+   private:
+    InferJob& job_;
+    std::vector<TensorBuffer> buffers_;
+    InferRequest request_;
+  };
+  void Conclude(const Status& status, const grpc::ByteBuffer& answer);
+
   Service& service_;
   const int worker_;
+  RequestTrace trace_;
+  Answered answered_;
+  const Route* route_ = nullptr;  // null: the request is for a model
+  std::optional<RouteWalk> walk_;
+  std::optional<Routed> routed_;        // once another thread sees to it
   const LoadedModel* model_ = nullptr;  // null until the request names one that is loaded
   std::shared_ptr<const LoadedModel> queued_model_;  // the same, while another thread works on it
   Admission admission_;

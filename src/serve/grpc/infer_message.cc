@@ -300,7 +300,7 @@ Result<TensorView> ReadTensor(const InputTensor& tensor, const TensorSpec& spec,
 Status ReadInferMessage(const inference::ModelInferRequest& message,
                         std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
                         const SharedMemorySource& memory, std::vector<TensorBuffer>* buffers,
-                        InferRequest* request) {
+                        InferRequest* request, bool pass_over_others) {
   request->Clear();
   if (!message.id().empty()) request->id = message.id();
   VERDICT_RETURN_IF_ERROR(ReadRunParameters(message.parameters(), request));
@@ -315,6 +315,10 @@ Status ReadInferMessage(const inference::ModelInferRequest& message,
     SharedMemoryParameters shared_memory;
     if (!tensor.parameters().empty()) {
       VERDICT_RETURN_IF_ERROR(ReadTensorParameters(tensor.parameters(), field, &shared_memory));
+    }
+    if (pass_over_others && !HasSpec(inputs, tensor.name())) {
+      if (!shared_memory.given() && message.raw_input_contents_size() > 0) ++raw_used;
+      continue;
     }
     VERDICT_ASSIGN_OR_RETURN(const size_t index,
                              ChooseInput(inputs, tensor.name(), field, request->inputs));

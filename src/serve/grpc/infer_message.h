@@ -23,6 +23,7 @@ struct SharedMemorySource {
 /// inputs, outputs: the engine's, in order; a shape has -1 where it may vary.
 /// memory: where tensors in shared memory are to be.
 /// buffers: memory for tensors that cannot be read in place; grows to two an input.
+/// pass_over_others: inputs that the engine does not have are passed over, not refused.
 /// request: valid as long as `message` and `buffers` stay as they are. Its outputs are all binary,
 ///   or in shared memory.
 /// Errors: kInvalidArgument naming the field; kUnimplemented (classification); those of
@@ -30,6 +31,6 @@ struct SharedMemorySource {
 Status ReadInferMessage(const inference::ModelInferRequest& message,
                         std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs,
                         const SharedMemorySource& memory, std::vector<TensorBuffer>* buffers,
-                        InferRequest* request);
+                        InferRequest* request, bool pass_over_others = false);
 
 }  // namespace verdict

@@ -164,6 +164,11 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
   if (!reply.served_by.empty()) {
     response->fields = "Verdict-Served-By: " + reply.served_by + "\r\n";
   }
+  if (reply.route.route != nullptr) {
+    for (const auto& [name, value] : FieldsOf(reply.route)) {
+      response->fields.append(name).append(": ").append(value).append("\r\n");
+    }
+  }
   if (!head.timing.empty()) {
     response->fields += "Server-Timing: " + ServerTiming(*reply.phases) + "\r\n";
   }

@@ -59,6 +59,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   int64_t version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
   const Engine& engine() const { return *engine_; }
+  const std::shared_ptr<const Engine>& shared_engine() const { return engine_; }
   /// The engine's, with the states of sequences marked.
   std::span<const TensorSpec> inputs() const { return inputs_; }
   std::span<const TensorSpec> outputs() const { return outputs_; }
