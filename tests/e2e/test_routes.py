@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import tritonclient.grpc.service_pb2 as pb
 from onnx import TensorProto, helper, numpy_helper
 from serving import BINARY, Response, Server, get, post, wait_for
+from test_metrics import families, of_routes, pinned
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 DEEP = np.array([[1.0], [2.0], [-1.0], [0.5]], np.float32)
@@ -155,6 +157,7 @@ def test_the_first_rung_answers(server: Server) -> None:
         assert answer.fields["verdict-rung"] == "0"
         assert answer.fields["verdict-model"] == "deep"
         assert answer.fields["verdict-model-version"] == "1"
+        assert answer.fields["verdict-served-by"] == "cpu"
         assert "verdict-reason" not in answer.fields
     assert steps(server, 0, "deep", "answered") == before + 2
 
@@ -255,6 +258,17 @@ def test_a_wrong_request_is_the_clients_fault(server: Server) -> None:
     assert steps(server, 0, "deep", "error") == before and state(server) == 0
 
 
+def test_its_metrics_are_as_pinned(server: Server) -> None:
+    text = server.metrics()
+    found = {name: families(text)[name] for name in families(text) if of_routes(name)}
+    wanted = {name: kind for name, kind in pinned().items() if of_routes(name)}
+    assert {name: family["type"] for name, family in found.items()} == {
+        name: kind for name, (kind, _) in wanted.items()}
+    for name, (_, labels) in wanted.items():
+        for _, sample in found[name]["samples"]:
+            assert sorted(re.findall(r'(\w+)="', sample)) == labels, sample
+
+
 def grpc_infer(server: Server, route: str = "card-risk",
                timeout: float = 10) -> tuple[np.ndarray, str, dict[str, str]]:
     request = pb.ModelInferRequest(model_name=route, id="7")
@@ -272,7 +286,7 @@ def grpc_infer(server: Server, route: str = "card-risk",
 def test_grpc_goes_down_the_route_too(server: Server) -> None:
     found, model, fields = grpc_infer(server)
     np.testing.assert_allclose(found, DEEP_SCORES, rtol=1e-5)
-    assert model == "deep" and fields["verdict-rung"] == "0"
+    assert model == "deep" and fields["verdict-rung"] == "0" and fields["verdict-served-by"] == "cpu"
     for kind, outcome in (("error", "error"), ("nan", "not_a_number"), ("delay", "timeout")):
         order(server, "deep", kind=kind, delay_us=2_000_000)
         found, model, fields = grpc_infer(server)

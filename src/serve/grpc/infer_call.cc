@@ -44,6 +44,7 @@ void InferCall::Answer(const Status& status, const grpc::ByteBuffer& answer) {
     context_.AddTrailingMetadata("verdict-served-by", std::string(by));
   }
   if (status.ok() && answered().route.route != nullptr) {
+    if (answered().served_by.empty()) context_.AddTrailingMetadata("verdict-served-by", "cpu");
     for (const auto& [name, value] : FieldsOf(answered().route)) {
       context_.AddTrailingMetadata(name, value);
     }

@@ -161,8 +161,10 @@ void InferenceHandler::FillAnswer(const RequestHead& head, const Status& status,
     response->inference_header_length = reply.json_bytes;
   }
   if (!reply.phases.has_value()) return;
-  if (!reply.served_by.empty()) {
-    response->fields = "Verdict-Served-By: " + reply.served_by + "\r\n";
+  if (!reply.served_by.empty() || reply.route.route != nullptr) {
+    response->fields = "Verdict-Served-By: ";
+    response->fields += reply.served_by.empty() ? "cpu" : reply.served_by;
+    response->fields += "\r\n";
   }
   if (reply.route.route != nullptr) {
     for (const auto& [name, value] : FieldsOf(reply.route)) {
