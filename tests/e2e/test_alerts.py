@@ -112,12 +112,16 @@ def test_a_dashboard_is_one_that_grafana_can_show(name: str) -> None:
 
 
 class Prometheus:
-    """With the shipped rules, which need not hold for a while here, and other addresses."""
+    """With the shipped rules, which need not hold for a while here, and other addresses.
 
-    def __init__(self, folder: pathlib.Path, target: str) -> None:
+    labels: of all that the target tells."""
+
+    def __init__(self, folder: pathlib.Path, target: str,
+                 labels: dict[str, str] | None = None) -> None:
         config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
-        config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+        config["scrape_configs"][0]["static_configs"] = [
+            {"targets": [target], "labels": labels or {}}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         rules = (DEPLOY / "alerts.yml").read_text()
         (folder / "alerts.yml").write_text(re.sub(r"\n +for: \w+", "", rules))
