@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -96,6 +97,10 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.settimeout(20)
+
+    def waiting(self) -> bool:
+        """Whether there is a message."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def received(self) -> list[str]:
         return self._socket.recv(4096).decode().split("\n")

@@ -146,12 +146,14 @@ def test_the_server_does_all_within_its_hardening(
                                    stderr=stderr, text=True, env=environment)
     try:
         assert settings(unit)["Type"] == ["notify"]
+        wait_for(lambda: manager.waiting() or process.poll() is not None, "it is ready")
+        assert process.poll() is None, (process.returncode, log.read_text())
         assert manager.received() == ["READY=1", "STATUS=serving"], log.read_text()
         pid = child_of(process)
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
         assert re.search(rf"^Uid:\t{USER}\t{USER}", status, re.MULTILINE), status
         assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE), status
-        assert "planned again" not in log.read_text(), "it does not know its processor"
+        assert "planned again" not in log.read_text(), "its plan is for this machine"
         port = process.stdout.readline().rsplit(":", 1)[1].split()[0]
         inputs, expected = golden(MODEL)
         with triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
