@@ -50,7 +50,7 @@ def test_every_object_is_one_that_kubernetes_knows(objects: list[Object]) -> Non
         expect_known(unknown)
 
 
-def test_every_file_is_used(tmp_path: pathlib.Path) -> None:
+def test_every_file_is_used() -> None:
     used = {pathlib.Path("base/kustomization.yaml"), pathlib.Path("base/server.yaml")}
     used |= {"base" / pathlib.Path(name) for name in yaml.safe_load(
         (DEPLOY / "base/kustomization.yaml").read_text())["resources"]}

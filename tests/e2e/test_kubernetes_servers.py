@@ -361,7 +361,7 @@ def test_grpcs_clients_spread_their_calls(
     """As the guide says, here with the addresses that a cluster's DNS would give."""
     [code] = [text for _, text in code_blocks(GUIDE, "python") if "CHANNEL = " in text]
     names: dict = {}
-    exec(code[:code.index("channel = ")], names)
+    exec(code[:code.index("with open")], names)
     servers = [Server(small_repository, tmp_path / f"log-{i}", "--drain-ms", 0) for i in range(2)]
     try:
         addresses = ",".join(server.grpc_address for server in servers)

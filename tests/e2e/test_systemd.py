@@ -219,25 +219,26 @@ def test_the_gateway_does_all_within_its_hardening(
         process = subprocess.Popen([*launcher, *command_of(unit, "ExecStart", paths)],
                                    stderr=stderr)
 
-    def live() -> bool:
+    def get(target: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", ports[2], timeout=5)
         try:
-            connection.request("GET", "/live")
-            return connection.getresponse().status == 200
+            connection.request("GET", target)
+            return connection.getresponse().status
         except OSError:
-            return False
+            return 0
         finally:
             connection.close()
 
     try:
-        wait_for(live, "it is live: " + log.read_text())
+        wait_for(lambda: get("/live") == 200, "it is live: " + log.read_text())
+        assert get("/ready") in (502, 504), "it asks the servers, of which there is none"
         pid = child_of(process)
         workers = set(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         assert workers
         subprocess.run(command_of(unit, "ExecReload", {"$MAINPID": pid}), check=True, timeout=30)
         wait_for(lambda: not workers & set(pathlib.Path(
             f"/proc/{pid}/task/{pid}/children").read_text().split()), "workers of the new files")
-        assert live()
+        assert get("/live") == 200
         [name] = settings(unit)["KillSignal"]
         os.kill(pid, getattr(signal, name))
         assert process.wait(30) == 0, log.read_text()
