@@ -9,7 +9,7 @@ namespace {
 
 /// What changes the server, or shows how it is set up.
 bool IsForOperators(std::string_view path) {
-  for (std::string_view part : {"/load", "/unload", "/logging", "/trace/", "/devices"}) {
+  for (std::string_view part : {"/load", "/unload", "/logging", "/trace/", "/devices", "/fault"}) {
     if (path.find(part) != std::string_view::npos) return true;
   }
   return false;

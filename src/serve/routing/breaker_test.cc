@@ -36,9 +36,9 @@ TEST_F(BreakerTest, OpensAfterFailuresInARow) {
 }
 
 TEST_F(BreakerTest, OpensWhenHalfOfTheWindowFails) {
-  for (int i = 0; i < 9; ++i) {
-    Ask(1, false);
+  for (int i = 0; i < 9; ++i) {  // the window begins with a failure
     Ask(1, true);
+    Ask(1, false);
   }
   EXPECT_EQ(breaker_.state(), State::kClosed) << "18 are too few";
   Ask(1, false);
