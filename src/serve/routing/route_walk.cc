@@ -11,8 +11,8 @@ namespace {
 
 using Clock = RouteWalk::Clock;
 
-/// For waking up, reading the request again and writing the answer: a tenth of the time that is
-/// left, within these.
+/// For waking up on a busy machine, reading the request again and writing the answer: a quarter of
+/// the time that is left, within these.
 constexpr std::chrono::microseconds kLeastHandOver{500}, kMostHandOver{5'000};
 
 template <typename T>
@@ -120,7 +120,7 @@ Clock::time_point RouteWalk::GiveUpAt(const ModelSet& models, size_t rung,
   const Clock::time_point patient = now + route_.patience();
   if (deadline_ == Clock::time_point::max()) return patient;
   std::chrono::nanoseconds needed =
-      std::clamp<std::chrono::nanoseconds>((deadline_ - now) / 10, kLeastHandOver, kMostHandOver);
+      std::clamp<std::chrono::nanoseconds>((deadline_ - now) / 4, kLeastHandOver, kMostHandOver);
   for (size_t i = rung + 1; i < route_.size(); ++i) {
     const auto found = models.Find(route_.rung(i).model, route_.rung(i).version);
     if (!found.ok() || NeedsDevice(**found)) continue;
