@@ -232,7 +232,7 @@ void AddRouteFamilies(const std::vector<RouteSample>& routes, std::vector<Metric
       MakeFamily("verdict_breaker_opened_total", "How often a rung of the route was shut off",
                  MetricType::Counter);
   for (const RouteSample& route : routes) {
-    int can_answer = route.has_last_resort ? 1 : 0;
+    int can_answer = route.last_resort_answers_now ? 1 : 0;
     for (size_t i = 0; i < route.rungs.size(); ++i) {
       const RouteSample::Rung& rung = route.rungs[i];
       const Labels labels = {

@@ -20,6 +20,7 @@ struct RouteSample {
   std::string route;
   std::vector<Rung> rungs;  // best first
   bool has_last_resort = false;
+  bool last_resort_answers_now = false;
   uint64_t last_resort_answers = 0;
 };
 

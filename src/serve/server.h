@@ -118,11 +118,12 @@ class Server {
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<GpuSampler> gpus_;  // null: not asked
   std::unique_ptr<ServingDevice> device_;
+  // Null: there are no routes. Ends before what it answers through, and after the scheduler, whose
+  // last jobs may come to it.
+  std::unique_ptr<Rescuer> rescuer_;
   // Ends before what it answers through, and after all that submits to it.
   std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<ModelManager> manager_;  // it calls all of the above
-  // Null: there are no routes. Ends before what it answers through.
-  std::unique_ptr<Rescuer> rescuer_;
+  std::unique_ptr<ModelManager> manager_;  // last: it calls all of the above
 };
 
 }  // namespace verdict

@@ -330,3 +330,14 @@ def test_wrong_routes_are_refused(small_repository: pathlib.Path, tmp_path: path
                            tmp_path / "server.yaml", "--check"], capture_output=True, text=True,
                           timeout=60)
     assert done.returncode != 0 and message in done.stderr, done.stderr
+
+
+def test_a_last_resort_of_an_output_that_is_not_there_is_said_aloud(
+        small_repository: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "server.yaml").write_text(
+        "routes: {r: {rungs: [{model: fraud}], last_resort: {risk: {value: 1}}}}\n")
+    server = Server(small_repository, tmp_path / "log", "--config", tmp_path / "server.yaml",
+                    "--drain-ms", 0)
+    wait_for(lambda: "route r has no last resort" in server.log(), "the warning")
+    assert server.metric('verdict_route_rungs_left{route="r"}') == 1, "the model's"
+    assert server.stop() == 0

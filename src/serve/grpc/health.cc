@@ -110,6 +110,10 @@ std::optional<State> HealthOf(Service& service, int worker, const std::string& n
     return service.ready() ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
   }
   const ModelSet& models = service.models().ForWorker(worker);
+  if (const Route* const route = service.routes().Find(name); route != nullptr) {
+    return service.ready() && route->CanAnswer(models) ? HealthCheckResponse::SERVING
+                                                       : HealthCheckResponse::NOT_SERVING;
+  }
   const auto found = models.models().find(name);
   if (found == models.models().end()) return std::nullopt;
   const bool answers =

@@ -186,13 +186,21 @@ void Rescuer::MakeSessions() {
   const auto models = service_.models().Current();
   std::map<const LoadedModel*, bool> wanted;
   for (const auto& [name, route] : service_.routes().all()) {
+    bool any = false;
     for (size_t i = 0; i < route->size(); ++i) {
       const auto found = models->Find(route->rung(i).model, route->rung(i).version);
       if (!found.ok()) continue;
       route->Learn(**found);
+      any = true;
       if (!(*found)->engine().contents().device_plans.empty()) continue;
       wanted[*found] = true;
       SessionOf((*found)->shared_from_this());
+    }
+    if (any && route->has_last_resort() && route->signature() == nullptr) {
+      spdlog::warn(
+          "route {} has no last resort: no model of it that is loaded has all of its outputs, as "
+          "float32; correct routes.{}.last_resort",
+          name, name);
     }
   }
   std::erase_if(sessions_, [&](const auto& entry) { return !wanted.contains(entry.first); });

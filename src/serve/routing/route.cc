@@ -109,6 +109,7 @@ RouteSample Route::Sample(const ModelSet& models) const {
     }
   }
   sample.has_last_resort = has_last_resort();
+  sample.last_resort_answers_now = signature() != nullptr;
   sample.last_resort_answers = last_resort_.load(std::memory_order_relaxed);
   return sample;
 }
