@@ -1,7 +1,8 @@
 // A libnvidia-ml.so.1 for tests, with two GPUs. What it does is read at each call from the file
 // that FAKE_NVML names, words in any order: "no_init" (does not start), "no_gpus", "lost" (every
-// query of a GPU fails), "no_power" (this one is not supported), "hang" (queries do not return
-// while the word is there), "hang_init"; without the file it does well.
+// query of a GPU fails), "no_power" (this one is not supported), "memory_full" (of GPU 0, nine
+// tenths), "memory_error" (of GPU 0, one more that could not be corrected), "hang" (queries do not
+// return while the word is there), "hang_init"; without the file it does well.
 
 #include <atomic>
 #include <chrono>
@@ -82,7 +83,7 @@ int nvmlDeviceGetMemoryInfo(void*, unsigned long long* total_free_used) {
   total_free_used[2] = 1'500'000'000;
   return kSuccess;
 }
-int nvmlDeviceGetMemoryInfo_v2(void*, void* memory) {
+int nvmlDeviceGetMemoryInfo_v2(void* gpu, void* memory) {
   struct Memory {
     unsigned version;
     unsigned long long total, reserved, free, used;
@@ -90,7 +91,9 @@ int nvmlDeviceGetMemoryInfo_v2(void*, void* memory) {
   auto* const told = static_cast<Memory*>(memory);
   if (Told("no_memory_v2") || told->version != (sizeof(Memory) | 2U << 24U)) return kNotSupported;
   if (const int code = Query(); code != kSuccess) return code;
-  *told = {told->version, 80'000'000'000, 500'000'000, 78'500'000'000, 1'000'000'000};
+  const unsigned long long used =
+      Index(gpu) == 0 && Told("memory_full") ? 72'000'000'000 : 1'000'000'000;
+  *told = {told->version, 80'000'000'000, 500'000'000, 79'500'000'000 - used, used};
   return kSuccess;
 }
 int nvmlDeviceGetPowerUsage(void* gpu, unsigned* milliwatts) {
@@ -110,9 +113,10 @@ int nvmlDeviceGetTemperature(void*, int sensor, unsigned* celsius) {
 int nvmlDeviceGetClockInfo(void*, int clock, unsigned* megahertz) {
   return Answer(megahertz, clock == 1 ? 1980U : 2619U);
 }
-int nvmlDeviceGetTotalEccErrors(void*, int kind, int counter, unsigned long long* count) {
+int nvmlDeviceGetTotalEccErrors(void* gpu, int kind, int counter, unsigned long long* count) {
   if (counter != 0) return kNotSupported;
-  return Answer(count, kind == 0 ? 3ULL : 1ULL);
+  const unsigned long long uncorrected = Index(gpu) == 0 && Told("memory_error") ? 2 : 1;
+  return Answer(count, kind == 0 ? 3ULL : uncorrected);
 }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void*, unsigned long long* reasons) {
   return Answer(reasons, 0x44ULL);  // sw_power_cap, hw_thermal_slowdown
