@@ -50,16 +50,16 @@ class Server:
     """A running server. Its log is a file, read with log().
 
     launcher: what the binary is started by; binary and environment: others than the usual; ports: of
-    HTTP and gRPC, 0 for a free one."""
+    HTTP and gRPC, 0 for a free one; metrics_port: likewise."""
 
     def __init__(self, repository: pathlib.Path, log: pathlib.Path, *flags: object,
                  launcher: Sequence[str] = (), binary: pathlib.Path = BINARY,
                  environment: dict[str, str] | None = None,
-                 ports: tuple[int, int] = (0, 0)) -> None:
+                 ports: tuple[int, int] = (0, 0), metrics_port: int = 0) -> None:
         self._log = log
         command = [*launcher, binary, "serve", "--repository", repository, "--host", "127.0.0.1",
-                   "--http-port", ports[0], "--metrics-port", 0, "--grpc-port", ports[1], "--set",
-                   "admin.port=0", *flags]
+                   "--http-port", ports[0], "--metrics-port", metrics_port,
+                   "--grpc-port", ports[1], "--set", "admin.port=0", *flags]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [str(part) for part in command], stdout=subprocess.PIPE, stderr=stderr, text=True,

@@ -6,31 +6,23 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-import shutil
 import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 import yaml
 from code_blocks import code_blocks
-from serving import ROOT, Server, free_ports, wait_for
+from monitoring import DEPLOY, Prometheus, needs_alertmanager, needs_prometheus, rules_of
+from serving import ROOT, Server, wait_for
 from test_documents import Reader
 
-DEPLOY = ROOT / "deploy" / "prometheus"
 GUIDE = (ROOT / "docs" / "guides" / "incidents.md").read_text()
 GOLDEN = ROOT / "tests" / "golden" / "metrics.txt"
-RULES = [rule for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
-         for rule in group["rules"]]
+RULES = rules_of((DEPLOY / "alerts.yml").read_text())
 NAMES = [rule["alert"] for rule in RULES]
 DASHBOARDS = {path.stem: json.loads(path.read_text())
               for path in sorted((ROOT / "deploy" / "grafana").glob("*.json"))}
 SUFFIXES = re.compile(r"_(bucket|count|sum)$")
-
-needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")),
-    reason="Prometheus is not installed")
 
 
 def blocks(language: str) -> list[str]:
@@ -60,6 +52,20 @@ def test_every_case_of_promtool_holds() -> None:
     done = subprocess.run(["promtool", "check", "config", "prometheus.yml"], cwd=DEPLOY,
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_alertmanager
+def test_alertmanager_takes_its_file_and_sends_by_severity() -> None:
+    file = DEPLOY / "alertmanager.yml"
+    done = subprocess.run(["amtool", "check-config", file], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for severity, receiver in (("page", "page"), ("ticket", "ticket"), ("other", "page")):
+        done = subprocess.run(
+            ["amtool", "config", "routes", "test", f"--config.file={file}",
+             f"--verify.receivers={receiver}", f"severity={severity}", "alertname=VerdictDown"],
+            capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_has_a_case_where_it_fires_and_a_part_of_the_guide() -> None:
@@ -111,50 +117,13 @@ def test_a_dashboard_is_one_that_grafana_can_show(name: str) -> None:
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-class Prometheus:
-    """With the shipped rules, which need not hold for a while here, and other addresses.
-
-    labels: of all that the target tells."""
-
-    def __init__(self, folder: pathlib.Path, target: str,
-                 labels: dict[str, str] | None = None) -> None:
-        config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
-        config["scrape_configs"][0]["static_configs"] = [
-            {"targets": [target], "labels": labels or {}}]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        rules = (DEPLOY / "alerts.yml").read_text()
-        (folder / "alerts.yml").write_text(re.sub(r"\n +for: \w+", "", rules))
-        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
-        self.log = folder / "prometheus.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["prometheus", f"--config.file={folder / 'prometheus.yml'}",
-                 f"--storage.tsdb.path={folder / 'data'}",
-                 f"--web.listen-address={self.url.removeprefix('http://')}"],
-                stdout=log, stderr=subprocess.STDOUT)
-
-    def get(self, path: str, **query: str) -> dict:
-        """{} while it does not answer."""
-        assert self.process.poll() is None, self.log.read_text()
-        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        try:
-            with urllib.request.urlopen(url, timeout=10) as response:
-                return json.load(response)["data"]
-        except OSError:
-            return {}
-
-    def firing(self) -> set[str]:
-        return {alert["labels"]["alertname"] for alert in self.get("alerts").get("alerts", [])
-                if alert["state"] == "firing"}
-
-
 @pytest.fixture
 def prometheus(own: Server, tmp_path: pathlib.Path) -> Iterator[Prometheus]:
-    made = Prometheus(tmp_path, own.metrics_url.split("/")[2])
+    """Of the shipped rules, which need not hold for a while here."""
+    made = Prometheus(tmp_path / "prometheus", [own.metrics_url.split("/")[2]],
+                      re.sub(r"\n +for: \w+", "", (DEPLOY / "alerts.yml").read_text()))
     yield made
-    made.process.terminate()
-    made.process.wait(30)
+    made.stop()
 
 
 @pytest.fixture
