@@ -1,5 +1,5 @@
-"""A real Prometheus and a real Alertmanager with what deploy/prometheus ships, and where the messages
-of the latter go."""
+"""A real Prometheus and a real Alertmanager with what deploy/prometheus ships, and where the latter
+sends its messages."""
 
 from __future__ import annotations
 
@@ -137,11 +137,10 @@ class Receivers:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def told(self, status: str, since: float = 0, **labels: str) -> Message | None:
-        """The first such message."""
-        return next((message for message in list(self.messages)
-                     if message.status == status and message.at >= since
-                     and labels.items() <= message.labels.items()), None)
+    def told(self, **labels: str) -> list[Message]:
+        """What came of such alerts, in its order."""
+        return [message for message in list(self.messages)
+                if labels.items() <= message.labels.items()]
 
     def stop(self) -> None:
         self._server.shutdown()
