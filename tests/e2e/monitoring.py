@@ -75,11 +75,14 @@ class Prometheus(Program):
     """Watches the targets, often, by these rules."""
 
     def __init__(self, folder: pathlib.Path, targets: list[str], rules: str,
-                 alertmanager: str | None = None, interval: str = "200ms") -> None:
+                 alertmanager: str | None = None, interval: str = "200ms",
+                 labels: dict[str, str] | None = None) -> None:
+        """labels: of all that the targets tell."""
         folder.mkdir(exist_ok=True)
         config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": interval, "evaluation_interval": interval}
-        config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
+        config["scrape_configs"][0]["static_configs"] = [
+            {"targets": targets, "labels": labels or {}}]
         if alertmanager is not None:
             (told,) = config["alerting"]["alertmanagers"]
             told["static_configs"] = [{"targets": [alertmanager]}]

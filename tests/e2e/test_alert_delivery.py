@@ -30,7 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rig import REQUEST, load, unload
 from serving import BINARY, ROOT, Server, build, post, wait_for
 from slow_model import build_slow, slow_request
-from test_device_serving import PLUGIN, device, engine, inject
+from test_device_serving import PLUGIN, admin, device, engine, inject
 from test_device_serving import REQUEST as DEVICE_REQUEST
 from test_security import Authority
 
@@ -213,6 +213,28 @@ def more_than_the_limit(watched: Watched) -> Iterator[None]:
     assert watched.server.metric('verdict_requests_refused_total{reason="total_rate"}') > 0
 
 
+ROUTED = REQUEST.replace(b"/v2/models/fraud/", b"/v2/models/card-risk/")
+
+
+def order(watched: Watched, kind: str) -> None:
+    answer = admin(watched.server, post("/v2/models/fraud/fault", {"kind": kind}))
+    assert answer.code == 200, answer.body
+
+
+@contextlib.contextmanager
+def failing_first_rung(watched: Watched) -> Iterator[None]:
+    def ask() -> None:
+        assert watched.server.ask(ROUTED).code == 200
+
+    with again_and_again(ask):
+        order(watched, "error")
+        yield
+        order(watched, "none")
+        wait_for(lambda: watched.server.metric(
+            'verdict_breaker_state{route="card-risk",rung="0",model="fraud"}') == 0,
+            "the breaker closes", LIMIT_S)
+
+
 @contextlib.contextmanager
 def without_its_device(watched: Watched) -> Iterator[None]:
     """It is lost, and there is none to be had until the plugin is back."""
@@ -276,6 +298,12 @@ def certify(folder: pathlib.Path, days: int = 90) -> None:
     Authority(folder).issue("server", days=days)
 
 
+def with_route(folder: pathlib.Path, rungs: str = "{model: fraud}, {model: light}",
+               breaker: str = "{}") -> None:
+    with (folder / "server.yaml").open("a") as file:
+        file.write(f"routes: {{card-risk: {{rungs: [{rungs}], breaker: {breaker}}}}}\n")
+
+
 def link_plugin(folder: pathlib.Path) -> None:
     (folder / PLUGIN.name).symlink_to(PLUGIN)
 
@@ -306,6 +334,7 @@ ON_DEVICE = {
     "prepare": link_plugin,
     "needs": PLUGIN,
 }
+TWO_MODELS = {"fraud": "skl_lr_binary", "light": "skl_lr_binary"}
 WITH_GPUS = {
     "settings": ("metrics.gpu_interval_ms=50",),
     "environment": {"LD_LIBRARY_PATH": str(NVML.parent), "FAKE_NVML": "FOLDER/nvml"},
@@ -338,6 +367,22 @@ ALERTS = {
         r"INSTANCE turns \d+(\.\d+)? requests a second away: a limit of the whole server is "
         r"reached",
         settings=("limits.total.requests_per_s=1", "limits.total.burst=1")),
+    "VerdictRouteWithoutRung": Alert(
+        "a server that has unloaded a route's only model", unloaded,
+        r"route card-risk on INSTANCE has nothing left that answers", models=TWO_MODELS,
+        settings=("repository.mode=explicit", "repository.load=fraud,light"),
+        prepare=functools.partial(with_route, rungs="{model: fraud}")),
+    "VerdictBreakerOpen": Alert(
+        "a server whose first model fails by order", failing_first_rung,
+        r"fraud is shut off in route card-risk on INSTANCE: it keeps failing", models=TWO_MODELS,
+        settings=("fault_injection=true",),
+        prepare=functools.partial(with_route, breaker="{open_ms: 4000, max_open_ms: 4000}")),
+    "VerdictRouteFallback": Alert(
+        "a server whose first model fails by order", failing_first_rung,
+        r"route card-risk on INSTANCE: 100% of the answers are not its first model's",
+        models=TWO_MODELS, settings=("fault_injection=true",),
+        prepare=functools.partial(
+            with_route, breaker="{failures_in_row: 1000000, min_requests: 1000000}")),
     "VerdictDeviceLost": Alert(
         "a server that loses the tests' device", without_its_device,
         r"INSTANCE has no device: the CPU answers", **ON_DEVICE),

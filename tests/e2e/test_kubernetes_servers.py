@@ -37,7 +37,9 @@ from manifests import (  # noqa: F401  a fixture too
 )
 from pod import Pod, bearer
 from serving import ANSWER_TIMEOUT_S, BINARY, ROOT, Server, golden, wait_for
-from test_alerts import Prometheus, needs_prometheus, served_metrics
+from monitoring import DEPLOY as MONITORING
+from monitoring import Prometheus, needs_prometheus
+from test_alerts import served_metrics
 from test_grpc import inputs_of
 from test_security import Authority, entry, serial
 from test_server import check, infer_inputs
@@ -263,7 +265,8 @@ def test_a_real_prometheus_computes_the_queue_time(
         f"max_batch_size: 64\ndynamic_batching: {{max_queue_delay_microseconds: {waits_us}}}\n")
     labels = {"namespace": "payments", "pod": "verdict-1"}
     server = Server(small_repository, tmp_path / "log", "--drain-ms", 0)
-    prometheus = Prometheus(tmp_path, server.metrics_url.split("/")[2], labels)
+    prometheus = Prometheus(tmp_path, [server.metrics_url.split("/")[2]], (MONITORING / "alerts.yml").read_text(),
+                            labels=labels)
     try:
         query = adapter_query(namespace="payments", pod="verdict-1|verdict-2")
 
@@ -295,8 +298,7 @@ def test_a_real_prometheus_computes_the_queue_time(
         assert prometheus.get("query", query=nobody)["result"] == []
         assert server.stop() == 0
     finally:
-        prometheus.process.terminate()
-        prometheus.process.wait(30)
+        prometheus.stop()
         server.process.kill()
         server.process.wait()
 
