@@ -16,7 +16,7 @@ build_packages=(
   python3 python3-venv curl
 )
 test_packages=(
-  libgtest-dev libgmock-dev openssl patchelf nginx prometheus prometheus-alertmanager
+  libgtest-dev libgmock-dev openssl patchelf nginx prometheus prometheus-alertmanager faketime
   clang-16 clang-tidy-16 libclang-rt-16-dev clang-format-14
 )
 

@@ -49,9 +49,10 @@ class Rig:
         assert answer.code == 200
         return np.float32(answer.json()["outputs"][0]["data"]).reshape(len(ROWS), -1)
 
-    def rows(self, kinds: Mapping[str, Sequence[int]]) -> Rows:
-        """Requests to fraud. kinds: by version those of its engine, several if it is replaced."""
-        return Rows("fraud", "x", ROWS, "probabilities", lambda version: [
+    def rows(self, kinds: Mapping[str, Sequence[int]], model: str = "fraud") -> Rows:
+        """Requests to fraud, or a route to it. kinds: by version those of its engine, several if it
+        is replaced."""
+        return Rows(model, "x", ROWS, "probabilities", lambda version: [
             self.probabilities(kind) for kind in kinds.get(version, [])])
 
     def put(self, model: str, version: int, contents: bytes) -> None:
@@ -66,8 +67,10 @@ class Rig:
         else:
             self.staging.rename(target)
 
-    def start(self, *flags: object, drain_ms: int = 0) -> Server:
-        self.running = Server(self.root, self.log, "--drain-ms", drain_ms, *flags)
+    def start(self, *flags: object, drain_ms: int = 0,
+              environment: dict[str, str] | None = None) -> Server:
+        self.running = Server(self.root, self.log, "--drain-ms", drain_ms, *flags,
+                              environment=environment)
         return self.running
 
     def poll(self) -> Server:

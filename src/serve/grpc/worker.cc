@@ -63,7 +63,10 @@ void GrpcWorker::Leave() {
 bool GrpcWorker::TryClose() {
   std::lock_guard lock(mutex_);
   if (calls_ > 0) return false;
-  if (!closed_) queue_->Shutdown();
+  if (!closed_) {
+    queue_->Shutdown();
+    alarm_.Cancel();  // gRPC's timers follow the time of day: set back, the tick would come late
+  }
   closed_ = true;
   return true;
 }

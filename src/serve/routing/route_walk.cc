@@ -13,7 +13,7 @@ using Clock = RouteWalk::Clock;
 
 /// For waking up on a busy machine, reading the request again and writing the answer: a quarter of
 /// the time that is left, within these.
-constexpr std::chrono::microseconds kLeastHandOver{500}, kMostHandOver{5'000};
+constexpr std::chrono::microseconds kLeastHandOver{500}, kMostHandOver{50'000};
 
 template <typename T>
 bool HasNoNumber(const TensorView& tensor) {
