@@ -20,6 +20,8 @@ RepositoryOptions RepositoryOptionsOf(const RepositoryConfig& config) {
   options.load = config.load;
   options.load_threads = config.load_threads;
   options.strict_readiness = config.strict_readiness;
+  options.require_manifest = config.require_manifest;
+  options.trusted_keys = config.trusted_keys;
   return options;
 }
 

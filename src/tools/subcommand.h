@@ -24,6 +24,7 @@ extern const Subcommand kExportCommand;
 extern const Subcommand kInspectCommand;
 extern const Subcommand kLoadCommand;
 extern const Subcommand kRefitCommand;
+extern const Subcommand kRepositoryCommand;
 extern const Subcommand kRunCommand;
 extern const Subcommand kServeCommand;
 extern const Subcommand kTokenCommand;

@@ -16,7 +16,7 @@ from serving import BINARY, ROOT, Server, wait_for
 
 CHECKED = ["docs/guides/serving.md"]
 DOCUMENTS = ["README.md", "docs/guides/first-five-minutes.md", "docs/guides/load.md",
-             "docs/guides/routes.md", *CHECKED]
+             "docs/guides/repository.md", "docs/guides/routes.md", *CHECKED]
 # As the reader's shell, but it stops at the first command that fails, an HTTP error included.
 PREAMBLE = 'set -eu; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
 STATUS_PREAMBLE = 'set -eu; curl() { command curl -sS -w " status %{http_code}\\n" "$@"; }\n'

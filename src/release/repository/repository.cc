@@ -7,7 +7,9 @@
 #include <system_error>
 #include <utility>
 
+#include "release/repository/manifest.h"
 #include "release/repository/model_config.h"
+#include "release/repository/signature.h"
 
 namespace verdict {
 namespace {
@@ -38,7 +40,8 @@ bool IsHidden(const fs::path& path) { return path.filename().string().front() ==
 
 /// The versions and the configuration of the model in `folder`; what is wrong with others goes to
 /// *ignored. The versions may be none.
-Result<ModelFolder> ReadModelFolder(const fs::path& folder, std::vector<std::string>* ignored) {
+Result<ModelFolder> ReadModelFolder(const fs::path& folder, bool needs_manifest,
+                                    std::vector<std::string>* ignored) {
   VERDICT_ASSIGN_OR_RETURN(std::vector<fs::path> entries, Entries(folder));
   ModelFolder model;
   model.name = folder.filename().string();
@@ -53,12 +56,19 @@ Result<ModelFolder> ReadModelFolder(const fs::path& folder, std::vector<std::str
       continue;
     }
     fs::path engine = entry / kEngineFileName;
-    const FileStamp stamp = StampOf(engine);
-    if (stamp == FileStamp{}) {
+    const VersionStamp stamp{StampOf(engine), StampOf(entry / kManifestFileName),
+                             StampOf(entry / kSignatureFileName)};
+    if (stamp.engine == FileStamp{}) {
       const bool has_onnx = fs::exists(entry / "model.onnx", error);
       ignored->push_back(entry.string() + ": no " + std::string(kEngineFileName) +
                          (has_onnx ? " in it, but a model.onnx: make one of it by `verdict build`"
                                    : " in it (is it still being written?)"));
+      continue;
+    }
+    if (needs_manifest && stamp.manifest == FileStamp{}) {
+      ignored->push_back(entry.string() + ": no " + std::string(kManifestFileName) +
+                         " in it, which this server asks for (is it still being written?); publish "
+                         "it by `verdict repository publish`");
       continue;
     }
     model.versions.push_back({*version, std::move(engine), stamp});
@@ -101,7 +111,7 @@ Result<int64_t> ParseVersion(std::string_view text) {
   return version;
 }
 
-Result<RepositoryListing> ListRepository(const fs::path& root) {
+Result<RepositoryListing> ListRepository(const fs::path& root, bool needs_manifest) {
   std::error_code error;
   const fs::file_status status = fs::status(root, error);
   if (!fs::exists(status)) {
@@ -121,7 +131,7 @@ Result<RepositoryListing> ListRepository(const fs::path& root) {
       listing.ignored.push_back(entry.string() + ": " + status.message());
       continue;
     }
-    auto model = ReadModelFolder(entry, &listing.ignored);
+    auto model = ReadModelFolder(entry, needs_manifest, &listing.ignored);
     if (!model.ok()) {
       listing.unreadable.push_back(name);
       listing.ignored.push_back(model.status().message());
@@ -136,7 +146,8 @@ Result<RepositoryListing> ListRepository(const fs::path& root) {
   return listing;
 }
 
-Result<ModelFolder> ListModel(const fs::path& root, std::string_view name) {
+Result<ModelFolder> ListModel(const fs::path& root, std::string_view name,
+                              bool needs_manifest) {
   VERDICT_RETURN_IF_ERROR(CheckModelName(name));
   const fs::path folder = root / name;
   std::error_code error;
@@ -144,7 +155,7 @@ Result<ModelFolder> ListModel(const fs::path& root, std::string_view name) {
     return NotFound("there is no model '" + std::string(name) + "' in the repository");
   }
   std::vector<std::string> ignored;
-  VERDICT_ASSIGN_OR_RETURN(ModelFolder model, ReadModelFolder(folder, &ignored));
+  VERDICT_ASSIGN_OR_RETURN(ModelFolder model, ReadModelFolder(folder, needs_manifest, &ignored));
   if (model.versions.empty()) {
     return NotFound("model '" + std::string(name) + "' has no <version>/" +
                     std::string(kEngineFileName) + " in the repository");

@@ -18,11 +18,17 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
+/// By what a change of a version is noticed.
+struct VersionStamp {
+  FileStamp engine, manifest, signature;
+  bool operator==(const VersionStamp&) const = default;
+};
+
 /// The engine file of one version: DIR/<model>/<version>/model.engine.
 struct VersionFile {
   int64_t version = 0;  // > 0
   std::filesystem::path engine;
-  FileStamp stamp;
+  VersionStamp stamp;
 };
 
 struct ModelFolder {
@@ -52,11 +58,14 @@ Result<int64_t> ParseVersion(std::string_view text);
 
 /// Lists the models of a local folder; nothing is opened. Entries that are no model, no version or
 /// only half written (no engine file yet) are reported in `ignored`; those beginning with '.' are
-/// passed over. Errors: kNotFound, kInvalidArgument (not a folder), kUnavailable (cannot be read).
-Result<RepositoryListing> ListRepository(const std::filesystem::path& root);
+/// passed over. needs_manifest: versions without a manifest.json count as half written.
+/// Errors: kNotFound, kInvalidArgument (not a folder), kUnavailable (cannot be read).
+Result<RepositoryListing> ListRepository(const std::filesystem::path& root,
+                                         bool needs_manifest = false);
 
 /// The same for one model. Errors: kInvalidArgument (no name of a model), kNotFound (no such
 /// folder, or no version in it), kUnavailable (cannot be read).
-Result<ModelFolder> ListModel(const std::filesystem::path& root, std::string_view name);
+Result<ModelFolder> ListModel(const std::filesystem::path& root, std::string_view name,
+                              bool needs_manifest = false);
 
 }  // namespace verdict

@@ -8,6 +8,7 @@
 #include "config/read_config.h"
 #include "release/repository/model_config.h"
 #include "release/repository/repository.h"
+#include "release/repository/verify_version.h"
 #include "runtime/engine.h"
 #include "serve/batching/model_queue.h"
 #include "serve/config/declared_tensors.h"
@@ -63,8 +64,10 @@ std::vector<VersionFile> Wanted(const ModelFolder& model, const ModelConfig& con
 }
 
 CheckedVersion CheckVersion(const std::string& model, const VersionFile& file,
-                            const ModelConfig& config) {
+                            const ModelConfig& config, const VersionTrust& trust) {
   CheckedVersion checked{model, file.version, BatchingText(config), {}, ""};
+  checked.status = VerifyVersion(file.engine.parent_path(), trust).status();
+  if (!checked.status.ok()) return checked;
   const auto engine = Engine::Load(file.engine);
   checked.status = engine.status();
   if (!engine.ok()) return checked;
@@ -76,7 +79,8 @@ CheckedVersion CheckVersion(const std::string& model, const VersionFile& file,
   return checked;
 }
 
-void CheckModel(const fs::path& root, const ModelFolder& model, RepositoryCheck* check) {
+void CheckModel(const fs::path& root, const ModelFolder& model, const VersionTrust& trust,
+                RepositoryCheck* check) {
   const fs::path file = root / model.name / kModelConfigFileName;
   std::vector<std::string> problems;
   const ModelConfig config = ReadConfiguration(file, &problems);
@@ -85,7 +89,7 @@ void CheckModel(const fs::path& root, const ModelFolder& model, RepositoryCheck*
         {model.name, 0, "", InvalidArgument("its " + std::string(kModelConfigFileName)), ""});
   } else {
     for (const VersionFile& version : Wanted(model, config, file.string(), &problems)) {
-      check->versions.push_back(CheckVersion(model.name, version, config));
+      check->versions.push_back(CheckVersion(model.name, version, config, trust));
       const CheckedVersion& checked = check->versions.back();
       if (!checked.status.ok()) problems.push_back(checked.status.message());
     }
@@ -98,7 +102,12 @@ void CheckModel(const fs::path& root, const ModelFolder& model, RepositoryCheck*
 RepositoryCheck CheckRepository(const RepositoryConfig& repository) {
   RepositoryCheck check;
   const fs::path root(repository.path);
-  auto listing = ListRepository(root);
+  const auto trust = VersionTrust::Load(repository.require_manifest, repository.trusted_keys);
+  if (!trust.ok()) {
+    check.problems.push_back("key 'repository.trusted_keys': " + trust.status().message());
+    return check;
+  }
+  auto listing = ListRepository(root, trust->needs_manifest());
   if (!listing.ok()) {
     check.problems.push_back(listing.status().message());
     return check;
@@ -118,7 +127,7 @@ RepositoryCheck CheckRepository(const RepositoryConfig& repository) {
     check.problems.push_back(root.string() +
                              ": holds no model; put engines in <model>/<version>/model.engine");
   }
-  for (const ModelFolder& model : models) CheckModel(root, model, &check);
+  for (const ModelFolder& model : models) CheckModel(root, model, *trust, &check);
   return check;
 }
 

@@ -20,6 +20,8 @@ struct RepositoryConfig {
   std::vector<std::string> load;
   int load_threads = 1;
   bool strict_readiness = false;
+  bool require_manifest = false;
+  std::vector<std::string> trusted_keys;
 };
 
 struct HttpConfig {

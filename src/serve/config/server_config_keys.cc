@@ -27,6 +27,11 @@ ConfigKeys RepositoryKeys(RepositoryConfig* repository) {
               "How many versions are loaded at a time"),
       Flag("strict_readiness", &repository->strict_readiness,
            "Whether the server is ready only when every model is; else when any is"),
+      Flag("require_manifest", &repository->require_manifest,
+           "Whether versions without a manifest.json are passed over; those with one are verified "
+           "always"),
+      TextList("trusted_keys", &repository->trusted_keys,
+               "PEM files of Ed25519 public keys; if any, only versions signed by one are served"),
   };
 }
 

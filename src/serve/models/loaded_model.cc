@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/file.h"
+#include "engine/engine_file.h"
 #include "serve/config/declared_tensors.h"
 #include "serve/models/warm_up.h"
 
@@ -22,8 +24,17 @@ Result<std::shared_ptr<const LoadedModel>> LoadedModel::Load(const std::string& 
                                                              const VersionFile& file,
                                                              const ModelConfig& config,
                                                              const ModelHost& host) {
-  VERDICT_ASSIGN_OR_RETURN(std::shared_ptr<const Engine> engine,
-                           Engine::Load(file.engine, FileAccess::kRead));
+  VERDICT_ASSIGN_OR_RETURN(const auto verified,
+                           VerifyVersion(file.engine.parent_path(), host.trust));
+  VERDICT_ASSIGN_OR_RETURN(const auto copy, FileCopy::Read(file.engine));
+  if (verified.has_value()) {
+    VERDICT_RETURN_IF_ERROR(CheckEngineBytes(verified->manifest, copy->bytes(), file.engine));
+  }
+  VERDICT_ASSIGN_OR_RETURN(EngineContents contents,
+                           ParseEngine(copy->bytes(), copy, file.engine.string()));
+  auto planned = Engine::FromContents(std::move(contents));
+  if (!planned.ok()) return planned.status().WithContext(file.engine.string());
+  std::shared_ptr<const Engine> engine = *std::move(planned);
   return FromEngine(name, file.version, std::move(engine), config, host);
 }
 

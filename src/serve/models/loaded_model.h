@@ -11,6 +11,7 @@
 #include "observe/metrics.h"
 #include "release/repository/model_config.h"
 #include "release/repository/repository.h"
+#include "release/repository/verify_version.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
 #include "serve/batching/scheduler.h"
@@ -25,6 +26,7 @@ struct ModelHost {
   int workers = 1;  // threads of the transports, each of which runs cheap requests itself
   Metrics* metrics = nullptr;
   Scheduler* scheduler = nullptr;
+  VersionTrust trust = {};
   ServingDevice* device = nullptr;  // null: models are not put on any
   /// The working memory of each worker, which its sessions of all models share.
   std::vector<std::shared_ptr<Arena>> arenas;
@@ -40,7 +42,8 @@ struct ModelHost {
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
-  /// few seconds at most. Not for a request's thread. Errors: as Engine::Load,
+  /// few seconds at most. A version with a manifest is verified first, and the engine is of the bytes
+  /// that were. Not for a request's thread. Errors: as VerifyVersion, Engine::Load,
   /// CheckDeclaredTensors, Engine::CheckGolden, Session::Create and WarmUp. Throws std::bad_alloc.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,

@@ -35,9 +35,13 @@ Result<std::unique_ptr<ModelManager>> ModelManager::Create(std::filesystem::path
                                                            const RepositoryOptions& options,
                                                            const ModelHost& host, ModelStore* store,
                                                            OnReadiness on_readiness) {
-  VERDICT_ASSIGN_OR_RETURN(const RepositoryListing listing, ListRepository(root));
+  ModelHost trusting = host;
+  VERDICT_ASSIGN_OR_RETURN(trusting.trust,
+                           VersionTrust::Load(options.require_manifest, options.trusted_keys));
+  VERDICT_ASSIGN_OR_RETURN(const RepositoryListing listing,
+                           ListRepository(root, trusting.trust.needs_manifest()));
   std::unique_ptr<ModelManager> manager(
-      new ModelManager(std::move(root), options, host, store, std::move(on_readiness)));
+      new ModelManager(std::move(root), options, trusting, store, std::move(on_readiness)));
   for (const std::string& name : options.load) manager->models_[name].wanted = true;
   manager->Take(listing);
   manager->ignored_at_start_ = listing.ignored;
@@ -203,7 +207,7 @@ void ModelManager::Take(const RepositoryListing& listing) {
 }
 
 void ModelManager::Scan() {
-  auto listing = ListRepository(root_);
+  auto listing = ListRepository(root_, host_.trust.needs_manifest());
   if (listing.ok()) {
     LogIgnored(listing->ignored);
     return Take(*listing);
@@ -216,7 +220,7 @@ void ModelManager::Scan() {
 
 void ModelManager::DoLoad(const std::string& name, const std::optional<std::string>& config,
                           Done done) {
-  auto folder = ListModel(root_, name);
+  auto folder = ListModel(root_, name, host_.trust.needs_manifest());
   if (!folder.ok()) return void(answers_.emplace_back(std::move(done), folder.status()));
   ModelConfig parsed;
   if (config.has_value()) {

@@ -43,7 +43,8 @@ class ModelManager {
   using OnReadiness = std::function<void(bool ready)>;
 
   /// Lists the repository, and publishes what will be loaded as still being loaded. What `host`
-  /// names and `store` must outlive the manager; host.free is set here. Errors: as ListRepository.
+  /// names and `store` must outlive the manager; host.free is set here. Errors: as ListRepository
+  /// and VersionTrust::Load.
   static Result<std::unique_ptr<ModelManager>> Create(std::filesystem::path root,
                                                       const RepositoryOptions& options,
                                                       const ModelHost& host, ModelStore* store,

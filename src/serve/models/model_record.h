@@ -17,7 +17,7 @@ namespace verdict {
 
 /// What a load was of: the same again would give the same.
 struct LoadTarget {
-  FileStamp engine;
+  VersionStamp version;
   uint64_t config_generation = 0;
   bool operator==(const LoadTarget&) const = default;
 };
