@@ -20,8 +20,7 @@ constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
     &kBuildCommand, &kRefitCommand, &kRunCommand,  &kInspectCommand, &kExportCommand,
-    &kBenchCommand, &kServeCommand, &kLoadCommand, &kTokenCommand,
-    &kRepositoryCommand,
+    &kBenchCommand, &kServeCommand, &kLoadCommand, &kTokenCommand,   &kRepositoryCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {

@@ -61,8 +61,8 @@ Status PrintVersions(const Flags& flags, bool strict) {
         ++refused;
         state = "refused: " + verified.status().message();
       } else if (verified->has_value()) {
-        state = "verified, made " + (*verified)->manifest.created + " by " +
-                (*verified)->manifest.tool;
+        state =
+            "verified, made " + (*verified)->manifest.created + " by " + (*verified)->manifest.tool;
         if (!(*verified)->key_id.empty()) state += ", signed by key " + (*verified)->key_id;
       }
       std::printf("%s %" PRId64 "  %s\n", model.name.c_str(), file.version,

@@ -22,11 +22,11 @@ struct GarbageOptions {
   int64_t now = 0;                                   // UnixTime()
 };
 
-/// Removes old versions of every model, and what writers left behind more than a day ago. There stay:
-/// the newest `keep` that verify, and all that are newer than those; those that are pinned or that
-/// the model's config.yaml names or its `latest` policy serves. A model whose config.yaml cannot be
-/// read keeps all. A version is renamed to a hidden folder first, so that no reader sees half of it.
-/// Returns: the folders removed (dry_run: that would be). Errors: as ListRepository;
+/// Removes old versions of every model, and what writers left behind more than a day ago. There
+/// stay: the newest `keep` that verify, and all that are newer than those; those that are pinned or
+/// that the model's config.yaml names or its `latest` policy serves. A model whose config.yaml
+/// cannot be read keeps all. A version is renamed to a hidden folder first, so that no reader sees
+/// half of it. Returns: the folders removed (dry_run: that would be). Errors: as ListRepository;
 /// kInvalidArgument (keep is 0); kUnavailable (a folder cannot be removed).
 Result<std::vector<std::filesystem::path>> CollectGarbage(const std::filesystem::path& root,
                                                           const GarbageOptions& options);

@@ -156,17 +156,15 @@ Result<uint64_t> SizeOf(const OpenFile& file, const std::string& name) {
 
 Result<std::string> DigestOf(const OpenFile& file, const std::string& name) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                         EVP_MD_CTX_free);
-  VERDICT_CHECK(context != nullptr &&
-                EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
+                                                                        EVP_MD_CTX_free);
+  VERDICT_CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
   std::vector<char> buffer(kReadBytes);
   while (true) {
     const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Unavailable(name + ": cannot be read: " + std::strerror(errno));
     if (count == 0) break;
-    VERDICT_CHECK(
-        EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(count)) == 1);
+    VERDICT_CHECK(EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(count)) == 1);
   }
   Sha256Digest digest;
   VERDICT_CHECK(EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(digest.data()),

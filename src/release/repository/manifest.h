@@ -1,7 +1,7 @@
 #pragma once
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -15,8 +15,8 @@ namespace verdict {
 inline constexpr std::string_view kManifestFileName = "manifest.json";
 inline constexpr size_t kMaxManifestBytes = size_t{1} << 20;
 inline constexpr size_t kMaxManifestFiles = 1000;
-inline constexpr size_t kMaxManifestDepth = 32;       // of JSON, metadata included
-inline constexpr size_t kMaxManifestPathDepth = 8;    // folders and file
+inline constexpr size_t kMaxManifestDepth = 32;     // of JSON, metadata included
+inline constexpr size_t kMaxManifestPathDepth = 8;  // folders and file
 inline constexpr size_t kMaxManifestPathBytes = 512;
 inline constexpr int64_t kMaxManifestFileBytes = int64_t{1} << 40;
 
@@ -31,8 +31,8 @@ struct ManifestFile {
 struct Manifest {
   std::string model;
   int64_t version = 0;
-  std::string created;  // UTC, as 2027-06-30T12:00:00Z
-  std::string tool;     // who wrote it, as "verdict 0.1.0"
+  std::string created;              // UTC, as 2027-06-30T12:00:00Z
+  std::string tool;                 // who wrote it, as "verdict 0.1.0"
   std::string metadata = "{}";      // a JSON object, free-form
   std::vector<ManifestFile> files;  // by path
 };
@@ -45,8 +45,8 @@ std::string ManifestText(const Manifest& manifest);
 /// above, no model.engine. Threads: pure.
 Result<Manifest> ParseManifest(std::string_view text);
 
-/// OK if `text` is a JSON object within the limits, for Manifest::metadata. Returns: without spaces.
-/// Errors: kInvalidArgument.
+/// OK if `text` is a JSON object within the limits, for Manifest::metadata. Returns: without
+/// spaces. Errors: kInvalidArgument.
 Result<std::string> CheckMetadata(std::string_view text);
 
 /// The sizes and digests of `paths` (relative to `folder`), sorted. Errors: as VerifyFiles.
@@ -58,8 +58,8 @@ Result<std::vector<ManifestFile>> DescribeFiles(const std::filesystem::path& fol
 /// kUnavailable (cannot be read). Cost: reads all files.
 Status VerifyFiles(const std::filesystem::path& folder, const Manifest& manifest);
 
-/// OK if `bytes` are those of the manifest's model.engine, read from `path` after VerifyFiles: a file
-/// that has been exchanged in between is not loaded. Errors: kDataLoss.
+/// OK if `bytes` are those of the manifest's model.engine, read from `path` after VerifyFiles: a
+/// file that has been exchanged in between is not loaded. Errors: kDataLoss.
 Status CheckEngineBytes(const Manifest& manifest, std::span<const std::byte> bytes,
                         const std::filesystem::path& path);
 

@@ -15,7 +15,11 @@ using testing::HasSubstr;
 const std::string kDigest(64, 'a');
 
 Manifest Sample() {
-  return {"fraud", 3,  "2026-11-28T12:00:00Z", "verdict 0.1.0", "{\"auc\":0.97}",
+  return {"fraud",
+          3,
+          "2026-11-28T12:00:00Z",
+          "verdict 0.1.0",
+          "{\"auc\":0.97}",
           {{"model.engine", 5, kDigest}}};
 }
 

@@ -69,9 +69,8 @@ Result<int64_t> NextVersion(const fs::path& model) {
 
 /// Renames a folder to a name that is free. Returns: false if it is not.
 Result<bool> Take(const fs::path& from, const fs::path& to) {
-  int error = ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0
-                  ? 0
-                  : errno;
+  int error =
+      ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
   if (error == EINVAL || error == ENOSYS) {
     // A file system without it: an empty folder is the claim, and a rename may replace it.
     error = ::mkdir(to.c_str(), 0777) == 0 ? 0 : errno;
@@ -167,8 +166,9 @@ Result<int64_t> Publish(const Publication& publication) {
     }
     if (publication.version != 0) {
       return Status(StatusCode::kAlreadyExists,
-                    place.string() + ": is there already, and versions never change; leave "
-                                     "--version out for the next free one");
+                    place.string() +
+                        ": is there already, and versions never change; leave "
+                        "--version out for the next free one");
     }
   }
   return Unavailable(model.string() + ": other writers took every version; try again");

@@ -146,8 +146,7 @@ Result<RepositoryListing> ListRepository(const fs::path& root, bool needs_manife
   return listing;
 }
 
-Result<ModelFolder> ListModel(const fs::path& root, std::string_view name,
-                              bool needs_manifest) {
+Result<ModelFolder> ListModel(const fs::path& root, std::string_view name, bool needs_manifest) {
   VERDICT_RETURN_IF_ERROR(CheckModelName(name));
   const fs::path folder = root / name;
   std::error_code error;

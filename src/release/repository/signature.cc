@@ -37,8 +37,8 @@ Result<std::shared_ptr<EVP_PKEY>> ReadKey(const std::filesystem::path& pem, Read
   VERDICT_CHECK(bio != nullptr);
   std::shared_ptr<EVP_PKEY> key(read(bio.get(), nullptr, NoPassword, nullptr), EVP_PKEY_free);
   if (key == nullptr || EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_ED25519) {
-    return InvalidArgument(pem.string() + ": holds no " + kind + " Ed25519 key in PEM; make one by `" +
-                           make + "`");
+    return InvalidArgument(pem.string() + ": holds no " + kind +
+                           " Ed25519 key in PEM; make one by `" + make + "`");
   }
   return key;
 }
@@ -116,8 +116,9 @@ Result<std::string> TrustedKeys::Verify(std::string_view bytes, std::string_view
     }
     return PermissionDenied("its manifest is not what key " + key.id + " has signed");
   }
-  return PermissionDenied("it is signed by a key that is not trusted; add the public key to "
-                          "repository.trusted_keys if it should be");
+  return PermissionDenied(
+      "it is signed by a key that is not trusted; add the public key to "
+      "repository.trusted_keys if it should be");
 }
 
 }  // namespace verdict

@@ -50,11 +50,12 @@ TEST_F(Signature, OpensslVerifiesItToo) {
   std::ofstream(root_ / "text") << "text";
   const std::string line = Key("a").Sign("text");
   std::ofstream(root_ / "base64") << line.substr(line.rfind(' ') + 1);
-  EXPECT_EQ(std::system(("openssl base64 -d -A -in " + Path("base64") + " -out " + Path("raw") +
-                         " && openssl pkeyutl -verify -pubin -inkey " + Path("a.pub") +
-                         " -rawin -in " + Path("text") + " -sigfile " + Path("raw") + " > /dev/null")
-                            .c_str()),
-            0);
+  EXPECT_EQ(
+      std::system(("openssl base64 -d -A -in " + Path("base64") + " -out " + Path("raw") +
+                   " && openssl pkeyutl -verify -pubin -inkey " + Path("a.pub") + " -rawin -in " +
+                   Path("text") + " -sigfile " + Path("raw") + " > /dev/null")
+                      .c_str()),
+      0);
 }
 
 TEST_F(Signature, RefusesOtherTextsOtherKeysAndNoise) {
@@ -64,8 +65,9 @@ TEST_F(Signature, RefusesOtherTextsOtherKeysAndNoise) {
   std::string forged = line;  // another key's signature under a trusted id
   forged.replace(8, 16, Key("b").id());
   EXPECT_EQ(Trusted({"b"}).Verify("text", forged).status().code(), StatusCode::kPermissionDenied);
-  for (const std::string& noise : {std::string(), line.substr(1), line + "x", line.substr(0, 40),
-                                   std::string(114, 'x'), line.substr(0, 30) + "!" + line.substr(31)}) {
+  for (const std::string& noise :
+       {std::string(), line.substr(1), line + "x", line.substr(0, 40), std::string(114, 'x'),
+        line.substr(0, 30) + "!" + line.substr(31)}) {
     EXPECT_FALSE(Trusted({"a"}).Verify("text", noise).ok()) << noise;
   }
 }

@@ -34,7 +34,8 @@ Result<std::optional<VerifiedVersion>> VerifyVersion(const std::filesystem::path
   if (!trust.keys.empty()) {  // before the manifest is believed in anything
     const auto signature = ReadSmallFile(folder / kSignatureFileName, kMaxSignatureBytes);
     if (signature.status().code() == StatusCode::kNotFound) {
-      return FailedPrecondition(place + ": is not signed, and repository.trusted_keys is set; "
+      return FailedPrecondition(place +
+                                ": is not signed, and repository.trusted_keys is set; "
                                 "publish it with --sign-key");
     }
     if (!signature.ok()) return signature.status();
@@ -48,9 +49,8 @@ Result<std::optional<VerifiedVersion>> VerifyVersion(const std::filesystem::path
   const Manifest& says = verified.manifest;
   if (says.model != folder.parent_path().filename() ||
       std::to_string(says.version) != folder.filename()) {
-    return InvalidArgument(place + ": its manifest is that of model '" + says.model +
-                           "' version " + std::to_string(says.version) +
-                           "; publish it under its own name");
+    return InvalidArgument(place + ": its manifest is that of model '" + says.model + "' version " +
+                           std::to_string(says.version) + "; publish it under its own name");
   }
   VERDICT_RETURN_IF_ERROR(VerifyFiles(folder, verified.manifest));
   return std::optional<VerifiedVersion>(std::move(verified));

@@ -28,9 +28,9 @@ struct VerifiedVersion {
 
 /// Checks a version's folder, DIR/<model>/<version>: manifest, signature, sizes, digests, in this
 /// order. Returns: nothing if there is no manifest and none is needed. Errors: kFailedPrecondition
-/// (no manifest, or no signature), kInvalidArgument (a manifest that is none, or another version's),
-/// kPermissionDenied (TrustedKeys::Verify), kDataLoss (VerifyFiles), kUnavailable. Not for a
-/// request's thread: reads all files.
+/// (no manifest, or no signature), kInvalidArgument (a manifest that is none, or another
+/// version's), kPermissionDenied (TrustedKeys::Verify), kDataLoss (VerifyFiles), kUnavailable. Not
+/// for a request's thread: reads all files.
 Result<std::optional<VerifiedVersion>> VerifyVersion(const std::filesystem::path& folder,
                                                      const VersionTrust& trust);
 

@@ -42,8 +42,8 @@ struct ModelHost {
 class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
   /// Loads an engine file, checks its golden vectors, makes the sessions and warms them up, for a
-  /// few seconds at most. A version with a manifest is verified first, and the engine is of the bytes
-  /// that were. Not for a request's thread. Errors: as VerifyVersion, Engine::Load,
+  /// few seconds at most. A version with a manifest is verified first, and the engine is of the
+  /// bytes that were. Not for a request's thread. Errors: as VerifyVersion, Engine::Load,
   /// CheckDeclaredTensors, Engine::CheckGolden, Session::Create and WarmUp. Throws std::bad_alloc.
   static Result<std::shared_ptr<const LoadedModel>> Load(const std::string& name,
                                                          const VersionFile& file,

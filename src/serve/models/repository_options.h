@@ -21,7 +21,7 @@ struct RepositoryOptions {
   int load_threads = 1;           // how many versions are loaded at a time
   /// The server is ready if every wanted model serves a version; else if any model does.
   bool strict_readiness = false;
-  bool require_manifest = false;           // else versions without one are served too
+  bool require_manifest = false;          // else versions without one are served too
   std::vector<std::string> trusted_keys;  // PEM files; if any, each version is signed by one
   VersionPolicy default_policy{VersionPolicy::Kind::kAll, 1, {}};  // of models that name none
 };
