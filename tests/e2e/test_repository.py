@@ -176,3 +176,13 @@ def test_garbage_collection_keeps_what_serves(rig: Rig) -> None:
     left = sorted(entry.name for entry in (rig.root / "fraud").iterdir())
     assert left == ["1", "3", "4"], "3 is the newest that verifies"
     assert repository("gc", "--repository", rig.root, "--keep", 0).returncode == 2
+
+
+def test_the_check_verifies_too(rig: Rig) -> None:
+    publish(rig, 1)
+    command = [BINARY, "serve", "--check", "--repository", rig.root]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    manifest = rig.root / "fraud" / "1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "'sha256' is not 64 hexadecimal digits" in done.stdout
