@@ -19,8 +19,9 @@ constexpr int kUsage = 2;
 constexpr size_t kFlagColumn = 28;
 
 constexpr std::array kSubcommands = {
-    &kBuildCommand, &kRefitCommand, &kRunCommand,  &kInspectCommand, &kExportCommand,
-    &kBenchCommand, &kServeCommand, &kLoadCommand, &kTokenCommand,   &kRepositoryCommand,
+    &kBuildCommand,  &kRefitCommand, &kRunCommand,        &kInspectCommand,
+    &kExportCommand, &kBenchCommand, &kServeCommand,      &kHealthCommand,
+    &kLoadCommand,   &kTokenCommand, &kRepositoryCommand,
 };
 
 void PrintError(const std::string& command, const std::string& message) {

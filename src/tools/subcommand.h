@@ -21,6 +21,7 @@ struct Subcommand {
 extern const Subcommand kBenchCommand;
 extern const Subcommand kBuildCommand;
 extern const Subcommand kExportCommand;
+extern const Subcommand kHealthCommand;
 extern const Subcommand kInspectCommand;
 extern const Subcommand kLoadCommand;
 extern const Subcommand kRefitCommand;

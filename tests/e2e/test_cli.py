@@ -24,8 +24,8 @@ BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "verdict"
 MLP = GOLDEN / "skl_mlp_binary.onnx"  # x f32[N,10] -> label i64[N], probabilities f32[N,2]
 TIMEOUT_S = 120
 USAGE, FAILURE = 2, 1
-SUBCOMMANDS = ("build", "refit", "run", "inspect", "export", "bench", "serve", "load", "token",
-               "repository")
+SUBCOMMANDS = ("build", "refit", "run", "inspect", "export", "bench", "serve", "health", "load",
+               "token", "repository")
 
 
 def verdict(*arguments: object, stdout=subprocess.PIPE) -> subprocess.CompletedProcess[str]:
