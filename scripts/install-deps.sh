@@ -3,7 +3,8 @@
 #
 # Usage: scripts/install-deps.sh build|test
 #   build   what quickstart.sh needs: compiler, CMake, libraries, Python's venv, curl
-#   test    build, and what test.sh needs: GoogleTest, clang and its tools, nginx, Prometheus
+#   test    build, and what test.sh needs: GoogleTest, clang and its tools, nginx, Prometheus,
+#           buildah
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/progress.sh
@@ -17,13 +18,14 @@ build_packages=(
 )
 test_packages=(
   libgtest-dev libgmock-dev openssl patchelf nginx prometheus prometheus-alertmanager faketime
+  buildah debootstrap
   clang-16 clang-tidy-16 libclang-rt-16-dev clang-format-14
 )
 
 case ${1:-} in
   build) wanted=("${build_packages[@]}") ;;
   test) wanted=("${build_packages[@]}" "${test_packages[@]}") ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
