@@ -10,9 +10,9 @@ namespace verdict {
 struct BreakerOptions {
   uint32_t failures_in_row = 5;  // open it
   double failure_share = 0.5;    // of those within the window, which opens it too
-  uint32_t window_ms = 10'000;  // begins with a failure
-  uint32_t min_requests = 20;  // within the window, before the share counts
-  uint32_t open_ms = 1'000;    // until the first probe; twice as long after each that fails
+  uint32_t window_ms = 10'000;   // begins with a failure
+  uint32_t min_requests = 20;    // within the window, before the share counts
+  uint32_t open_ms = 1'000;      // until the first probe; twice as long after each that fails
   uint32_t max_open_ms = 30'000;
   uint32_t probes = 3;  // that must succeed in a row to close it
 };
