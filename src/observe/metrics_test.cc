@@ -71,6 +71,8 @@ TEST(Metrics, NamesTypesAndLabelsArePinned) {
                   .uncorrected_ecc_errors = 0,
                   .throttle_reasons = 0}};
   server.device.emplace().models.resize(1);
+  server.routes.push_back(
+      {.route = "risk", .rungs = {{.model = "fraud", .outcomes = {{"error", 0}}}}});
   std::ifstream file(VERDICT_SOURCE_DIR "/tests/golden/metrics.txt");
   ASSERT_TRUE(file) << "tests/golden/metrics.txt is missing";
   std::set<std::string> pinned;

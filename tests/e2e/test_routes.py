@@ -258,6 +258,20 @@ def test_a_wrong_request_is_the_clients_fault(server: Server) -> None:
     assert steps(server, 0, "deep", "error") == before and state(server) == 0
 
 
+def test_inputs_that_are_no_numbers_shut_no_model_off(server: Server) -> None:
+    head = json.dumps({"id": "7", "inputs": [
+        {"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}},
+        {"name": "more", "datatype": "FP32", "shape": [1, 2],
+         "parameters": {"binary_data_size": 8}}]}).encode()
+    data = head + np.float32([np.nan, 0, 0, 0]).tobytes() + np.float32([0, 0]).tobytes()
+    for _ in range(6):
+        answer = server.ask(post("/v2/models/card-risk/infer", data,
+                                 Inference_Header_Content_Length=len(head)))
+        assert answer.fields["verdict-reason"] == "bad_input"
+        np.testing.assert_array_equal(scores(answer), [[0.25]])
+    assert state(server) == 0 and infer(server).fields["verdict-rung"] == "0"
+
+
 def test_its_metrics_are_as_pinned(server: Server) -> None:
     text = server.metrics()
     found = {name: families(text)[name] for name in families(text) if of_routes(name)}

@@ -59,9 +59,14 @@ class RoutedInference : public RoutedRequest {
   void Answer(const RouteAnswer& answer, const InferenceRecord* record, const InferRequest& request,
               std::span<const TensorSpec> specs, std::span<const TensorView> results) override {
     Reply reply;
-    const Status status =
-        WriteInferResponse(answer.model.empty() ? answer.route->name() : answer.model,
-                           answer.version, request, specs, results, &reply.body, &reply.json_bytes);
+    Status status = Unavailable("no memory to answer this request");
+    try {
+      status = WriteInferResponse(answer.model.empty() ? answer.route->name() : answer.model,
+                                  answer.version, request, specs, results, &reply.body,
+                                  &reply.json_bytes);
+    } catch (const std::exception&) {
+      std::string().swap(reply.body);
+    }
     reply.phases = record != nullptr ? record->phases : NoPhases();
     reply.served_by = record != nullptr ? "cpu" : "last_resort";
     reply.route = answer;
@@ -143,7 +148,7 @@ class QueuedInference : public Job {
  private:
   void FinishRouted(const Status& status, std::span<const TensorView> outputs, int slot) {
     const std::shared_ptr<RoutedInference> routed = std::exchange(routed_, nullptr);
-    const RungOutcome outcome = OutcomeOf(status, outputs);
+    const RungOutcome outcome = OutcomeOf(status, scratch_->request.inputs, outputs);
     const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
     if (outcome != RungOutcome::kAnswered && !is_wrong) {
       const Status error = status.ok() ? DataLoss("an output is not a number") : status;
@@ -197,7 +202,7 @@ Status AnswerLastResort(Service& service, const Call& call, const RouteWalk& wal
   const auto begin = Clock::now();
   VERDICT_RETURN_IF_ERROR(scratch.reader.Read(call.json, call.binary, signature.inputs,
                                               signature.outputs, &scratch.request, kPassOver));
-  const LastResort last(signature, scratch.request);
+  VERDICT_ASSIGN_OR_RETURN(const LastResort last, LastResort::Make(signature, scratch.request));
   VERDICT_RETURN_IF_ERROR(WriteInferResponse(walk.route().name(), "", scratch.request,
                                              signature.outputs, last.views(), &reply->body,
                                              &reply->json_bytes));
@@ -214,6 +219,7 @@ struct Attempt {
   RouteWalk& walk;
   const RouteWalk::Step& step;
   std::shared_ptr<Deferral>& deferral;  // of all attempts: a call has one
+  bool* admitted;                       // by its priority: asked once
 };
 
 /// Lets the scheduler run the request, or go on with what *late holds of its run.
@@ -226,8 +232,9 @@ Status Defer(Service& service, const Call& call, const InferenceRecord& record,
   std::shared_ptr<RoutedInference> routed;
   size_t held_bytes = 0;
   if (attempt != nullptr) {
-    routed = std::make_shared<RoutedInference>(attempt->walk, attempt->step, call, record.trace,
-                                               deferral);
+    // Not in one piece with its count, which timers hold on to.
+    routed = std::shared_ptr<RoutedInference>(
+        new RoutedInference(attempt->walk, attempt->step, call, record.trace, deferral));
     routed->UseSharedMemory(&service.shared_memory());
     held_bytes = routed->held_bytes();
     // The run is to read the copy: also the CPU plan's, after one that is late on a device.
@@ -258,9 +265,8 @@ Status Defer(Service& service, const Call& call, const InferenceRecord& record,
   }
   if (!status.ok()) job->OnRefused();
   if (status.ok() && routed != nullptr) {
-    const ModelSet& models = service.models().ForWorker(call.worker);
-    service.rescuer()->Watch(routed,
-                             attempt->walk.GiveUpAt(models, attempt->step.rung, Clock::now()));
+    WatchRung(service, attempt->walk, attempt->step, record.rows,
+              service.models().ForWorker(call.worker), routed);
   }
   return status;
 }
@@ -276,10 +282,14 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, const 
                           attempt == nullptr ? InferRequestReader::Others::kRefuse : kPassOver));
   record->phases.parsed = Clock::now();
   record->rows = RowsOf(model, scratch.request.inputs);
-  const Refusal refusal =
-      service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed);
-  reply->retry_after = refusal.retry_after;
-  VERDICT_RETURN_IF_ERROR(refusal.status);
+  if (attempt != nullptr) attempt->walk.NoteRead();
+  if (attempt == nullptr || !*attempt->admitted) {
+    const Refusal refusal =
+        service.gate().AdmitPriority(scratch.request.priority, record->phases.parsed);
+    reply->retry_after = refusal.retry_after;
+    VERDICT_RETURN_IF_ERROR(refusal.status);
+    if (attempt != nullptr) *attempt->admitted = true;
+  }
   const HereRun here = RunsHere(service, model, record->rows, record->phases.begin);
   DeviceRun late;
   std::span<const TensorView> results;
@@ -296,34 +306,43 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, const 
   }
   record->alone = true;
   record->run_rows = record->rows;
-  if (attempt != nullptr && OutcomeOf(OkStatus(), results) == RungOutcome::kNotANumber) {
+  if (attempt != nullptr && OutcomeOf(OkStatus(), {}, results) == RungOutcome::kNotANumber) {
     return DataLoss("an output is not a number");
   }
   return WriteReply(model, scratch.request, results, &record->phases, reply);
 }
 
 /// Runs one rung. Returns: whether another one is to be tried.
-bool TryRung(Service& service, const Call& call, RouteWalk* walk, const RouteWalk::Step& step,
-             Clock::time_point begin, std::shared_ptr<Deferral>* deferral, Reply* reply,
-             Status* status) {
+bool TryRung(Service& service, const Call& call, Clock::time_point begin, const Attempt& attempt,
+             Reply* reply, Status* status) {
+  RouteWalk& walk = attempt.walk;
+  const RouteWalk::Step& step = attempt.step;
+  const bool was_read = walk.was_read();
   InferenceRecord record{*step.model, {}, reply->trace};
   record.phases.begin = begin;
-  const Attempt attempt{*walk, step, *deferral};
+  reply->body.clear();  // of a rung that failed in the writing
+  reply->json_bytes.reset();
   *status = Infer(service, call, &record, &attempt, reply);
   if (reply->deferred) return false;
   Record(service, call.worker, *status, record);
   if (status->ok()) {
-    walk->Observe(step.rung, RungOutcome::kAnswered);
-    reply->route = walk->Answer(step);
+    walk.Observe(step.rung, RungOutcome::kAnswered);
+    reply->route = walk.Answer(step);
     return false;
   }
-  if (!MayGoOn(*status)) {
-    walk->route().rung(step.rung).breaker.Drop();
-    return false;
+  const bool is_shed = walk.was_read() && !*attempt.admitted;
+  if (is_shed || !MayGoOn(*status)) {
+    walk.route().rung(step.rung).breaker.Drop();
+    // What another rung has read is not wrong: this one's inputs or outputs are others.
+    return !is_shed && was_read;
   }
-  const RungOutcome outcome =
-      status->code() == StatusCode::kDataLoss ? RungOutcome::kNotANumber : OutcomeOf(*status, {});
-  walk->Observe(step.rung, outcome, *status);
+  RungOutcome outcome = OutcomeOf(*status, {}, {});
+  if (status->code() == StatusCode::kDataLoss) {
+    const auto& inputs = service.scratch(call.worker).request.inputs;
+    outcome = OutcomeOf(OkStatus(), {}, inputs) == RungOutcome::kAnswered ? RungOutcome::kNotANumber
+                                                                          : RungOutcome::kBadInput;
+  }
+  walk.Observe(step.rung, outcome, *status);
   return true;
 }
 
@@ -332,13 +351,20 @@ Status InferOnRoute(Service& service, const Call& call, const Route& route, Repl
   reply->trace = service.tracer().Begin(call.worker, call.model, call.trace);
   RouteWalk walk(service, route, call.deadline);
   std::shared_ptr<Deferral> deferral;
+  bool admitted = false;
   for (;;) {
     const RouteWalk::Step step = walk.Next(service.models().ForWorker(call.worker), false);
     Status status;
     if (step.model != nullptr) {
-      if (TryRung(service, call, &walk, step, begin, &deferral, reply, &status)) continue;
+      const Attempt attempt{walk, step, deferral, &admitted};
+      if (TryRung(service, call, begin, attempt, reply, &status)) continue;
     } else if (step.last_resort != nullptr) {
+      reply->body.clear();
+      reply->json_bytes.reset();
+      reply->retry_after = {};
       status = AnswerLastResort(service, call, walk, step, reply);
+      // A request that a rung has read is not wrong.
+      if (!status.ok() && walk.was_read()) status = walk.Refusal();
     } else {
       status = walk.Refusal();
     }

@@ -6,7 +6,8 @@
 namespace verdict {
 
 void InferCall::Expect(GrpcWorker& worker) {
-  auto call = std::make_shared<InferCall>(worker);
+  // Not in one piece with its count, which timers of routes hold on to.
+  const std::shared_ptr<InferCall> call(new InferCall(worker));
   call->context_.AsyncNotifyWhenDone(&call->done_event_);
   worker.IfOpen([&] {
     call->self_ = call;

@@ -38,7 +38,7 @@ void InferJob::Start(const grpc::ByteBuffer& bytes, const grpc::ServerContextBas
   try {
     if (status.ok()) status = Read(bytes, context);
     if (status.ok()) status = route_ != nullptr ? RunOnRoute() : Run(nullptr);
-  } catch (const std::bad_alloc&) {  // it would end the process
+  } catch (const std::exception&) {  // it would end the process
     status = ResourceExhausted("no memory to read this request; try again later");
   }
   if (!status.ok()) End(status, {}, worker_);
@@ -109,8 +109,14 @@ Status InferJob::ReadFor(const LoadedModel& model) {
   FillJob(request_, model, deadline, this);
   record_->rows = rows;
   record_->phases.parsed = Clock::now();
+  if (walk_.has_value()) {
+    walk_->NoteRead();
+    walk_->SetDeadline(deadline);
+  }
+  if (admitted_) return OkStatus();
   const Refusal refusal = service_.gate().AdmitPriority(priority, record_->phases.parsed);
   retry_after_ = refusal.retry_after;
+  admitted_ = refusal.status.ok();
   return refusal.status;
 }
 
@@ -120,12 +126,17 @@ Status InferJob::RunOnRoute() {
   for (;;) {
     const RouteWalk::Step step = walk_->Next(service_.models().ForWorker(worker_), false);
     if (step.model == nullptr) {
-      return step.last_resort != nullptr ? AnswerLastResort(step) : walk_->Refusal();
+      retry_after_ = {};
+      if (step.last_resort == nullptr) return walk_->Refusal();
+      const Status status = AnswerLastResort(step);
+      // A request that a rung has read is not wrong.
+      return !status.ok() && walk_->was_read() ? walk_->Refusal() : status;
     }
     model_ = step.model.get();
     queued_model_ = step.model;
     record_.emplace(InferenceRecord{*model_, {}, trace_});
     record_->phases.begin = begin_;
+    const bool was_read = walk_->was_read();
     Status status = ReadFor(*model_);
     if (status.ok()) status = Run(&step);
     if (status.ok()) return status;
@@ -133,14 +144,20 @@ Status InferJob::RunOnRoute() {
     record_.reset();
     routed_.reset();
     queued_model_.reset();
-    if (!MayGoOn(status)) {
+    const bool is_shed = walk_->was_read() && !admitted_;
+    if (is_shed || !MayGoOn(status)) {
       route_->rung(step.rung).breaker.Drop();
+      // What another rung has read is not wrong: this one's inputs or outputs are others.
+      if (!is_shed && was_read) continue;
       return status;
     }
-    walk_->Observe(
-        step.rung,
-        status.code() == StatusCode::kDataLoss ? RungOutcome::kNotANumber : OutcomeOf(status, {}),
-        status);
+    RungOutcome outcome = OutcomeOf(status, {}, {});
+    if (status.code() == StatusCode::kDataLoss) {
+      outcome = OutcomeOf(OkStatus(), {}, request_.inputs) == RungOutcome::kAnswered
+                    ? RungOutcome::kNotANumber
+                    : RungOutcome::kBadInput;
+    }
+    walk_->Observe(step.rung, outcome, status);
   }
 }
 
@@ -149,7 +166,7 @@ Status InferJob::AnswerLastResort(const RouteWalk::Step& step) {
   VERDICT_RETURN_IF_ERROR(ReadInferMessage(*message_, signature.inputs, signature.outputs,
                                            {&service_.shared_memory(), &memory_}, &buffers_,
                                            &request_, true));
-  const LastResort last(signature, request_);
+  VERDICT_ASSIGN_OR_RETURN(const LastResort last, LastResort::Make(signature, request_));
   grpc::ByteBuffer answer;
   VERDICT_RETURN_IF_ERROR(WriteInferAnswer(route_->name(), "", request_, signature.outputs,
                                            last.views(), form(), "last_resort", &answer));
@@ -167,10 +184,10 @@ Status InferJob::Run(const RouteWalk::Step* step) {
     queued_model_ = model_->shared_from_this();
     if (step != nullptr) routed_.emplace(*this, *walk_, *step);
   };
-  const auto watch = [&] {
+  const auto watch = [&](const std::shared_ptr<Job>& keep) {
     if (step == nullptr) return;
-    const auto at = walk_->GiveUpAt(*service_.models().Current(), step->rung, Clock::now());
-    service_.rescuer()->Watch(std::shared_ptr<RoutedRequest>(self(), &*routed_), at);
+    WatchRung(service_, *walk_, *step, rows, service_.models().ForWorker(worker_),
+              std::shared_ptr<RoutedRequest>(keep, &*routed_));
   };
   const HereRun here = RunsHere(service_, *model_, rows, begin_);
   if (!here) {
@@ -178,7 +195,7 @@ Status InferJob::Run(const RouteWalk::Step* step) {
     const auto keep = self();  // it may be answered, and gone, before this returns
     const Status queued = service_.scheduler().Submit(model_->queue(), keep);
     if (!queued.ok()) retry_after_ = RetryAfter(queued);  // else it may be answered already
-    if (queued.ok()) watch();
+    if (queued.ok()) watch(keep);
     return queued;
   }
   DeviceRun late;
@@ -188,12 +205,12 @@ Status InferJob::Run(const RouteWalk::Step* step) {
     const auto keep = self();
     const Status going =
         service_.scheduler().GoOn(model_->queue(), keep, record_->phases.started, &late);
-    if (going.ok()) watch();
+    if (going.ok()) watch(keep);
     return going;
   }
   if (step != nullptr) {
     VERDICT_RETURN_IF_ERROR(results.status());
-    if (OutcomeOf(OkStatus(), *results) == RungOutcome::kNotANumber) {
+    if (OutcomeOf(OkStatus(), {}, *results) == RungOutcome::kNotANumber) {
       return DataLoss("an output is not a number");
     }
     walk_->Observe(step->rung, RungOutcome::kAnswered);
@@ -217,7 +234,7 @@ void InferJob::Finish(const Status& status, std::span<const TensorView> outputs,
 }
 
 void InferJob::FinishRouted(const Status& status, std::span<const TensorView> outputs, int slot) {
-  const RungOutcome outcome = OutcomeOf(status, outputs);
+  const RungOutcome outcome = OutcomeOf(status, request_.inputs, outputs);
   const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
   if (outcome != RungOutcome::kAnswered && !is_wrong) {
     const Status error = status.ok() ? DataLoss("an output is not a number") : status;
@@ -298,9 +315,13 @@ void InferJob::Routed::Answer(const RouteAnswer& answer, const InferenceRecord* 
   job_.answered_ = {
       by, record != nullptr ? record->phases : Phases{job_.begin_, now, now, now, now}, answer};
   grpc::ByteBuffer bytes;
-  const Status written =
-      WriteInferAnswer(answer.model.empty() ? answer.route->name() : answer.model, answer.version,
-                       request, specs, results, job_.form(), by, &bytes);
+  Status written;
+  try {
+    written = WriteInferAnswer(answer.model.empty() ? answer.route->name() : answer.model,
+                               answer.version, request, specs, results, job_.form(), by, &bytes);
+  } catch (const std::exception&) {
+    written = Unavailable("no memory to answer this request");
+  }
   job_.Conclude(written, bytes);
 }
 

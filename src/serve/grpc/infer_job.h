@@ -110,6 +110,7 @@ class InferJob : public Job {
   Answered answered_;
   const Route* route_ = nullptr;  // null: the request is for a model
   std::optional<RouteWalk> walk_;
+  bool admitted_ = false;               // by its priority: asked once
   std::optional<Routed> routed_;        // once another thread sees to it
   const LoadedModel* model_ = nullptr;  // null until the request names one that is loaded
   std::shared_ptr<const LoadedModel> queued_model_;  // the same, while another thread works on it

@@ -55,7 +55,7 @@ void InferStream::OnRead(bool ok, const grpc::ByteBuffer& bytes) {
       half_closed_ = true;
       return FinishIfOver();
     }
-    job = std::make_shared<StreamJob>(call_, *this);
+    job = std::shared_ptr<StreamJob>(new StreamJob(call_, *this));  // as InferCall
     under_way_.emplace(job.get(), job);
   }
   job->Start(bytes, call_.context());

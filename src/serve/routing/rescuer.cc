@@ -28,12 +28,15 @@ Rescuer::~Rescuer() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Rescuer::Watch(const std::shared_ptr<RoutedRequest>& request, Clock::time_point at) {
+void Rescuer::Watch(const std::shared_ptr<RoutedRequest>& request, Clock::time_point at,
+                    RungOutcome outcome) noexcept {
   bool is_first = false;
-  {
+  try {
     const std::lock_guard lock(mutex_);
-    const auto place = watched_.emplace(at, request);
+    const auto place = watched_.emplace(at, Watched{request, outcome});
     is_first = place == watched_.begin();
+  } catch (const std::exception&) {  // its run's end will answer it
+    return;
   }
   if (is_first) wake_.notify_one();
 }
@@ -58,8 +61,9 @@ void Rescuer::Refresh() {
 void Rescuer::Run() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
+    if (GoOnWithDue(lock)) continue;  // first: nobody else looks after what hangs
     if (!failed_.empty()) {
-      const Failed failed = std::move(failed_.front());
+      Failed failed = std::move(failed_.front());
       failed_.pop_front();
       lock.unlock();
       RoutedRequest& request = *failed.request;
@@ -67,6 +71,7 @@ void Rescuer::Run() {
         request.walk().Observe(request.in_flight(), failed.outcome, failed.error);
       }
       GoOn(request, false);
+      failed = {};
       lock.lock();
       continue;
     }
@@ -78,26 +83,43 @@ void Rescuer::Run() {
     }
     if (watched_.empty()) {
       wake_.wait(lock);
-      continue;
+    } else {
+      const Clock::time_point first = watched_.begin()->first;
+      wake_.wait_until(lock, first);
     }
-    const auto first = watched_.begin();
-    if (Clock::now() < first->first) {
-      wake_.wait_until(lock, first->first);
-      continue;
-    }
-    const std::shared_ptr<RoutedRequest> request = first->second.lock();
-    watched_.erase(first);
-    if (request == nullptr) continue;
-    lock.unlock();
-    if (!request->answered()) {
-      if (request->TakeObservation()) {
-        request->walk().Observe(request->in_flight(), RungOutcome::kTimeout,
-                                DeadlineExceeded("no answer in time"));
-      }
-      GoOn(*request, true);
-    }
-    lock.lock();
   }
+}
+
+void WatchRung(Service& service, const RouteWalk& walk, const RouteWalk::Step& step, int64_t rows,
+               const ModelSet& models, const std::shared_ptr<RoutedRequest>& request) noexcept {
+  const auto now = RouteWalk::Clock::now();
+  auto at = now + walk.route().patience();
+  try {
+    at = walk.GiveUpAt(models, step.rung, now);
+  } catch (const std::exception&) {  // no memory: after the route's patience
+  }
+  const bool had_time = at - now >= step.model->queue()->Patience(rows);
+  service.rescuer()->Watch(request, at, had_time ? RungOutcome::kTimeout : RungOutcome::kNoTime);
+}
+
+/// With the lock, which it gives up meanwhile. Returns: false if none is due.
+bool Rescuer::GoOnWithDue(std::unique_lock<std::mutex>& lock) {
+  const auto first = watched_.begin();
+  if (first == watched_.end() || Clock::now() < first->first) return false;
+  const Watched watched = std::move(first->second);
+  watched_.erase(first);
+  lock.unlock();
+  std::shared_ptr<RoutedRequest> request = watched.request.lock();
+  if (request != nullptr && !request->answered()) {
+    if (request->TakeObservation()) {
+      request->walk().Observe(request->in_flight(), watched.outcome,
+                              DeadlineExceeded("no answer in time"));
+    }
+    GoOn(*request, true);
+  }
+  request.reset();
+  lock.lock();
+  return true;
 }
 
 /// waits: the rung in flight may still answer, if nothing does here.
@@ -107,18 +129,20 @@ void Rescuer::GoOn(RoutedRequest& request, bool waits) {
     const auto models = service_.models().Current();
     RouteWalk::Step step = request.walk().Next(*models, true);
     for (; step.model != nullptr; step = request.walk().Next(*models, true)) {
-      bool is_over = false;
-      if (TryRung(request, step, &is_over) || is_over) return;
+      if (TryRung(request, step)) return;
     }
     if (step.last_resort != nullptr) {
       const Route::Signature& signature = *step.last_resort;
       const auto read = request.Read(signature.inputs, signature.outputs);
-      if (!request.Claim()) return;
-      if (!read.ok()) return request.Refuse(read.status());
-      const LastResort last(signature, **read);
-      request.route().CountLastResort();
-      return request.Answer(request.walk().Answer(step), nullptr, **read, signature.outputs,
-                            last.views());
+      if (read.ok()) {
+        const auto last = LastResort::Make(signature, **read);
+        if (last.ok()) {
+          const RouteAnswer answer = request.walk().Answer(step);
+          if (!request.Claim()) return;
+          request.route().CountLastResort();
+          return request.Answer(answer, nullptr, **read, signature.outputs, last->views());
+        }
+      }
     }
     if (!waits && request.Claim()) request.Refuse(request.walk().Refusal());
   } catch (const std::exception&) {  // out of memory
@@ -126,16 +150,14 @@ void Rescuer::GoOn(RoutedRequest& request, bool waits) {
   }
 }
 
-/// Returns: whether the request has been answered. *is_over: it was refused.
-bool Rescuer::TryRung(RoutedRequest& request, const RouteWalk::Step& step, bool* is_over) {
+/// Returns: whether the request has been answered.
+bool Rescuer::TryRung(RoutedRequest& request, const RouteWalk::Step& step) {
   const LoadedModel& model = *step.model;
   InferenceRecord record{model, {}, request.trace()};
   record.phases.begin = Clock::now();
   const auto read = request.Read(model.inputs(), model.outputs());
-  if (!read.ok()) {
+  if (!read.ok()) {  // the rung before it could: this one's inputs or outputs are others
     request.route().rung(step.rung).breaker.Drop();
-    *is_over = true;
-    if (request.Claim()) request.Refuse(read.status());
     return false;
   }
   record.phases.parsed = record.phases.started = Clock::now();
@@ -150,21 +172,20 @@ bool Rescuer::TryRung(RoutedRequest& request, const RouteWalk::Step& step, bool*
           : session->Run((*read)->inputs);
   record.phases.computed = record.phases.written = Clock::now();
   if (results.ok() && *fault == FaultPoint::Kind::kNotANumber) FaultPoint::Spoil(*results);
-  const RungOutcome outcome =
-      OutcomeOf(results.status(), results.ok() ? *results : std::span<const TensorView>());
+  const RungOutcome outcome = OutcomeOf(results.status(), (*read)->inputs,
+                                        results.ok() ? *results : std::span<const TensorView>());
   if (outcome == RungOutcome::kAnswered) {
     request.walk().Observe(step.rung, outcome);
   } else {
     request.walk().Observe(step.rung, outcome,
                            results.ok() ? DataLoss("an output is not a number") : results.status());
   }
+  const RouteAnswer answer = request.walk().Answer(step);
   const bool answers = outcome == RungOutcome::kAnswered && request.Claim();
   const Status status =
       answers ? OkStatus()
               : (!results.ok() ? results.status() : Cancelled("another rung has answered"));
-  if (answers) {
-    request.Answer(request.walk().Answer(step), &record, **read, model.outputs(), *results);
-  }
+  if (answers) request.Answer(answer, &record, **read, model.outputs(), *results);
   Record(service_, slot_, status, record);
   return answers || request.answered();
 }

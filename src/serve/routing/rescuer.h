@@ -71,8 +71,10 @@ class Rescuer {
   /// What still waits is dropped.
   ~Rescuer();
 
-  /// Goes on with the request at that time, if it has not been answered by then.
-  void Watch(const std::shared_ptr<RoutedRequest>& request, RouteWalk::Clock::time_point at);
+  /// Goes on with the request at that time, if it has not been answered by then. outcome: what that
+  /// then says of its rung. Without memory it is not watched.
+  void Watch(const std::shared_ptr<RoutedRequest>& request, RouteWalk::Clock::time_point at,
+             RungOutcome outcome) noexcept;
   /// Goes on with it now: its rung has failed.
   void Rescue(std::shared_ptr<RoutedRequest> request, RungOutcome outcome, const Status& error);
   /// Makes sessions for what the routes have now, and lets go of what they have no more.
@@ -83,7 +85,8 @@ class Rescuer {
   Rescuer(Service& service, int slot) : service_(service), slot_(slot) {}
   void Run();
   void GoOn(RoutedRequest& request, bool waits);
-  bool TryRung(RoutedRequest& request, const RouteWalk::Step& step, bool* is_over);
+  bool TryRung(RoutedRequest& request, const RouteWalk::Step& step);
+  bool GoOnWithDue(std::unique_lock<std::mutex>& lock);
   Session* SessionOf(const std::shared_ptr<const LoadedModel>& model);
   void MakeSessions();
 
@@ -91,7 +94,11 @@ class Rescuer {
   const int slot_;
   std::mutex mutex_;  // guards all up to thread_
   std::condition_variable wake_;
-  std::multimap<Clock::time_point, std::weak_ptr<RoutedRequest>> watched_;
+  struct Watched {
+    std::weak_ptr<RoutedRequest> request;
+    RungOutcome outcome;
+  };
+  std::multimap<Clock::time_point, Watched> watched_;
   struct Failed {
     std::shared_ptr<RoutedRequest> request;
     RungOutcome outcome;
@@ -108,5 +115,10 @@ class Rescuer {
   };
   std::map<const LoadedModel*, Own> sessions_;
 };
+
+/// Has the rescuer look after a rung's run that another thread was given. That it could not answer
+/// by then is its fault if it had time for it.
+void WatchRung(Service& service, const RouteWalk& walk, const RouteWalk::Step& step, int64_t rows,
+               const ModelSet& models, const std::shared_ptr<RoutedRequest>& request) noexcept;
 
 }  // namespace verdict

@@ -23,6 +23,8 @@ std::string_view RungOutcomeName(RungOutcome outcome) {
       return "timeout";
     case RungOutcome::kNotANumber:
       return "not_a_number";
+    case RungOutcome::kBadInput:
+      return "bad_input";
     case RungOutcome::kCount:
       break;
   }
@@ -49,6 +51,7 @@ void Route::Observe(size_t index, RungOutcome outcome) const {
       return rung.breaker.Fail(now);
     case RungOutcome::kNoTime:
     case RungOutcome::kBusy:
+    case RungOutcome::kBadInput:
       return rung.breaker.Drop();
     default:
       return;

@@ -29,6 +29,7 @@ enum class RungOutcome {
   kError,       // its run failed
   kTimeout,     // it had not answered when the next one had to begin
   kNotANumber,  // in its outputs
+  kBadInput,    // the same, where an input is not one either: not the model's fault
   kCount
 };
 /// As metrics and answers have it: "breaker_open".

@@ -62,7 +62,8 @@ RouteWalk::Step RouteWalk::Next(const ModelSet& models, bool cpu_only) {
     }
     const LoadedModel& model = **found;
     route_.Learn(model);
-    if (cpu_only && NeedsDevice(model)) {
+    // Nor can the rescuer's sessions know a sequence's state.
+    if (cpu_only && (NeedsDevice(model) || model.config().sequence_batching.has_value())) {
       Note(index, RungOutcome::kBusy);
       continue;
     }
@@ -78,7 +79,7 @@ RouteWalk::Step RouteWalk::Next(const ModelSet& models, bool cpu_only) {
                         : cpu_only ? OkStatus()
                                    : CheckTime(service_, model, deadline_);
     if (!time.ok()) {
-      Observe(index, OutcomeOf(time, {}), time);
+      Observe(index, OutcomeOf(time, {}, {}), time);
       continue;
     }
     return {model.shared_from_this(), index, nullptr};
@@ -130,8 +131,12 @@ Clock::time_point RouteWalk::GiveUpAt(const ModelSet& models, size_t rung,
   return std::min(patient, deadline_ - needed);
 }
 
-RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> outputs) {
-  if (status.ok()) return HasNoNumber(outputs) ? RungOutcome::kNotANumber : RungOutcome::kAnswered;
+RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> inputs,
+                      std::span<const TensorView> outputs) {
+  if (status.ok()) {
+    if (!HasNoNumber(outputs)) return RungOutcome::kAnswered;
+    return HasNoNumber(inputs) ? RungOutcome::kBadInput : RungOutcome::kNotANumber;
+  }
   switch (status.code()) {
     case StatusCode::kDeadlineExceeded:
       return RungOutcome::kNoTime;

@@ -34,6 +34,12 @@ class RouteWalk {
   /// Where nothing has answered.
   Status Refusal() const;
 
+  /// A rung has read the request: from now on one that cannot is passed over, as its inputs or
+  /// outputs are others.
+  void NoteRead() { was_read_ = true; }
+  bool was_read() const { return was_read_; }
+  void SetDeadline(Clock::time_point deadline) { deadline_ = deadline; }
+
   const Route& route() const { return route_; }
   Clock::time_point deadline() const { return deadline_; }
   /// When the rung's answer is waited for no longer, so that one after it that needs no device can
@@ -47,12 +53,14 @@ class RouteWalk {
   const Route& route_;
   Clock::time_point deadline_;
   size_t next_ = 0;
+  bool was_read_ = false;
   RungOutcome first_ = RungOutcome::kAnswered;
   Status last_error_;
 };
 
 /// What an attempt has come to.
-RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> outputs);
+RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> inputs,
+                      std::span<const TensorView> outputs);
 
 /// Whether an error is a run's or the server's, so that another rung may do better; a request that
 /// is wrong, or a caller that is gone, is not.
