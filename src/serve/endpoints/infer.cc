@@ -138,7 +138,7 @@ class QueuedInference : public Job {
   /// What remains to be done once the scheduler has let go of it. Threads: the worker's own.
   void OnCancelled(int worker) {
     if (routed_ != nullptr) {
-      if (routed_->TakeObservation()) routed_->route().rung(routed_->in_flight()).breaker.Drop();
+      routed_->DropRung();
       static_cast<void>(routed_->Claim());
     }
     Record(service_, worker, Cancelled("the client has gone"), record_);
@@ -151,7 +151,7 @@ class QueuedInference : public Job {
     const RungOutcome outcome = OutcomeOf(status, scratch_->request.inputs, outputs);
     const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
     if (outcome != RungOutcome::kAnswered && !is_wrong) {
-      const Status error = status.ok() ? DataLoss("an output is not a number") : status;
+      const Status error = status.ok() ? NotANumber() : status;
       Record(service_, slot, error, record_);
       service_.PutSpareScratch(std::move(scratch_));
       return service_.rescuer()->Rescue(routed, outcome, error);
@@ -161,10 +161,7 @@ class QueuedInference : public Job {
       service_.PutSpareScratch(std::move(scratch_));
       return;
     }
-    if (routed->TakeObservation()) {
-      is_wrong ? routed->route().rung(routed->in_flight()).breaker.Drop()
-               : routed->route().Observe(routed->in_flight(), outcome);
-    }
+    is_wrong ? routed->DropRung() : routed->ObserveRung(outcome);
     Reply reply;
     reply.trace = record_.trace;
     const Status result =
@@ -307,7 +304,7 @@ Status Infer(Service& service, const Call& call, InferenceRecord* record, const 
   record->alone = true;
   record->run_rows = record->rows;
   if (attempt != nullptr && OutcomeOf(OkStatus(), {}, results) == RungOutcome::kNotANumber) {
-    return DataLoss("an output is not a number");
+    return NotANumber();
   }
   return WriteReply(model, scratch.request, results, &record->phases, reply);
 }
@@ -330,20 +327,8 @@ bool TryRung(Service& service, const Call& call, Clock::time_point begin, const 
     reply->route = walk.Answer(step);
     return false;
   }
-  const bool is_shed = walk.was_read() && !*attempt.admitted;
-  if (is_shed || !MayGoOn(*status)) {
-    walk.route().rung(step.rung).breaker.Drop();
-    // What another rung has read is not wrong: this one's inputs or outputs are others.
-    return !is_shed && was_read;
-  }
-  RungOutcome outcome = OutcomeOf(*status, {}, {});
-  if (status->code() == StatusCode::kDataLoss) {
-    const auto& inputs = service.scratch(call.worker).request.inputs;
-    outcome = OutcomeOf(OkStatus(), {}, inputs) == RungOutcome::kAnswered ? RungOutcome::kNotANumber
-                                                                          : RungOutcome::kBadInput;
-  }
-  walk.Observe(step.rung, outcome, *status);
-  return true;
+  return walk.GoesOnAfter(step, *status, service.scratch(call.worker).request.inputs, was_read,
+                          walk.was_read() && !*attempt.admitted);
 }
 
 Status InferOnRoute(Service& service, const Call& call, const Route& route, Reply* reply) {

@@ -145,19 +145,7 @@ Status InferJob::RunOnRoute() {
     routed_.reset();
     queued_model_.reset();
     const bool is_shed = walk_->was_read() && !admitted_;
-    if (is_shed || !MayGoOn(status)) {
-      route_->rung(step.rung).breaker.Drop();
-      // What another rung has read is not wrong: this one's inputs or outputs are others.
-      if (!is_shed && was_read) continue;
-      return status;
-    }
-    RungOutcome outcome = OutcomeOf(status, {}, {});
-    if (status.code() == StatusCode::kDataLoss) {
-      outcome = OutcomeOf(OkStatus(), {}, request_.inputs) == RungOutcome::kAnswered
-                    ? RungOutcome::kNotANumber
-                    : RungOutcome::kBadInput;
-    }
-    walk_->Observe(step.rung, outcome, status);
+    if (!walk_->GoesOnAfter(step, status, request_.inputs, was_read, is_shed)) return status;
   }
 }
 
@@ -211,7 +199,7 @@ Status InferJob::Run(const RouteWalk::Step* step) {
   if (step != nullptr) {
     VERDICT_RETURN_IF_ERROR(results.status());
     if (OutcomeOf(OkStatus(), {}, *results) == RungOutcome::kNotANumber) {
-      return DataLoss("an output is not a number");
+      return NotANumber();
     }
     walk_->Observe(step->rung, RungOutcome::kAnswered);
     answered_.route = walk_->Answer(*step);
@@ -237,7 +225,7 @@ void InferJob::FinishRouted(const Status& status, std::span<const TensorView> ou
   const RungOutcome outcome = OutcomeOf(status, request_.inputs, outputs);
   const bool is_wrong = !status.ok() && !MayGoOn(status);  // the request itself
   if (outcome != RungOutcome::kAnswered && !is_wrong) {
-    const Status error = status.ok() ? DataLoss("an output is not a number") : status;
+    const Status error = status.ok() ? NotANumber() : status;
     Record(service_, slot, error, *record_);
     return service_.rescuer()->Rescue(std::shared_ptr<RoutedRequest>(self(), &*routed_), outcome,
                                       error);
@@ -245,10 +233,7 @@ void InferJob::FinishRouted(const Status& status, std::span<const TensorView> ou
   if (!routed_->Claim()) {  // given up, and answered by another
     return Record(service_, slot, Cancelled("another rung has answered"), *record_);
   }
-  if (routed_->TakeObservation()) {
-    is_wrong ? route_->rung(routed_->in_flight()).breaker.Drop()
-             : route_->Observe(routed_->in_flight(), outcome);
-  }
+  is_wrong ? routed_->DropRung() : routed_->ObserveRung(outcome);
   answered_.route = routed_->first_answer();
   Deliver(status.ok() ? status : NamingInput(model_->engine().graph(), status), outputs, slot);
 }
@@ -258,7 +243,7 @@ void InferJob::Cancel() {
     return;
   }
   if (routed_.has_value()) {
-    if (routed_->TakeObservation()) route_->rung(routed_->in_flight()).breaker.Drop();
+    routed_->DropRung();
     if (!routed_->Claim()) return;
   }
   End(Cancelled("the client has gone"), {}, worker_);

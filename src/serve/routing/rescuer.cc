@@ -177,8 +177,7 @@ bool Rescuer::TryRung(RoutedRequest& request, const RouteWalk::Step& step) {
   if (outcome == RungOutcome::kAnswered) {
     request.walk().Observe(step.rung, outcome);
   } else {
-    request.walk().Observe(step.rung, outcome,
-                           results.ok() ? DataLoss("an output is not a number") : results.status());
+    request.walk().Observe(step.rung, outcome, results.ok() ? NotANumber() : results.status());
   }
   const RouteAnswer answer = request.walk().Answer(step);
   const bool answers = outcome == RungOutcome::kAnswered && request.Claim();

@@ -33,6 +33,13 @@ class RoutedRequest {
   bool answered() const { return answered_.load(); }
   /// True for one caller, who then says what became of the rung in flight.
   bool TakeObservation() { return !observed_.exchange(true); }
+  /// Says what became of that rung, or that it says nothing, unless somebody has.
+  void ObserveRung(RungOutcome outcome) {
+    if (TakeObservation()) route().Observe(in_flight_, outcome);
+  }
+  void DropRung() {
+    if (TakeObservation()) route().rung(in_flight_).breaker.Drop();
+  }
   size_t in_flight() const { return in_flight_; }
   const Route& route() const { return walk_.route(); }
   /// As that rung gives it.

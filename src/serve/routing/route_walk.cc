@@ -102,6 +102,21 @@ void RouteWalk::Note(size_t rung, RungOutcome outcome) {
   if (rung == 0) first_ = outcome;
 }
 
+bool RouteWalk::GoesOnAfter(const Step& step, const Status& error,
+                            std::span<const TensorView> inputs, bool was_read, bool is_shed) {
+  if (is_shed || !MayGoOn(error)) {
+    route_.rung(step.rung).breaker.Drop();
+    // What another rung has read is not wrong: this one's inputs or outputs are others.
+    return !is_shed && was_read;
+  }
+  RungOutcome outcome = OutcomeOf(error, {}, {});
+  if (error.code() == StatusCode::kDataLoss) {
+    outcome = HasNoNumber(inputs) ? RungOutcome::kBadInput : RungOutcome::kNotANumber;
+  }
+  Observe(step.rung, outcome, error);
+  return true;
+}
+
 RouteAnswer RouteWalk::Answer(const Step& step) const {
   RouteAnswer answer{&route_, static_cast<int>(step.rung), {}, {}, first_};
   if (step.model != nullptr) {
@@ -151,6 +166,8 @@ RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> inputs,
       return RungOutcome::kBusy;
   }
 }
+
+Status NotANumber() { return DataLoss("an output is not a number"); }
 
 bool MayGoOn(const Status& status) {
   switch (status.code()) {

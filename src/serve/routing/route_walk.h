@@ -30,6 +30,12 @@ class RouteWalk {
   void Observe(size_t rung, RungOutcome outcome);
   void Observe(size_t rung, RungOutcome outcome, const Status& error);
 
+  /// The same for an attempt that the caller's own thread has made and that failed.
+  /// inputs: as it has read them. was_read: whether an earlier rung had read the request. is_shed:
+  /// it was turned away for its priority. Returns: whether the next rung is to be tried.
+  bool GoesOnAfter(const Step& step, const Status& error, std::span<const TensorView> inputs,
+                   bool was_read, bool is_shed);
+
   RouteAnswer Answer(const Step& step) const;
   /// Where nothing has answered.
   Status Refusal() const;
@@ -61,6 +67,9 @@ class RouteWalk {
 /// What an attempt has come to.
 RungOutcome OutcomeOf(const Status& status, std::span<const TensorView> inputs,
                       std::span<const TensorView> outputs);
+
+/// Of a run whose outputs are no numbers.
+Status NotANumber();
 
 /// Whether an error is a run's or the server's, so that another rung may do better; a request that
 /// is wrong, or a caller that is gone, is not.
